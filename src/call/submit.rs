@@ -1,0 +1,153 @@
+//! `sendmail` → engine over the submission socket, and the drop file, which carries the same in one piece.
+//!
+//! Dialogue: the client sends [`Request::Submit`], data frames with the content, [`Request::End`]; the engine answers one
+//! [`Answer`] after its commit. The engine knows the caller from the kernel (`SO_PEERCRED`); nothing in the frames is
+//! trusted for that.
+//!
+//! Drop file: [`MAGIC`], u32 length and postcard bytes of a [`Submission`], the content, then u64 content
+//! length and u32 CRC-32 (crc32fast) of everything before it. All numbers little endian. A file that does not
+//! end so is unfinished and is never taken for a message.
+
+use serde::{Deserialize, Serialize};
+
+/// First bytes of a drop file; the last one is the version.
+pub const MAGIC: &[u8; 8] = b"PRDROP\0\x01";
+/// Version of the socket dialogue.
+pub const VERSION: u16 = 1;
+/// At most this many recipients in one submission.
+pub const RECIPIENT_LIMIT: usize = 100_000;
+
+/// Client → engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// A submission begins; data frames follow.
+    Submit(Submission),
+    /// The content is complete.
+    End {
+        /// Its length in bytes, as a check.
+        length: u64,
+    },
+}
+
+/// Everything about a submission except the rest of its content.
+///
+/// The content is the message as the user wrote it, prepared as sendmail.md 1.7 to 1.9 say, with CRLF line
+/// ends, WITHOUT `Received`, and without the generated fields that stand in `generated` and `message_id`.
+/// The engine puts before it: Received, `generated` lines, Message-Id if asked, `warnings`; and it qualifies
+/// unqualified addresses in header fields, since only it knows the host's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// [`VERSION`].
+    pub version: u16,
+    /// Random; the engine accepts each submission once, whichever way it travels.
+    pub id: [u8; 16],
+    /// Login name of the caller, from its uid ("alice"), for Received and the log.
+    pub user: String,
+    /// Envelope sender; empty for `<>`; may be unqualified.
+    pub sender: String,
+    /// Recipients as given; may be unqualified.
+    pub recipients: Vec<Recipient>,
+    /// Generated header lines that go before the Message-Id (Date, From …), each ending in CRLF.
+    pub generated: String,
+    /// A Message-Id has to be made.
+    pub message_id: bool,
+    /// The message is resent: the made field is Resent-Message-Id as well.
+    pub resent_message_id: bool,
+    /// Generated lines that go after the Message-Id (X-Authentication-Warning), each ending in CRLF;
+    /// the text `{host}` stands for the host's name.
+    pub warnings: String,
+    /// Content has 8-bit bytes or `-B8BITMIME` was given.
+    pub eight_bit: bool,
+    /// `-R`: return only headers in a bounce.
+    pub return_headers: Option<bool>,
+    /// `-V`: envelope id.
+    pub envelope_id: String,
+    /// `-h`: hops so far.
+    pub hops: u32,
+    /// `-od`.
+    pub mode: Mode,
+    /// Who hears of recipients that are refused at once.
+    pub errors: Errors,
+}
+
+/// One recipient of a submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// As given.
+    pub address: String,
+    /// `-N`: NOTIFY as bits 1 never, 2 success, 4 failure, 8 delay; 0 if not given.
+    pub notify: u8,
+}
+
+/// Delivery mode, `-od`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// `i`, `b`: an attempt starts at once (the message is durable before the caller exits in either case).
+    Background,
+    /// `q`, `d`: only queued, until a queue run.
+    Queue,
+}
+
+/// What to do about recipients that the engine refuses while the caller waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errors {
+    /// `-oep`, `-oeq`: tell the caller; no bounce.
+    Report,
+    /// `-oem`, `-oew`, `-oee`, and whatever comes through the drop folder: send a bounce, and tell the caller.
+    Mail,
+}
+
+/// Engine → client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Durable. `refused` names recipients that were not taken.
+    Accepted {
+        /// The queue id (the first one, should the message have been split); empty if every recipient was refused.
+        id: String,
+        /// Not taken.
+        refused: Vec<Refused>,
+    },
+    /// Nothing was taken; try again later (the client then uses the drop folder).
+    Later(String),
+    /// Nothing was taken and never will be: sysexits code and text, e.g. `69`, `Message too large …`.
+    Never(u8, String),
+}
+
+/// A refused recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// As given in the submission.
+    pub address: String,
+    /// sysexits code (67 user unknown, 68 host unknown …).
+    pub exit: u8,
+    /// The text behind `address... `, e.g. `User unknown`.
+    pub text: String,
+}
+
+/// The bytes before the content of a drop file.
+///
+/// # Errors
+/// If the submission cannot be encoded (more than 4 GiB).
+pub fn drop_header(submission: &Submission) -> Result<Vec<u8>, crate::Error> {
+    let body = postcard::to_stdvec(submission).map_err(|_| crate::Error::Malformed)?;
+    let length = u32::try_from(body.len()).map_err(|_| crate::Error::TooLong)?;
+    let mut out = Vec::with_capacity(body.len() + 12);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
+/// Bytes of [`drop_trailer`].
+pub const TRAILER: u64 = 12;
+
+/// The bytes after the content of a drop file: its length, and the CRC of all bytes before (`crc` is the
+/// hasher fed with header and content).
+#[must_use]
+pub fn drop_trailer(content_length: u64, mut crc: crc32fast::Hasher) -> [u8; TRAILER as usize] {
+    let mut out = [0; TRAILER as usize];
+    out[..8].copy_from_slice(&content_length.to_le_bytes());
+    crc.update(&content_length.to_le_bytes());
+    out[8..].copy_from_slice(&crc.finalize().to_le_bytes());
+    out
+}

@@ -1,0 +1,263 @@
+//! What is logged, as values. One event has one text in sendmail's shape (sendmail.md 5.7), which log readers
+//! parse, and one JSON form; both are made from the same fields. Control characters never reach a log (S-54).
+
+use crate::{QueueId, Status};
+use serde::{Serialize, Serializer};
+use std::fmt::{self, Write as _};
+
+/// One log line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A message was accepted.
+    From(FromLine),
+    /// An attempt for one or more recipients of one transaction.
+    To(ToLine),
+    /// Anything else; `id` is printed before it, `NOQUEUE` if there is none.
+    Note {
+        /// The message concerned.
+        #[serde(serialize_with = "id_text")]
+        id: Option<QueueId>,
+        /// The text, in sendmail's words where it has some.
+        text: String,
+    },
+    /// About the server itself, with no id before it.
+    Server {
+        /// The text.
+        text: String,
+    },
+}
+
+/// Fields of a `from=` line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FromLine {
+    /// Queue id.
+    #[serde(serialize_with = "one_id")]
+    pub id: QueueId,
+    /// `<a@b>` as it came by SMTP, or bare for a local submission.
+    pub from: String,
+    /// Bytes as received.
+    pub size: u64,
+    /// Recipients of the envelope.
+    pub nrcpts: usize,
+    /// Message-Id field.
+    pub msgid: String,
+    /// `8BITMIME`, or empty.
+    pub bodytype: String,
+    /// `ESMTP`, `SMTP`, `ESMTPS`; empty for local submissions.
+    pub proto: String,
+    /// Listener's name; empty for local submissions.
+    pub daemon: String,
+    /// `name [ip]`, or `root@localhost`.
+    pub relay: String,
+}
+
+/// Fields of a `to=` line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ToLine {
+    /// Queue id.
+    #[serde(serialize_with = "one_id")]
+    pub id: QueueId,
+    /// Recipients that share the outcome.
+    pub to: Vec<String>,
+    /// Controlling address, `root (0/0)`; empty if none.
+    pub ctladdr: String,
+    /// Seconds since arrival.
+    pub delay: u64,
+    /// Seconds of this attempt.
+    pub xdelay: u64,
+    /// `local`, `esmtp`, `relay`.
+    pub mailer: String,
+    /// Priority number (sendmail's: 30000 for each recipient, plus size).
+    pub pri: u64,
+    /// `host. [ip]`; empty for local.
+    pub relay: String,
+    /// Status.
+    #[serde(serialize_with = "status_text")]
+    pub dsn: Option<Status>,
+    /// The remote's reply, if it was not a success.
+    pub reply: String,
+    /// `Sent`, `Sent (text)`, `Deferred: text`, `User unknown`, …
+    pub stat: String,
+}
+
+fn one_id<S: Serializer>(id: &QueueId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn id_text<S: Serializer>(id: &Option<QueueId>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn status_text<S: Serializer>(status: &Option<Status>, serializer: S) -> Result<S::Ok, S::Error> {
+    match status {
+        Some(status) => serializer.collect_str(status),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Longest field value in a log line, in characters.
+const FIELD: usize = 400;
+
+/// Untrusted text as it may stand in a log line: control characters, DEL, C1, line separators and bidi controls as `\xNN` or
+/// `\u{N}`, cut to 400 characters.
+#[must_use]
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (n, c) in text.chars().enumerate() {
+        if n == FIELD {
+            out.push_str("...");
+            break;
+        }
+        match c {
+            c if (c as u32) < 0x20 || c == '\u{7f}' => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            '\u{80}'..='\u{9f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' => {
+                let _ = write!(out, "\\u{{{:x}}}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A length of time as sendmail logs it: `00:00:07`, `6+00:00:00` from a day on.
+#[must_use]
+pub fn duration(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3_600, rest / 60 % 60, rest % 60);
+    if days == 0 { clock } else { format!("{days}+{clock}") }
+}
+
+impl fmt::Display for Event {
+    /// The line in sendmail's shape, without tag and time.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From(line) => from_line(line, f),
+            Self::To(line) => to_line(line, f),
+            Self::Note { id: Some(id), text } => write!(f, "{id}: {}", safe_line(text)),
+            Self::Note { id: None, text } => write!(f, "NOQUEUE: {}", safe_line(text)),
+            Self::Server { text } => f.write_str(&safe_line(text)),
+        }
+    }
+}
+
+/// Like [`safe`] for a line that was put together of several fields: up to 900 bytes (syslog's 1,024 with its prefix).
+fn safe_line(text: &str) -> String {
+    let mut end = text.len().min(900);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].split_inclusive(|_: char| true).map(safe).collect()
+}
+
+fn from_line(line: &FromLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{}: from={}, size={}, class=0, nrcpts={}",
+        line.id,
+        safe(&line.from),
+        line.size,
+        line.nrcpts
+    )?;
+    for (name, value) in [
+        ("msgid", &line.msgid),
+        ("bodytype", &line.bodytype),
+        ("proto", &line.proto),
+        ("daemon", &line.daemon),
+        ("relay", &line.relay),
+    ] {
+        if !value.is_empty() {
+            write!(f, ", {name}={}", safe(value))?;
+        }
+    }
+    Ok(())
+}
+
+fn to_line(line: &ToLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{}: to={}", line.id, safe(&line.to.join(",")))?;
+    if !line.ctladdr.is_empty() {
+        write!(f, ", ctladdr={}", safe(&line.ctladdr))?;
+    }
+    write!(f, ", delay={}, xdelay={}", duration(line.delay), duration(line.xdelay))?;
+    write!(f, ", mailer={}, pri={}", safe(&line.mailer), line.pri)?;
+    if !line.relay.is_empty() {
+        write!(f, ", relay={}", safe(&line.relay))?;
+    }
+    if let Some(dsn) = line.dsn {
+        write!(f, ", dsn={dsn}")?;
+    }
+    if !line.reply.is_empty() {
+        write!(f, ", reply={}", safe(&line.reply))?;
+    }
+    write!(f, ", stat={}", safe(&line.stat))
+}
+
+/// Whoever writes events down: syslog, a file, a test.
+pub trait Log: Send + Sync {
+    /// Writes one event; must not block for long and cannot fail.
+    fn write(&self, event: &Event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_sendmails_shape() {
+        let id = QueueId::new(1_795_292_466, 25);
+        let from = Event::From(FromLine {
+            id,
+            from: "<a@b.example>".into(),
+            size: 17,
+            nrcpts: 1,
+            msgid: "<x@y>".into(),
+            bodytype: String::new(),
+            proto: "ESMTP".into(),
+            daemon: "MTA".into(),
+            relay: "localhost [127.0.0.1]".into(),
+        });
+        assert_eq!(
+            from.to_string(),
+            "6ALKL600000025: from=<a@b.example>, size=17, class=0, nrcpts=1, msgid=<x@y>, proto=ESMTP, daemon=MTA, relay=localhost [127.0.0.1]"
+        );
+        let to = Event::To(ToLine {
+            id,
+            to: vec!["u@far.example".into(), "v@far.example".into()],
+            ctladdr: "root (0/0)".into(),
+            delay: 518_400,
+            xdelay: 7,
+            mailer: "relay".into(),
+            pri: 121_247,
+            relay: "[127.0.0.1] [127.0.0.1]".into(),
+            dsn: Some(Status::success(0, 0)),
+            reply: String::new(),
+            stat: "Sent (ok queued as XYZ)".into(),
+        });
+        assert_eq!(
+            to.to_string(),
+            "6ALKL600000025: to=u@far.example,v@far.example, ctladdr=root (0/0), delay=6+00:00:00, xdelay=00:00:07, mailer=relay, pri=121247, relay=[127.0.0.1] [127.0.0.1], dsn=2.0.0, stat=Sent (ok queued as XYZ)"
+        );
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(
+            safe("a\r\nb\x1b[2J\u{9b}\u{202e}"),
+            "a\\x0d\\x0ab\\x1b[2J\\u{9b}\\u{202e}"
+        );
+        let note = Event::Note {
+            id: None,
+            text: format!("x\n{}", "é".repeat(2_000)),
+        };
+        assert!(note.to_string().len() < 1_000 && !note.to_string().contains('\n'));
+    }
+}

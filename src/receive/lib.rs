@@ -1,0 +1,5 @@
+//! Sessions in: SMTP, the submission socket, the drop folder.
+
+mod settings;
+
+pub use settings::Settings;

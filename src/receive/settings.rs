@@ -1,0 +1,52 @@
+//! What the receiving side must be told; filled by `config`, carried to the engine as JSON.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the receiving side. Sizes in bytes, times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Name in greeting, replies and Received fields.
+    pub host: String,
+    /// Largest message content; announced as SIZE.
+    pub message_size: u64,
+    /// Largest header.
+    pub header_size: u64,
+    /// Most recipients of one transaction.
+    pub recipients: u32,
+    /// Errors after which the session is ended with 421.
+    pub errors: u32,
+    /// Most Received fields (sendmail's MaxHopCount).
+    pub hops: u32,
+    /// Most sessions at once.
+    pub sessions: u32,
+    /// Most sessions of one client address; 0 = no limit.
+    pub sessions_per_client: u32,
+    /// Longest wait for a command.
+    pub command_timeout: u64,
+    /// Longest wait for the next piece of content.
+    pub data_timeout: u64,
+    /// STARTTLS: number of the input with the certificate chain, and of the one with the key (PEM).
+    pub tls: Option<(u16, u16)>,
+    /// The version shown in Received fields, as `8.18.1/Postrider-0.1.0` would be by sendmail.
+    pub version: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: "localhost".into(),
+            message_size: 50 << 20,
+            header_size: 1 << 20,
+            recipients: 1_000,
+            errors: 20,
+            hops: 100,
+            sessions: 4_096,
+            sessions_per_client: 0,
+            command_timeout: 300_000,
+            data_timeout: 300_000,
+            tls: None,
+            version: concat!("Postrider-", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! From a hop to the hosts that may be tried, in order (RFC 5321 5.1, RFC 7505).
+
+use crate::{DnsError, Key, Resolver};
+use mail::Status;
+use rand::seq::SliceRandom;
+use std::net::{IpAddr, SocketAddr};
+
+/// At most this many MX hosts are tried (S-66).
+const HOST_LIMIT: usize = 50;
+/// At most this many addresses are tried over all hosts (S-66).
+const ADDRESS_LIMIT: usize = 20;
+
+/// A host to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, without trailing dot, or the address as text.
+    pub name: String,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why there is no host to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Temporary or permanent.
+    pub status: Status,
+    /// Text for log, mailq and bounce, in sendmail's words.
+    pub text: String,
+}
+
+/// What this host calls itself, for cutting mail loops.
+#[derive(Clone, Debug, Default)]
+pub struct Local {
+    /// Its names in lower case.
+    pub names: Vec<String>,
+    /// The addresses of its interfaces on which it listens on port 25.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// The hosts of a hop in the order in which they are to be tried.
+///
+/// # Errors
+/// [`Failure`]: unknown host (5.1.2), null MX (5.1.10), loop (5.3.5), or a temporary DNS failure (4.4.3).
+pub async fn hosts(key: &Key, resolver: &dyn Resolver, local: &Local) -> Result<Vec<Host>, Failure> {
+    match key {
+        Key::Mx { domain } => match domain.strip_prefix('[').and_then(|d| d.strip_suffix(']')) {
+            Some(literal) => literal_host(literal),
+            None => by_mx(domain, 25, resolver, local).await,
+        },
+        Key::Relay { host, mx: true, port } => by_mx(host, *port, resolver, local).await,
+        Key::Relay { host, mx: false, port } => Ok(vec![direct(host, *port, resolver).await?]),
+        Key::Local { .. } | Key::Error { .. } => Err(Failure {
+            status: Status::permanent(3, 5),
+            text: "not a network route".into(),
+        }),
+    }
+}
+
+/// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
+fn literal_host(literal: &str) -> Result<Vec<Host>, Failure> {
+    let bare = literal
+        .get(..5)
+        .filter(|p| p.eq_ignore_ascii_case("ipv6:"))
+        .map_or(literal, |_| &literal[5..]);
+    match bare.parse::<IpAddr>() {
+        Ok(ip) => Ok(vec![Host {
+            name: format!("[{literal}]"),
+            addresses: vec![SocketAddr::new(ip, 25)],
+        }]),
+        Err(_) => Err(unknown(literal)),
+    }
+}
+
+async fn direct(host: &str, port: u16, resolver: &dyn Resolver) -> Result<Host, Failure> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(Host {
+            name: format!("[{host}]"),
+            addresses: vec![SocketAddr::new(ip, port)],
+        });
+    }
+    match resolver.addresses(host).await {
+        Ok(ips) => Ok(Host {
+            name: host.to_owned(),
+            addresses: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
+        }),
+        Err(DnsError::Temporary(text)) => Err(temporary(host, &text)),
+        Err(_) => Err(unknown(host)),
+    }
+}
+
+async fn by_mx(domain: &str, port: u16, resolver: &dyn Resolver, local: &Local) -> Result<Vec<Host>, Failure> {
+    let mut records = match resolver.mx(domain).await {
+        Ok(records) if !records.is_empty() => records,
+        // No MX record: the domain's own addresses (implicit MX). Also for NXDOMAIN, where only A could exist in broken zones.
+        Ok(_) | Err(DnsError::NoRecord) => return Ok(vec![direct(domain, port, resolver).await?]),
+        Err(DnsError::NoName) => return Err(unknown(domain)),
+        Err(DnsError::Temporary(text)) => return Err(temporary(domain, &text)),
+    };
+    if let [only] = &records[..]
+        && only.host.is_empty()
+    {
+        let text = format!("Domain {domain} does not accept mail (null MX)");
+        return Err(Failure {
+            status: Status::permanent(1, 10),
+            text,
+        });
+    }
+    records.retain(|mx| !mx.host.is_empty());
+    records.shuffle(&mut rand::rng());
+    records.sort_by_key(|mx| mx.preference);
+    records.truncate(HOST_LIMIT);
+    resolve_all(domain, port, records, resolver, local).await
+}
+
+async fn resolve_all(
+    domain: &str,
+    port: u16,
+    records: Vec<crate::Mx>,
+    resolver: &dyn Resolver,
+    local: &Local,
+) -> Result<Vec<Host>, Failure> {
+    let (mut found, mut trouble, mut addresses) = (Vec::new(), None, 0);
+    // Our own preference cuts off everything that is not better than us.
+    let mut cut = u16::MAX;
+    let mut looped = false;
+    for mx in records {
+        if looped && mx.preference >= cut {
+            break;
+        }
+        let name = mx.host.to_ascii_lowercase();
+        let ips = match resolver.addresses(&name).await {
+            Ok(ips) => ips,
+            Err(DnsError::Temporary(text)) => {
+                trouble.get_or_insert_with(|| temporary(&name, &text));
+                continue;
+            }
+            Err(_) => continue,
+        };
+        if local.names.contains(&name) || ips.iter().any(|ip| local.addresses.contains(ip)) {
+            (looped, cut) = (true, mx.preference);
+            found.retain(|(preference, _): &(u16, Host)| *preference < cut);
+            continue;
+        }
+        let room = ADDRESS_LIMIT.saturating_sub(addresses);
+        let targets: Vec<SocketAddr> = ips.into_iter().take(room).map(|ip| SocketAddr::new(ip, port)).collect();
+        addresses += targets.len();
+        if !targets.is_empty() {
+            found.push((
+                mx.preference,
+                Host {
+                    name,
+                    addresses: targets,
+                },
+            ));
+        }
+    }
+    match (found.is_empty(), looped, trouble) {
+        (false, ..) => Ok(found.into_iter().map(|(_, host)| host).collect()),
+        (true, _, Some(trouble)) => Err(trouble),
+        (true, true, None) => {
+            let text = format!("config error: mail loops back to me (MX problem?) for {domain}");
+            Err(Failure {
+                status: Status::permanent(3, 5),
+                text,
+            })
+        }
+        (true, false, None) => Err(unknown(domain)),
+    }
+}
+
+fn unknown(host: &str) -> Failure {
+    Failure {
+        status: Status::permanent(1, 2),
+        text: format!("Host unknown (Name server: {host}: host not found)"),
+    }
+}
+
+fn temporary(host: &str, text: &str) -> Failure {
+    Failure {
+        status: Status::temporary(4, 3),
+        text: format!("host map: lookup ({host}): deferred: {text}"),
+    }
+}

@@ -1,0 +1,73 @@
+//! Look-ups. Every hit carries its provenance; "could not look" is never "not there".
+//!
+//! This crate has the traits and the engine's own kinds; sendmail's file formats are in `compat/table`.
+//! `daemon` fills a [`Registry`] with both, so that a table kind named in the configuration is found.
+
+mod accounts;
+mod registry;
+
+pub use accounts::{Account, Accounts};
+pub use registry::{Load, Registry};
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Where an answer came from; printed as `file:line: key` by every part that reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Why {
+    /// File, setting or service, e.g. `/etc/aliases`.
+    pub source: Arc<str>,
+    /// Line in it, from 1; 0 where lines make no sense.
+    pub line: u32,
+    /// The key that was tried and hit, or the rule's name.
+    pub key: String,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            write!(f, "{}: {}", self.source, self.key)
+        } else {
+            write!(f, "{}:{}: {}", self.source, self.line, self.key)
+        }
+    }
+}
+
+/// A value and its provenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The value as the table has it.
+    pub value: String,
+    /// Where it stands.
+    pub why: Why,
+}
+
+/// The table or service could not be asked: a temporary failure, with a text for the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+/// What a look-up returns, once awaited.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, Unavailable>> + Send + 'a>>;
+
+/// Something that maps keys to values.
+pub trait Table: Send + Sync {
+    /// Looks `key` up, exactly as given (callers fold case where their table's rules say so).
+    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit>;
+    /// Problems found while loading, each `file:line: text`.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// A table of no entries.
+#[derive(Debug, Default)]
+pub struct Empty;
+
+impl Table for Empty {
+    fn look_up<'a>(&'a self, _key: &'a str) -> Answer<'a, Hit> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
