@@ -151,3 +151,11 @@ pub fn drop_trailer(content_length: u64, mut crc: crc32fast::Hasher) -> [u8; TRA
     out[8..].copy_from_slice(&crc.finalize().to_le_bytes());
     out
 }
+
+/// Decodes the submission record of a drop file; also returns what is left over.
+///
+/// # Errors
+/// [`crate::Error::Malformed`].
+pub fn decode_submission(bytes: &[u8]) -> Result<(Submission, &[u8]), crate::Error> {
+    postcard::take_from_bytes(bytes).map_err(|_| crate::Error::Malformed)
+}

@@ -1,1 +1,169 @@
-//! control
+//! The operator's verbs, over the control socket. Anyone on the host may list and count (as with sendmail's mailq);
+//! whoever changes something must be root or the user the server runs as. The kernel says who calls.
+
+use call::frame::{self, Decoder, Frame};
+use call::operator::{Entry, EntryRecipient, Reply, Request};
+use mail::QueueId;
+use mail::time::Clock;
+use queue::{Body, Envelope, Protocol, Select, State, Store, Summary};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+
+/// Messages in one frame of a list.
+const PAGE: usize = 500;
+/// Longest wait for a caller to read or to go on.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Callers served at once.
+const CALLERS: usize = 64;
+
+/// What the verbs work on.
+pub struct Control {
+    /// The queue.
+    pub store: Arc<dyn Store>,
+    /// Clock.
+    pub clock: Arc<dyn Clock>,
+    /// The server's own uid: it may do what root may.
+    pub uid: u32,
+}
+
+/// Serves callers until the task is ended.
+pub async fn listen(control: Arc<Control>, listener: UnixListener) {
+    let seats = Arc::new(tokio::sync::Semaphore::new(CALLERS));
+    loop {
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let control = Arc::clone(&control);
+                tokio::spawn(async move {
+                    // A caller that hangs up in the middle of its list is its own business.
+                    let _gone = connection(&control, stream).await;
+                    drop(seat);
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+async fn connection(control: &Control, mut stream: UnixStream) -> Result<(), frame::Error> {
+    let uid = stream.peer_cred()?.uid();
+    let mut decoder = Decoder::default();
+    let mut buffer = Vec::new();
+    loop {
+        match decoder.next()? {
+            Some(Frame::Message(payload)) => {
+                let request = frame::decode(&payload)?;
+                answer(control, uid, request, &mut stream).await?;
+            }
+            Some(Frame::Data(_)) => return Err(frame::Error::Malformed),
+            None => {
+                buffer.clear();
+                buffer.reserve(4_096);
+                match timeout(PATIENCE, stream.read_buf(&mut buffer)).await {
+                    Ok(Ok(n)) if n > 0 => decoder.feed(&buffer),
+                    _ => return Ok(()),
+                }
+            }
+        }
+    }
+}
+
+async fn answer(control: &Control, uid: u32, request: Request, stream: &mut UnixStream) -> Result<(), frame::Error> {
+    let reading = matches!(request, Request::List(_) | Request::Count(_));
+    if !reading && uid != 0 && uid != control.uid {
+        let text = "You do not have permission to process the queue".to_owned();
+        return send(stream, &Reply::Refused(text)).await;
+    }
+    let store = &control.store;
+    let selected = match &request {
+        Request::List(s) | Request::Flush(s) | Request::Hold(s, _) | Request::Release(s) | Request::Delete(s) | Request::Count(s) => s,
+    };
+    let select = match select(control, selected) {
+        Ok(select) => select,
+        Err(text) => return send(stream, &Reply::Refused(text)).await,
+    };
+    let done = match request {
+        Request::List(_) => return list(control, select, stream).await,
+        Request::Count(_) => store.count(select).await,
+        Request::Flush(_) => store.flush(select).await,
+        Request::Hold(_, reason) => store.hold(select, reason).await,
+        Request::Release(_) => store.release(select).await,
+        Request::Delete(_) => store.delete(select).await,
+    };
+    let reply = match done {
+        Ok(count) => Reply::End(count),
+        Err(error) => Reply::Refused(error.to_string()),
+    };
+    send(stream, &reply).await
+}
+
+async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Result<(), frame::Error> {
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let page = match control.store.list(select.clone(), after, PAGE).await {
+            Ok(page) => page,
+            Err(error) => return send(stream, &Reply::Refused(error.to_string())).await,
+        };
+        let Some(last) = page.last() else { return send(stream, &Reply::End(count)).await };
+        after = Some(last.envelope.id);
+        count += page.len() as u64;
+        send(stream, &Reply::Entries(page.iter().map(entry).collect())).await?;
+    }
+}
+
+async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), frame::Error> {
+    let bytes = frame::encode(reply)?;
+    Ok(timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??)
+}
+
+fn select(control: &Control, asked: &call::operator::Select) -> Result<Select, String> {
+    let id = |text: &String| QueueId::parse(text).ok_or_else(|| format!("\"{text}\" is not a queue id"));
+    let before = asked.older.map(|seconds| {
+        let ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+        control.clock.now().wall.saturating_sub(ms)
+    });
+    Ok(Select {
+        ids: asked.ids.iter().map(id).collect::<Result<_, _>>()?,
+        sender: asked.sender.clone(),
+        recipient: asked.recipient.clone(),
+        domain: asked.domain.clone(),
+        reason: asked.reason.clone(),
+        held: asked.held,
+        before,
+    })
+}
+
+/// A list entry; recipients that are finished are left out.
+fn entry(summary: &Summary) -> Entry {
+    let envelope = &summary.envelope;
+    let recipients = envelope.recipients.iter().filter(|r| !r.state.is_finished()).map(|r| EntryRecipient {
+        address: r.address.to_string(),
+        status: r.last_reply.clone(),
+        tries: r.tries,
+        next: match r.state {
+            State::Deferred(until) => until.div_euclid(1_000),
+            _ => 0,
+        },
+    });
+    Entry {
+        id: envelope.id.to_string(),
+        size: envelope.size,
+        arrived: envelope.arrived.div_euclid(1_000),
+        sender: sender(envelope),
+        body: if envelope.body == Body::EightBitMime { "8BITMIME".into() } else { String::new() },
+        active: summary.active,
+        hold: envelope.hold.clone(),
+        recipients: recipients.collect(),
+    }
+}
+
+fn sender(envelope: &Envelope) -> String {
+    match envelope.origin.protocol {
+        Protocol::Local if !envelope.sender_given.is_empty() => envelope.sender_given.clone(),
+        Protocol::Local | Protocol::Internal if envelope.sender.is_null() => "MAILER-DAEMON".into(),
+        _ => format!("<{}>", envelope.sender),
+    }
+}

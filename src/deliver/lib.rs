@@ -1,5 +1,36 @@
-//! Sessions out: SMTP, hand-over to agents; results, bounces, warnings.
+//! Sessions out: SMTP, hand-over to agents; results, bounces, warnings. See README.md for states and commit points.
+//!
+//! The daemon calls [`Deliver::start`] with its [`Parts`], and `receive` hands accepted messages to [`Deliver::submit`].
 
+mod agent;
+mod batch;
+mod claim;
+mod connect;
+mod hop;
+mod hops;
+mod job;
+mod line;
+mod local;
+mod outcome;
+mod relay;
+mod report;
+mod session;
 mod settings;
+mod start;
+mod stream;
+mod tls;
+mod transaction;
 
-pub use settings::{Settings, Tls};
+#[cfg(test)]
+mod tests;
+
+pub use settings::{Current, Settings, Tls};
+pub use start::{Agents, Deliver, Parts, Routes, Started};
+
+/// What can go wrong at the start. Later troubles are outcomes of recipients, never errors of this crate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The TLS provider cannot be set up: a fault of the build.
+    #[error("TLS: {0}")]
+    Tls(String),
+}

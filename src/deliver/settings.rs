@@ -2,6 +2,7 @@
 
 use queue::schedule::Policy;
 use serde::{Deserialize, Serialize};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Settings of the delivering side. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,5 +69,26 @@ impl Default for Settings {
             return_size: 50_000,
             postmaster: "postmaster".into(),
         }
+    }
+}
+
+/// The settings in force. A reload swaps them whole; attempts in progress finish under the old ones (DESIGN §6).
+#[derive(Debug, Default)]
+pub struct Current(RwLock<Arc<Settings>>);
+
+impl Current {
+    /// In force from now on.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self(RwLock::new(Arc::new(settings)))
+    }
+    /// The settings in force.
+    #[must_use]
+    pub fn get(&self) -> Arc<Settings> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Swaps them.
+    pub fn set(&self, settings: Settings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 }

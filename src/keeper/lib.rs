@@ -1,1 +1,124 @@
-//! keeper
+//! The privileged process: binds ports, opens inputs, starts and ends the engine, `postrider-users` and agents.
+//! It parses no mail, no network data and no KDL (`postrider plan` does), calls no NSS, and can be read in one sitting.
+//!
+//! Start with [`run`]; the loop is in `keeper.rs`. Design: DESIGN §2.
+
+mod drop_folder;
+mod keeper;
+mod link;
+mod log;
+mod open;
+mod plan;
+mod start;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+/// Why the keeper ends with an error.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// The command line.
+    #[error("usage: postrider-keeper [--config FILE] [--detach]")]
+    Usage,
+    /// The configuration or what it names: the administrator's.
+    #[error("{0}")]
+    Configuration(String),
+    /// The engine ended before it was ready.
+    #[error("{0}")]
+    Engine(String),
+    /// A system call.
+    #[error("{0}: {1}")]
+    Io(&'static str, #[source] std::io::Error),
+}
+
+impl Error {
+    /// sysexits.
+    fn exit(&self) -> u8 {
+        match self {
+            Error::Usage => 64,
+            Error::Configuration(_) => 78,
+            Error::Engine(_) => 70,
+            Error::Io(..) => 71,
+        }
+    }
+}
+
+fn failed<E: Into<std::io::Error>>(what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Error::Io(what, error.into())
+}
+
+#[derive(Default)]
+struct Arguments {
+    config: PathBuf,
+    detach: bool,
+    /// We are the child of `--detach`: stdout says "ready" to the parent.
+    detached: bool,
+}
+
+/// `postrider-keeper [--config FILE] [--detach]`; the arguments come without the program's name. Returns when the
+/// server has been stopped, or could not start, with the exit code.
+#[must_use]
+pub fn run(args: Vec<OsString>) -> u8 {
+    let outcome = parse(args).and_then(|arguments| {
+        if arguments.detach {
+            detach(&arguments)
+        } else {
+            prepare(&arguments)?;
+            keeper::Keeper::start(arguments.config, arguments.detached)?.serve()
+        }
+    });
+    outcome.unwrap_or_else(|error| {
+        log::error(&error.to_string());
+        error.exit()
+    })
+}
+
+fn parse(args: Vec<OsString>) -> Result<Arguments, Error> {
+    let mut arguments = Arguments {
+        config: PathBuf::from("/etc/mail/postrider.kdl"),
+        ..Arguments::default()
+    };
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--config") => arguments.config = args.next().ok_or(Error::Usage)?.into(),
+            Some("--detach") => arguments.detach = true,
+            Some("--detached") => arguments.detached = true,
+            _ => return Err(Error::Usage),
+        }
+    }
+    arguments.config = std::path::absolute(&arguments.config).map_err(failed("configuration path"))?;
+    Ok(arguments)
+}
+
+/// Starts ourselves anew in the background and waits for its word; no fork of a running process.
+fn detach(arguments: &Arguments) -> Result<u8, Error> {
+    let mut command = start::role("keeper");
+    command.arg("--detached").arg("--config").arg(&arguments.config);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(failed("start in the background"))?;
+    let word = child.stdout.as_mut().map(|out| out.read(&mut [0]));
+    if matches!(word, Some(Ok(1))) {
+        return Ok(0);
+    }
+    let status = child.wait().map_err(failed("wait for the background process"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(70))
+}
+
+/// A known state, whoever started us. std has opened 0 to 2 on /dev/null if they were closed.
+fn prepare(arguments: &Arguments) -> Result<(), Error> {
+    start::occupy_three().map_err(failed("/dev/null"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    std::env::set_current_dir("/").map_err(failed("/"))?;
+    if arguments.detached {
+        rustix::process::setsid().map_err(failed("setsid"))?;
+    }
+    // The engine inherits it: thousands of sessions.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+    Ok(())
+}

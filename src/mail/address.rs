@@ -1,21 +1,102 @@
-//! Envelope addresses (RFC 5321 4.1.2, RFC 6531 3.3).
+//! Envelope addresses (RFC 5321 4.1.2, RFC 6531 3.3). Everybody uses the type; [`Address::parse`] reads one without
+//! brackets, as on a command line or in a table (SMTP paths: `path.rs`, header fields: `list.rs`).
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use thiserror::Error;
+
+/// Longest local part in octets. RFC 5321 4.5.3.1.1 asks for 64; mailing lists with VERP need more.
+pub const LOCAL_LIMIT: usize = 255;
+/// Longest domain in octets (RFC 5321 4.5.3.1.2).
+pub const DOMAIN_LIMIT: usize = 255;
+/// Longest path in octets, brackets and source route included (RFC 5321 4.5.3.1.3 asks for 256).
+pub const PATH_LIMIT: usize = 1_000;
+
+/// Why a text is not an address. The fault is always the writer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AddressError {
+    /// Nothing there, or only a domain.
+    #[error("User address required")]
+    Empty,
+    /// The local part holds what it must not, or a quote does not end.
+    #[error("Syntax error in local part")]
+    Local,
+    /// The domain is no name.
+    #[error("Syntax error in domain")]
+    Domain,
+    /// Square brackets without an IPv4 address or `IPv6:` and an IPv6 address.
+    #[error("Invalid address literal")]
+    Literal,
+    /// `<` without `>`.
+    #[error("Unbalanced '<'")]
+    Unbalanced,
+    /// Something follows the address.
+    #[error("Unexpected text after address")]
+    Trailing,
+    /// RFC 822 list syntax where one address is wanted.
+    #[error("List:; syntax illegal for recipient addresses")]
+    List,
+    /// Over [`LOCAL_LIMIT`], [`DOMAIN_LIMIT`] or [`PATH_LIMIT`].
+    #[error("Address too long")]
+    TooLong,
+    /// A control character, CR, LF, NUL, or a character that reorders text on a terminal.
+    #[error("Illegal character in address")]
+    Control,
+}
 
 /// An envelope address: `local@domain`, a bare `local` of this host, or the null address `<>`.
 ///
 /// The text is kept as it was written (case and quotes); comparing and looking up go through
 /// [`Address::user`] and [`Address::domain`].
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct Address {
     text: Box<str>,
     /// Byte offset of the `@` that separates the domain; the text's length if there is none.
     at: u32,
 }
 
+/// What is on disk or on a local socket; checked, because a wrong offset would panic later.
+#[derive(Deserialize)]
+#[serde(rename = "Address")]
+struct Stored {
+    text: Box<str>,
+    at: u32,
+}
+
+impl TryFrom<Stored> for Address {
+    type Error = AddressError;
+    fn try_from(stored: Stored) -> Result<Self, AddressError> {
+        let at = stored.at as usize;
+        let whole = at == stored.text.len();
+        if !whole && stored.text.as_bytes().get(at) != Some(&b'@') {
+            return Err(AddressError::Local);
+        }
+        let Stored { text, at } = stored;
+        Ok(Self { text, at })
+    }
+}
+
 impl Address {
+    /// Reads an address without brackets: `bob`, `bob@dom`, `"q s"@dom`, `u@[192.0.2.1]`, `u@[IPv6:::1]`. UTF-8 is
+    /// allowed; routing characters (`%`, `!`, a quoted `@`) are opaque parts of the local part (S-30).
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is trimmed or repaired.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        match crate::grammar::mailbox(text)? {
+            (address, "") => Ok(address),
+            (_, rest) if rest.starts_with(':') => Err(AddressError::List),
+            _ => Err(AddressError::Trailing),
+        }
+    }
+    /// The domain for comparing and looking up: lower-case, without a trailing dot.
+    #[must_use]
+    pub fn domain_key(&self) -> Option<String> {
+        let domain = self.domain()?;
+        Some(domain.strip_suffix('.').unwrap_or(domain).to_lowercase())
+    }
     /// The null address of notifications, `<>`.
     #[must_use]
     pub fn null() -> Self {
@@ -88,5 +169,87 @@ impl fmt::Display for Address {
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        for good in [
+            "bob",
+            "bob@example.org",
+            "bob@Example.ORG.",
+            "\"q s\"@example.org",
+            "\"a\\\"b@c\"@example.org",
+            "u@[192.0.2.1]",
+            "u@[IPv6:2001:db8::1]",
+            "u@[ipv6:::1]",
+            "müller@exämple.org",
+            "a..b.@example.org",
+            "user%far.example@near.example",
+            "a!b!c",
+            "bob+tag@localhost",
+            "-f@example.org",
+            "/etc/passwd",
+            "x@under_score.example",
+        ] {
+            let address = Address::parse(good).unwrap_or_else(|e| panic!("{good}: {e}"));
+            assert_eq!(address.as_str(), good);
+        }
+        let address = Address::parse("\"a\\\"b@c\"@Example.ORG.").unwrap();
+        assert_eq!(address.user(), "a\"b@c");
+        assert_eq!(address.domain(), Some("Example.ORG."));
+        assert_eq!(address.domain_key().as_deref(), Some("example.org"));
+        assert_eq!(Address::parse("bob").unwrap().domain_key(), None);
+    }
+
+    #[test]
+    fn refuses_the_rest_with_its_reason() {
+        use AddressError as E;
+        for (bad, why) in [
+            ("", E::Empty),
+            ("@example.org", E::Empty),
+            ("\"\"@example.org", E::Empty),
+            ("bob@", E::Domain),
+            ("bob@.example.org", E::Domain),
+            ("bob@a..b", E::Domain),
+            ("bob@-", E::Domain),
+            ("bob@a b", E::Trailing),
+            ("bob smith@a", E::Trailing),
+            ("bob@a@b", E::Trailing),
+            ("<bob@a>", E::Local),
+            ("\"bob@a", E::Local),
+            ("\"a\".b@c", E::Trailing),
+            ("bob@[300.0.0.1]", E::Literal),
+            ("bob@[IPv6:zz]", E::Literal),
+            ("bob@[192.0.2.1", E::Literal),
+            ("bob\0@a", E::Control),
+            ("bob@a\r\nRCPT", E::Control),
+            ("\"bob\n\"@a", E::Control),
+            ("b\u{202e}ob@a", E::Control),
+            ("b\u{85}ob@a", E::Control),
+            ("list:;", E::List),
+        ] {
+            assert_eq!(Address::parse(bad), Err(why), "{bad:?}");
+        }
+        assert_eq!(Address::parse(&format!("{}@a", "x".repeat(256))), Err(E::TooLong));
+        assert!(Address::parse(&format!("{}@a", "x".repeat(255))).is_ok());
+        assert_eq!(Address::parse(&format!("a@{}", "x.".repeat(128))), Err(E::TooLong));
+        assert_eq!(Address::parse(&format!("a@{}.org", "x".repeat(64))), Err(E::Domain));
+    }
+
+    #[test]
+    fn a_stored_address_is_checked() {
+        let address = Address::parse("bob@example.org").unwrap();
+        let bytes = postcard::to_allocvec(&address).unwrap();
+        assert_eq!(postcard::from_bytes::<Address>(&bytes).unwrap(), address);
+        let mut wrong = bytes.clone();
+        *wrong.last_mut().unwrap() = 99;
+        assert!(postcard::from_bytes::<Address>(&wrong).is_err());
+        let null = postcard::to_allocvec(&Address::null()).unwrap();
+        assert!(postcard::from_bytes::<Address>(&null).unwrap().is_null());
     }
 }

@@ -3,14 +3,28 @@
 //! Pure: no sockets, no files, no clock. Everything that can be decided about mail without asking the
 //! world is decided here, so it can be tested with plain values and fuzzed (`testsuite/fuzz`).
 
+#![forbid(unsafe_code)]
+
 pub mod address;
+pub mod client;
+pub mod command;
+pub mod content;
+pub mod date;
+pub mod dsn;
+mod grammar;
+pub mod header;
 pub mod id;
+pub mod list;
 pub mod log;
+pub mod path;
+pub mod reply;
+pub mod server;
 pub mod status;
 pub mod time;
 pub mod time_of_day;
 
-pub use address::Address;
+pub use address::{Address, AddressError};
 pub use id::QueueId;
+pub use reply::Reply;
 pub use status::{Severity, Status};
 pub use time::Time;

@@ -1,5 +1,149 @@
-//! Sessions in: SMTP, the submission socket, the drop folder.
+//! Sessions in: SMTP, the submission socket, the drop folder. See `README.md`.
 
+mod accept;
+mod content;
+mod dropped;
+mod listener;
+mod policy;
+mod prepare;
 mod settings;
+mod smtp;
+mod submission;
+mod tls;
+mod wire;
 
+pub use dropped::{Taken, take_dropped};
+pub use listener::listen;
 pub use settings::Settings;
+pub use smtp::{Peer, serve};
+pub use submission::listen_local;
+pub use tls::acceptor;
+
+use mail::log::{Event, Log};
+use mail::time::Clock;
+use queue::{Accepted, Store};
+use route::{Resolver, Router};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, RwLock};
+use table::Accounts;
+
+/// Where accepted messages go next.
+pub trait Next: Send + Sync {
+    /// Takes over a message that is safe in the queue; returns at once.
+    fn accepted(&self, message: Accepted);
+}
+
+/// What a reload swaps as a whole; a session keeps what it began with.
+pub struct Current {
+    /// Settings.
+    pub settings: Settings,
+    /// Answers where addresses go.
+    pub router: Router,
+    /// For STARTTLS, if configured.
+    pub tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+/// What all sessions share.
+pub struct Receive {
+    current: RwLock<Arc<Current>>,
+    /// The queue.
+    pub store: Arc<dyn Store>,
+    /// Where accepted messages go.
+    pub next: Arc<dyn Next>,
+    /// For the names of clients.
+    pub resolver: Arc<dyn Resolver>,
+    /// For the names of local submitters.
+    pub accounts: Arc<dyn Accounts>,
+    /// Log.
+    pub log: Arc<dyn Log>,
+    /// Clock.
+    pub clock: Arc<dyn Clock>,
+    clients: Mutex<HashMap<IpAddr, u32>>,
+    in_progress: Mutex<HashSet<[u8; 16]>>,
+}
+
+impl Receive {
+    /// With everything it needs.
+    #[must_use]
+    pub fn new(
+        current: Current,
+        store: Arc<dyn Store>,
+        next: Arc<dyn Next>,
+        resolver: Arc<dyn Resolver>,
+        accounts: Arc<dyn Accounts>,
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            current: RwLock::new(Arc::new(current)),
+            store,
+            next,
+            resolver,
+            accounts,
+            log,
+            clock,
+            clients: Mutex::default(),
+            in_progress: Mutex::default(),
+        })
+    }
+    /// What is in force now.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+    /// Puts new settings in force; sessions in progress finish under the old ones.
+    pub fn swap(&self, current: Current) {
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(current);
+    }
+    fn note(&self, id: Option<mail::QueueId>, text: String) {
+        self.log.write(&Event::Note { id, text });
+    }
+    /// Counts a client in; `None` when it has too many sessions.
+    fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Seat> {
+        let limit = self.current().settings.sessions_per_client;
+        let mut clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = clients.entry(client).or_default();
+        if limit != 0 && *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { receive: Arc::clone(self), client })
+    }
+    /// Marks a submission as being accepted; `None` if another connection is at it.
+    fn begin(self: &Arc<Self>, submission: [u8; 16]) -> Option<Progress> {
+        let mut busy = self.in_progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        busy.insert(submission).then(|| Progress { receive: Arc::clone(self), submission })
+    }
+}
+
+/// A counted session of a client.
+struct Seat {
+    receive: Arc<Receive>,
+    client: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut clients = self.receive.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
+}
+
+/// A submission that is being accepted.
+struct Progress {
+    receive: Arc<Receive>,
+    submission: [u8; 16],
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let mut busy = self.receive.in_progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        busy.remove(&self.submission);
+    }
+}

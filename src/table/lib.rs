@@ -4,10 +4,14 @@
 //! `daemon` fills a [`Registry`] with both, so that a table kind named in the configuration is found.
 
 mod accounts;
+mod alias;
 mod registry;
+mod words;
 
 pub use accounts::{Account, Accounts};
+pub use alias::{AliasEntry, alias_entries, alias_value};
 pub use registry::{Load, Registry};
+pub use words::{Word, Words, words};
 
 use std::fmt;
 use std::future::Future;

@@ -1,0 +1,282 @@
+//! `-bm`: one message from standard input to whoever takes it. The engine first; without it the drop folder; without that SMTP on
+//! loopback; then exit 75. Exit 0 means that somebody has the message durably. Called by `run`.
+
+use crate::caller::Caller;
+use crate::command_line::{Command, ErrorMode};
+use crate::content::{self, Content};
+use crate::heading::{self, Heading};
+use crate::input::{self, Input};
+use crate::output::{Output, plain};
+use crate::place::Places;
+use crate::prepare::{Origin, Prepared, prepare};
+use crate::smtp::Outcome;
+use crate::zone::Zone;
+use crate::{dead_letter, drop_file, engine, exit, host, smtp, zone};
+use call::submit::{Answer, RECIPIENT_LIMIT, Refused, Submission};
+use mail::content::LineEnds;
+use std::io::Read;
+
+/// Why a message is not even tried.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its header.
+    #[error(transparent)]
+    Heading(#[from] heading::Error),
+    /// What was read.
+    #[error(transparent)]
+    Input(#[from] input::Error),
+    /// Where it is kept meanwhile.
+    #[error(transparent)]
+    Content(#[from] content::Error),
+}
+
+impl Error {
+    /// The exit code.
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Self::Heading(heading::Error::Input(input::Error::Io(_))) | Self::Input(input::Error::Io(_)) => exit::READ,
+            Self::Content(content::Error::Io(_)) => exit::TEMPORARY,
+            Self::Heading(_) | Self::Input(_) | Self::Content(content::Error::TooLarge(_)) => exit::DATA,
+        }
+    }
+}
+
+/// Reads a message and sees it through; returns the exit code.
+pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut Output) -> u8 {
+    let mut input = Input::new(source, command.ignore_dots);
+    if !command.from_header && command.recipients.is_empty() {
+        output.line("Recipient names must be specified");
+        drain(&mut input);
+        return exit::USAGE;
+    }
+    let caller = Caller::current();
+    let mut content = Content::new(&places.drop);
+    let prepared = match collect(command, &caller, &mut input, &mut content) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            output.line(&error.to_string());
+            return error.exit();
+        }
+    };
+    drop(input); // its buffer, before the next one is made
+    let delivery = Delivery {
+        command,
+        places,
+        caller: &caller,
+        content: &content,
+    };
+    delivery.run(&prepared, output)
+}
+
+/// Takes what is on standard input and throws it away, so that its writer sees no broken pipe; within reason.
+fn drain<R: Read>(input: &mut Input<R>) {
+    let mut left = 64u64 << 20;
+    while let Ok(Some(piece)) = input.bulk() {
+        left = left.saturating_sub(piece.len() as u64);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// Reads a message, prepares it, and keeps its content. The last byte is in before anybody is asked to take it.
+///
+/// # Errors
+/// As [`Error`]; nothing was sent.
+pub fn collect<R: Read>(
+    command: &Command,
+    caller: &Caller,
+    input: &mut Input<R>,
+    content: &mut Content<'_>,
+) -> Result<Prepared, Error> {
+    let heading = Heading::read(input, command.save_from_line)?;
+    let origin = Origin {
+        caller,
+        name: std::env::var("NAME").ok().filter(|name| !name.is_empty()),
+        now: zone::now(),
+        zone: Zone::local,
+        hosts: host::names,
+        id: new_id(),
+    };
+    let mut prepared = prepare(command, &heading, &origin);
+    content.write(&prepared.header)?;
+    content.write(b"\r\n")?;
+    let mut ends = LineEnds::new();
+    let mut lines = Vec::new();
+    ends.feed(&heading.body_start, &mut lines);
+    content.write(&lines)?;
+    while let Some(piece) = input.bulk()? {
+        lines.clear();
+        ends.feed(piece, &mut lines);
+        content.write(&lines)?;
+    }
+    lines.clear();
+    ends.finish(&mut lines);
+    content.write(&lines)?;
+    content.finish()?;
+    prepared.submission.eight_bit |= content.is_eight_bit();
+    Ok(prepared)
+}
+
+/// 128 random bits.
+pub(crate) fn new_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    let mut have = 0;
+    while let Some(rest) = id.get_mut(have..).filter(|rest| !rest.is_empty()) {
+        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => have += n,
+            // Only before the kernel's pool is ready; it will be.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    id
+}
+
+/// What became of a submission, whoever took it.
+#[derive(Debug)]
+pub enum Fate {
+    /// Durable.
+    Taken {
+        /// Queue id; empty if only the engine will know it.
+        id: String,
+        /// The text for `-v`.
+        how: String,
+        /// Recipients that were not taken.
+        refused: Vec<Refused>,
+    },
+    /// Refused for good.
+    Never(u8, String),
+    /// Nobody took it.
+    Nobody(String),
+}
+
+/// Offers a submission to all who might take it, in order.
+pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) -> Fate {
+    let reason = match engine::submit(&places.run, submission, content) {
+        Ok(Answer::Accepted { id, refused }) => {
+            let how = format!("Sent ({id} Message accepted for delivery)");
+            return Fate::Taken { id, how, refused };
+        }
+        Ok(Answer::Never(code, text)) => return Fate::Never(code, text),
+        Ok(Answer::Later(text)) => text,
+        Err(error) => error.to_string(),
+    };
+    let second = match drop_file::save(&places.drop, submission, content) {
+        Ok(()) => {
+            return Fate::Taken {
+                id: String::new(),
+                how: format!("queued until the server takes it ({reason})"),
+                refused: Vec::new(),
+            };
+        }
+        Err(error) => error,
+    };
+    match smtp::send(&places.smtp, submission, content) {
+        Ok(Outcome::Taken(refused)) => Fate::Taken {
+            id: String::new(),
+            how: format!("Sent (by SMTP to {})", places.smtp),
+            refused,
+        },
+        Ok(Outcome::Never(code, text)) => Fate::Never(code, text),
+        Err(third) => Fate::Nobody(format!(
+            "the mail server did not take it ({reason}), nor the drop folder ({second}), nor {} ({third})",
+            places.smtp
+        )),
+    }
+}
+
+struct Delivery<'a> {
+    command: &'a Command,
+    places: &'a Places,
+    caller: &'a Caller,
+    content: &'a Content<'a>,
+}
+
+impl Delivery<'_> {
+    fn run(&self, prepared: &Prepared, output: &mut Output) -> u8 {
+        let submission = &prepared.submission;
+        if submission.recipients.len() > RECIPIENT_LIMIT {
+            output.line(&format!("Too many recipients ({RECIPIENT_LIMIT} max)"));
+            return exit::UNAVAILABLE;
+        }
+        if submission.recipients.is_empty() && prepared.refused.is_empty() {
+            return self.nobody_named(submission, output);
+        }
+        let mut refused = prepared.refused.clone();
+        if !submission.recipients.is_empty() {
+            match offer(self.places, submission, self.content) {
+                Fate::Taken { how, refused: late, .. } => {
+                    self.tell(submission, &how, &late, output);
+                    refused.extend(late);
+                }
+                Fate::Never(code, text) => {
+                    output.line(&plain(&text, 1_000));
+                    self.bury(submission, output);
+                    return self.finish(code);
+                }
+                Fate::Nobody(text) => {
+                    output.line(&format!("sendmail: message not sent: {}", plain(&text, 1_000)));
+                    return exit::TEMPORARY;
+                }
+            }
+        }
+        self.report(submission, &refused, output)
+    }
+
+    /// `-v`: a line for each recipient.
+    fn tell(&self, submission: &Submission, how: &str, refused: &[Refused], output: &mut Output) {
+        if !self.command.verbose {
+            return;
+        }
+        for recipient in &submission.recipients {
+            if !refused.iter().any(|r| r.address == recipient.address) {
+                output.line(&format!("{}... {}", plain(&recipient.address, 400), plain(how, 400)));
+            }
+        }
+    }
+
+    /// Refused recipients, as the error mode wants it (sendmail.md 1.6). The first error's code is the exit code.
+    fn report(&self, submission: &Submission, refused: &[Refused], output: &mut Output) -> u8 {
+        let Some(first) = refused.first() else {
+            return self.finish(exit::OK);
+        };
+        if self.command.errors == ErrorMode::Print {
+            for one in refused {
+                output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
+            }
+            self.bury(submission, output);
+        }
+        self.finish(first.exit)
+    }
+
+    /// Saves the message in dead.letter and says so.
+    fn bury(&self, submission: &Submission, output: &mut Output) {
+        let Some(home) = &self.caller.home else { return };
+        let path = home.join("dead.letter");
+        let path = plain(&path.to_string_lossy(), 400);
+        match dead_letter::save(home, submission, self.content) {
+            Ok(_) => output.line(&format!("{path}... Saved message in {path}")),
+            Err(error) => output.line(&format!("{path}... Cannot save message: {error}")),
+        }
+    }
+
+    /// No recipient at all. The original drops the message and exits 0; the exit code stays, the message is saved.
+    fn nobody_named(&self, submission: &Submission, output: &mut Output) -> u8 {
+        if !self.command.from_header {
+            output.line("Recipient names must be specified");
+            return exit::USAGE;
+        }
+        output.line("No recipient addresses found in header");
+        self.bury(submission, output);
+        self.finish(exit::OK)
+    }
+
+    fn finish(&self, code: u8) -> u8 {
+        match (self.command.errors, code) {
+            (ErrorMode::Berknet, _) => exit::OK,
+            (_, exit::OK) => self.command.exit,
+            (_, code) => code,
+        }
+    }
+}

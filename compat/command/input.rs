@@ -1,0 +1,191 @@
+//! Standard input as a message: pieces of lines, ended by a lone dot unless `-i` was given (sendmail.md 1.8, invocations.md).
+//! Never holds more than one buffer. Used by `heading` for the header and by `deliver` for the body.
+
+use std::io::{self, Read};
+
+/// Bytes read at once.
+const BUFFER: usize = 1 << 16;
+
+/// Why a message cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system call failed.
+    #[error("cannot read the message: {0}")]
+    Io(#[from] io::Error),
+    /// A NUL byte. The original bounces to the sender and exits 0; refusing while the caller listens is safer.
+    #[error("NUL byte not allowed")]
+    Nul,
+}
+
+/// The message as it comes in.
+pub struct Input<R> {
+    source: R,
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+    /// A lone dot ends the message.
+    dots: bool,
+    line_start: bool,
+    finished: bool,
+}
+
+impl<R: Read> Input<R> {
+    /// From a reader; `ignore_dots` is `-i`.
+    pub fn new(source: R, ignore_dots: bool) -> Self {
+        Self {
+            source,
+            buffer: vec![0; BUFFER].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            dots: !ignore_dots,
+            line_start: true,
+            finished: false,
+        }
+    }
+
+    /// The next bytes: the rest of a line with its LF, or as much of a line as there is; `None` at the end.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub fn piece(&mut self) -> Result<Option<&[u8]>, Error> {
+        if self.finished || !self.fill(1)? {
+            return Ok(None);
+        }
+        if self.line_start && self.dots && self.buffer.get(self.start) == Some(&b'.') && self.dot()? {
+            self.finished = true;
+            return Ok(None);
+        }
+        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        self.take(length)
+    }
+
+    /// Like [`Input::piece`], but as many lines at once as are there: for the body when dots do not matter.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub fn bulk(&mut self) -> Result<Option<&[u8]>, Error> {
+        if self.dots {
+            return self.piece();
+        }
+        if !self.fill(1)? {
+            return Ok(None);
+        }
+        self.take(self.end - self.start)
+    }
+
+    fn take(&mut self, length: usize) -> Result<Option<&[u8]>, Error> {
+        let piece = self.buffer.get(self.start..self.start + length).unwrap_or_default();
+        self.start += length;
+        self.line_start = piece.last() == Some(&b'\n');
+        if memchr::memchr(0, piece).is_some() {
+            return Err(Error::Nul);
+        }
+        Ok(Some(piece))
+    }
+
+    /// A line begins with a dot: true if that ends the message. One of two leading dots is taken off, as 8.17 does.
+    fn dot(&mut self) -> Result<bool, Error> {
+        self.fill(3)?;
+        let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        if matches!(rest, b"." | b".\r" | [b'.', b'\n', ..] | [b'.', b'\r', b'\n', ..]) {
+            return Ok(true);
+        }
+        if rest.starts_with(b"..") {
+            self.start += 1;
+        }
+        self.line_start = false;
+        Ok(false)
+    }
+
+    /// Makes at least `wanted` bytes available; whether any are.
+    fn fill(&mut self, wanted: usize) -> io::Result<bool> {
+        while self.end - self.start < wanted {
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            let space = self.buffer.get_mut(self.end..).unwrap_or_default();
+            match self.source.read(space) {
+                Ok(0) => break,
+                Ok(n) => self.end += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.end > self.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte at a time, the worst a pipe can do.
+    struct Drip<'a>(&'a [u8]);
+    impl Read for Drip<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some((first, rest)) = self.0.split_first() else {
+                return Ok(0);
+            };
+            buffer[0] = *first;
+            self.0 = rest;
+            Ok(1)
+        }
+    }
+
+    fn all<R: Read>(source: R, ignore_dots: bool) -> Result<Vec<u8>, Error> {
+        let mut input = Input::new(source, ignore_dots);
+        let mut out = Vec::new();
+        while let Some(piece) = input.bulk()? {
+            out.extend_from_slice(piece);
+        }
+        assert!(input.bulk()?.is_none(), "the end stays the end");
+        Ok(out)
+    }
+
+    #[test]
+    fn a_lone_dot_ends_the_message_without_i() {
+        for (given, with_dots, without) in [
+            ("a\n.\nb\n", "a\n", "a\n.\nb\n"),
+            ("a\r\n.\r\nb\n", "a\r\n", "a\r\n.\r\nb\n"),
+            ("..\n...x\n.y\n", ".\n..x\n.y\n", "..\n...x\n.y\n"),
+            (".", "", "."),
+            ("a.\n.b", "a.\n.b", "a.\n.b"),
+            (".\rx\n", ".\rx\n", ".\rx\n"),
+        ] {
+            assert_eq!(all(given.as_bytes(), false).unwrap(), with_dots.as_bytes(), "{given:?}");
+            assert_eq!(
+                all(Drip(given.as_bytes()), false).unwrap(),
+                with_dots.as_bytes(),
+                "{given:?}"
+            );
+            assert_eq!(all(given.as_bytes(), true).unwrap(), without.as_bytes(), "{given:?}");
+            assert_eq!(
+                all(Drip(given.as_bytes()), true).unwrap(),
+                without.as_bytes(),
+                "{given:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn dots_are_found_at_the_edge_of_the_buffer() {
+        for shift in 0..6 {
+            let mut given = vec![b'x'; BUFFER - shift];
+            given.extend_from_slice(b"\n.\nlost\n");
+            let kept = all(given.as_slice(), false).unwrap();
+            assert_eq!(kept.len(), BUFFER - shift + 1, "{shift}");
+        }
+    }
+
+    #[test]
+    fn nul_is_refused() {
+        assert!(matches!(all(&b"a\n\0\n"[..], true), Err(Error::Nul)));
+        assert!(
+            all(&b"a\n.\n\0\n"[..], false).is_ok(),
+            "what follows the end is not looked at"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! Golden tests of message preparation: what goes in, and the submission that comes out.
+
+use super::*;
+use crate::content::Content;
+use crate::input::Input;
+use mail::content::LineEnds;
+use std::ffi::OsString;
+
+fn caller(name: &str) -> Caller {
+    Caller {
+        uid: 2_001,
+        name: name.into(),
+        full_name: crate::caller::full_name("Alice A. Liddell,Room 1,555", name),
+        home: None,
+        known: true,
+    }
+}
+
+struct Case {
+    line: Vec<&'static str>,
+    input: &'static str,
+    name: Option<&'static str>,
+}
+
+fn case(line: &[&'static str], input: &'static str) -> Case {
+    Case {
+        line: line.to_vec(),
+        input,
+        name: None,
+    }
+}
+
+/// The whole message as the engine would put it together, without what only the engine knows, then the envelope.
+fn golden(case: &Case) -> String {
+    let args = std::iter::once("sendmail")
+        .chain(case.line.iter().copied())
+        .map(OsString::from);
+    let command = Command::read(args).unwrap();
+    let mut input = Input::new(case.input.as_bytes(), command.ignore_dots);
+    let heading = Heading::read(&mut input, command.save_from_line).unwrap();
+    let alice = caller("alice");
+    let origin = Origin {
+        caller: &alice,
+        name: case.name.map(str::to_owned),
+        now: 1_795_292_536,
+        zone: Zone::utc,
+        hosts: || vec!["mx.example.test".into()],
+        id: [0; 16],
+    };
+    let prepared = prepare(&command, &heading, &origin);
+    let mut content = Content::new(std::path::Path::new("/nonexistent"));
+    let (mut ends, mut body) = (LineEnds::new(), Vec::new());
+    ends.feed(&heading.body_start, &mut body);
+    while let Some(piece) = input.bulk().unwrap() {
+        ends.feed(piece, &mut body);
+    }
+    ends.finish(&mut body);
+    content.write(&prepared.header).unwrap();
+    content.write(b"\r\n").unwrap();
+    content.write(&body).unwrap();
+    let s = &prepared.submission;
+    let mut out = s.generated.clone();
+    if s.resent_message_id {
+        out.push_str("Resent-Message-Id: *\r\n");
+    }
+    if s.message_id {
+        out.push_str("Message-Id: *\r\n");
+    }
+    out.push_str(&s.warnings);
+    out.push_str(std::str::from_utf8(content.whole().unwrap()).unwrap());
+    assert!(!out.replace("\r\n", "").contains('\n'), "line ends are CRLF");
+    let to: Vec<&str> = s.recipients.iter().map(|r| r.address.as_str()).collect();
+    let mut text = format!("<{}> -> {}\n{}", s.sender, to.join(" "), out.replace("\r\n", "\n"));
+    for one in &prepared.refused {
+        text.push_str(&format!("! {}... {}\n", one.address, one.text));
+    }
+    text
+}
+
+const DATE: &str = "Date: Sat, 21 Nov 2026 20:22:16 GMT\n";
+const FROM: &str = "From: \"Alice A. Liddell\" <alice>\n";
+
+#[test]
+fn missing_fields_are_made_in_order() {
+    let expected = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\nSubject: x\n\nhi\n");
+    assert_eq!(golden(&case(&["bob"], "Subject: x\n\nhi\n")), expected);
+    // PHP: CRLF, LF by turns, and no line end at the end.
+    assert_eq!(golden(&case(&["bob"], "Subject: x\r\n\nhi")), expected);
+    // No header: an empty line goes between.
+    let expected = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n\nhello world\n");
+    assert_eq!(golden(&case(&["bob"], "hello world")), expected);
+    // Nothing at all.
+    assert_eq!(
+        golden(&case(&["bob"], "")),
+        format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n\n")
+    );
+    // What is there stays, in its place, even when wrong.
+    let given = "Date: foo\nX: y\nMessage-ID: <a@b>\nFrom: me\n\nhi\n";
+    assert_eq!(golden(&case(&["bob"], given)), format!("<alice> -> bob\n{given}"));
+}
+
+#[test]
+fn t_takes_recipients_from_the_header_and_adds_arguments() {
+    let given = "To: bob (Bob), \"Carol, X\" <carol>\nCc: dave@Example.org,\n erin\nBcc: frank\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    let kept = given.replace("Bcc: frank\n", "");
+    let expected = format!("<alice> -> grace dave@example.org bob carol erin frank\n{kept}");
+    assert_eq!(golden(&case(&["-t", "grace,", "dave@example.org"], given)), expected);
+    // Without -t the header names nobody, and Bcc goes all the same.
+    assert_eq!(golden(&case(&["-i", "bob"], given)), format!("<alice> -> bob\n{kept}"));
+}
+
+#[test]
+fn a_lone_bcc_stays_empty_and_empty_groups_are_nobody() {
+    let tail = "From: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    let given: &'static str = "Bcc: bob, carol\nBcc: dave\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    assert_eq!(
+        golden(&case(&["-t"], given)),
+        format!("<alice> -> bob carol dave\nBcc:\n{tail}")
+    );
+    let given: &'static str = "To: undisclosed-recipients:;\nBcc: bob\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    let expected = format!("<alice> -> bob\nTo: undisclosed-recipients:;\n{tail}");
+    assert_eq!(golden(&case(&["-ti"], given)), expected);
+    let given: &'static str = "Subject: none\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    assert_eq!(golden(&case(&["-t"], given)), format!("<alice> -> \n{given}"));
+}
+
+#[test]
+fn resent_fields_rule_when_there_are_any() {
+    let given = "Resent-To: bob\nResent-Bcc: carol\nTo: dave\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
+    let expected = format!(
+        "<alice> -> bob carol\nResent-{DATE}Resent-{FROM}Resent-Message-Id: *\n{}",
+        given.replace("Resent-Bcc: carol\n", "")
+    );
+    assert_eq!(golden(&case(&["-t"], given)), expected);
+}
+
+#[test]
+fn senders_and_names() {
+    let tail = "Message-Id: *\n";
+    let with = |line: &[&'static str], from: &str, sender: &str, warning: &str| {
+        let expected = format!("<{sender}> -> bob\n{DATE}From: {from}\n{tail}{warning}\nx\n");
+        assert_eq!(golden(&case(line, "\nx\n")), expected, "{line:?}");
+    };
+    let warn = |who: &str| format!("X-Authentication-Warning: {{host}}: alice set sender to {who} using -f\n");
+    with(&["-f", "<>", "bob"], "MAILER-DAEMON", "", &warn("<>"));
+    with(
+        &["-f", "x@y.example", "bob"],
+        "x@y.example",
+        "x@y.example",
+        &warn("x@y.example"),
+    );
+    with(
+        &["-f", "alice@mx.example.test", "bob"],
+        "alice@mx.example.test",
+        "alice@mx.example.test",
+        "",
+    );
+    with(&["-falice", "bob"], "\"Alice A. Liddell\" <alice>", "alice", "");
+    with(&["-F", "Some Body", "bob"], "Some Body <alice>", "alice", "");
+    with(
+        &["-F", "\"Reminder Service\"", "bob"],
+        "\"Reminder Service\" <alice>",
+        "alice",
+        "",
+    );
+    with(
+        &["-F", "X \"Q\" (y) Z", "bob"],
+        "\"X \\\"Q\\\" (y) Z\" <alice>",
+        "alice",
+        "",
+    );
+    with(
+        &["-F", "x\" <evil@x>, \"y", "bob"],
+        "\"x\\\" <evil@x>, \\\"y\" <alice>",
+        "alice",
+        "",
+    );
+    let mut named = case(&["bob"], "\nx\n");
+    named.name = Some("Environment");
+    assert_eq!(
+        golden(&named),
+        format!("<alice> -> bob\n{DATE}From: Environment <alice>\n{tail}\nx\n")
+    );
+}
+
+#[test]
+fn removed_fields_and_the_from_line() {
+    let given =
+        "From x@y  Fri Nov 20 10:00:00 2026\nReturn-Path: <q>\nContent-Length: 5\nFull-Name: F N\nErrors-To: e\n\nhi\n";
+    let date = "Date: Fri, 20 Nov 2026 10:00:00 GMT\n";
+    let expected = format!("<alice> -> bob\n{date}From: F N <alice>\nMessage-Id: *\nErrors-To: e\n\nhi\n");
+    assert_eq!(golden(&case(&["-oi", "bob"], given)), expected);
+}
+
+#[test]
+fn a_lone_dot_ends_it_unless_told_otherwise() {
+    let head = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\nA: b\n\n");
+    let given = "A: b\n\none\n..two\n.\nthree\n";
+    assert_eq!(golden(&case(&["bob"], given)), format!("{head}one\n.two\n"));
+    assert_eq!(
+        golden(&case(&["-oi", "bob"], given)),
+        format!("{head}one\n..two\n.\nthree\n")
+    );
+}
+
+#[test]
+fn programs_files_and_nonsense_are_refused() {
+    for (argument, line) in [
+        ("\"|/bin/sh\"", "\"|/bin/sh\"... Cannot mail directly to programs"),
+        ("/etc/passwd", "/etc/passwd... Cannot mail directly to files"),
+        (
+            ":include:/etc/shadow",
+            ":include:/etc/shadow... Cannot mail directly to :include:s",
+        ),
+        ("bob@@mx..example.test", "bob@@mx..example.test... Invalid address"),
+    ] {
+        let text = golden(&case(&["--", argument], "A: b\n\n"));
+        assert!(text.ends_with(&format!("! {line}\n")), "{text}");
+        assert!(text.starts_with("<alice> -> \n"), "{text}");
+    }
+}
+
+#[test]
+fn the_same_recipient_counts_once_and_lists_have_an_end() {
+    let text = golden(&case(
+        &["bob, carol", "bob,", "Bob@X.example", "Bob@x.EXAMPLE"],
+        "A: b\n\n",
+    ));
+    assert!(text.starts_with("<alice> -> bob carol Bob@X.example\n"), "{text}");
+    let many = (0..RECIPIENT_LIMIT + 50)
+        .map(|n| format!("u{n}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let mut gathered = Gathered::default();
+    gathered.add(many.as_bytes());
+    assert_eq!(gathered.recipients.len(), RECIPIENT_LIMIT + 1);
+}

@@ -1,0 +1,419 @@
+//! sendmail's aliases file (sendmail.md 3.1), read as text. Called by `daemon` through the `table::Registry` and by
+//! `newaliases`, which prints [`Aliases::problems`] and [`Aliases::counts`].
+//!
+//! The text is kept as it is; the index has 24 bytes for each alias plus its folded name, and a value is taken apart when it
+//! is asked for. Loading is one pass and a sort.
+
+use crate::Entry;
+use crate::entry::entries;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take, take_while1};
+use nom::combinator::recognize;
+use nom::multi::many0_count;
+use nom::sequence::pair;
+use nom::{IResult, Parser};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::ready;
+use std::ops::Range;
+use std::sync::Arc;
+use table::{Answer, Hit, Table, Unavailable, Why, alias_value};
+
+/// Offsets are `u32`; a file near that size is no aliases file.
+const LIMIT: usize = 1 << 30;
+/// More problems than this are counted, not told.
+const PROBLEMS: usize = 1_000;
+
+/// How bad a problem is: `newaliases` ends with 70 after an error, with 0 after warnings alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The entry works (a duplicate name).
+    Warning,
+    /// The line was not used.
+    Error,
+}
+
+/// Something wrong in the file; prints as sendmail does: `FILE: line 7: missing colon`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    file: Arc<str>,
+    /// Line, from 1.
+    pub line: u32,
+    /// Without file and line.
+    pub text: String,
+    /// Whether the line was used.
+    pub severity: Severity,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: line {}: {}", self.file, self.line, self.text)
+    }
+}
+
+/// What `newaliases` counts. Sizes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries made, duplicates too.
+    pub aliases: usize,
+    /// Longest right-hand side.
+    pub longest: usize,
+    /// All names and right-hand sides.
+    pub total: usize,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            aliases,
+            longest,
+            total,
+        } = self;
+        write!(f, "{aliases} aliases, longest {longest} bytes, {total} bytes total")
+    }
+}
+
+/// One alias. Its right-hand side is `text[value]`, line ends and all.
+#[derive(Clone, Debug)]
+struct Alias {
+    key: Range<u32>,
+    value: Range<u32>,
+    line: u32,
+}
+
+/// An aliases file in memory.
+pub struct Aliases {
+    file: Arc<str>,
+    text: Box<[u8]>,
+    /// Folded names, one after the other.
+    keys: String,
+    /// Sorted by name.
+    index: Vec<Alias>,
+    counts: Counts,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl fmt::Debug for Aliases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aliases({}, {})", self.file, self.counts)
+    }
+}
+
+/// Loads the text of an aliases file; the `table::Load` for kind `"aliases"`.
+///
+/// # Errors
+/// Only if the text is too large; lines that cannot be used are left out and told in `warnings`.
+pub fn load(name: &str, text: &[u8]) -> Result<Arc<dyn Table>, Unavailable> {
+    Ok(Arc::new(Aliases::read(name, text, None)?))
+}
+
+impl Aliases {
+    /// Reads `text`. `name` is the path, for provenance. `is_local` says whether a domain is this host's: a name
+    /// `user@domain` is then one for `user`, and an error otherwise. Where it is `None`, as in [`load`], which cannot know
+    /// the local domains, such names are kept whole under `user@domain`: `root@other.example: eve` never answers for `root`.
+    ///
+    /// # Errors
+    /// If the text is larger than 1 GiB.
+    pub fn read(name: &str, text: &[u8], is_local: Option<&dyn Fn(&str) -> bool>) -> Result<Self, Unavailable> {
+        if text.len() > LIMIT {
+            return Err(Unavailable(format!("{name}: larger than 1 GiB")));
+        }
+        let mut reader = Reader {
+            table: Self {
+                file: name.into(),
+                text: text.into(),
+                keys: String::new(),
+                index: Vec::new(),
+                counts: Counts::default(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+            },
+            seen: HashMap::new(),
+            omitted: 0,
+        };
+        for entry in Logical::new(text) {
+            reader.take(&entry, is_local);
+        }
+        Ok(reader.finish())
+    }
+
+    /// What is wrong in the file, in its order, at most 1,000.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// What `newaliases` prints.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// All aliases in the order of their names: folded name and right-hand side as one line.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
+        self.index.iter().map(|alias| (self.key(alias), self.value(alias)))
+    }
+
+    fn key(&self, alias: &Alias) -> &str {
+        slice(&self.keys, &alias.key)
+    }
+
+    /// The right-hand side as one line.
+    fn value(&self, alias: &Alias) -> String {
+        let range = alias.value.start as usize..alias.value.end as usize;
+        one_line(self.text.get(range).unwrap_or_default())
+    }
+
+    fn find(&self, key: &str) -> Option<Hit> {
+        let at = self.index.binary_search_by(|alias| self.key(alias).cmp(key)).ok()?;
+        let alias = self.index.get(at)?;
+        Some(Hit {
+            value: alias_value(&entries(&self.value(alias))),
+            why: Why {
+                source: Arc::clone(&self.file),
+                line: alias.line,
+                key: key.to_owned(),
+            },
+        })
+    }
+}
+
+impl Table for Aliases {
+    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
+        Box::pin(ready(Ok(self.find(key))))
+    }
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn slice<'a>(text: &'a str, range: &Range<u32>) -> &'a str {
+    text.get(range.start as usize..range.end as usize).unwrap_or_default()
+}
+
+/// Lines joined: a backslash before a line end goes away with it; before a continuation line only the line end does.
+fn one_line(raw: &[u8]) -> String {
+    let text = String::from_utf8_lossy(raw);
+    let mut out = String::with_capacity(text.len());
+    for line in text.split('\n') {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        out.push_str(line.strip_suffix('\\').unwrap_or(line));
+    }
+    // A backslash at the very end of the file protects nothing; elsewhere `\` ends only lines that go on.
+    out.trim().to_owned()
+}
+
+/// A comment, an entry with its continuation lines, or a stray continuation line.
+struct Raw {
+    /// Bytes in the file.
+    range: Range<usize>,
+    /// First line, from 1.
+    line: u32,
+}
+
+/// Groups physical lines.
+struct Logical<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u32,
+}
+
+impl<'a> Logical<'a> {
+    const fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, line: 0 }
+    }
+
+    /// Moves over one line, and those joined to it by a backslash as last character.
+    fn physical(&mut self) {
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
+            let body = rest.get(..end).unwrap_or_default();
+            self.at = (self.at + end + 1).min(self.text.len());
+            self.line = self.line.saturating_add(1);
+            let body = body.strip_suffix(b"\r").unwrap_or(body);
+            if !body.ends_with(b"\\") || self.at >= self.text.len() {
+                return;
+            }
+        }
+    }
+
+    fn next_byte(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+}
+
+impl Iterator for Logical<'_> {
+    type Item = Raw;
+
+    fn next(&mut self) -> Option<Raw> {
+        let first = self.next_byte()?;
+        let (start, line) = (self.at, self.line + 1);
+        self.physical();
+        // Neither a comment nor an empty line is continued by a line that starts with a blank.
+        if !matches!(first, b'#' | b'\n' | b'\r') {
+            while matches!(self.next_byte(), Some(b' ' | b'\t')) {
+                self.physical();
+            }
+        }
+        Some(Raw {
+            range: start..self.at,
+            line,
+        })
+    }
+}
+
+/// A table being filled.
+struct Reader {
+    table: Aliases,
+    /// Folded name → place in the index.
+    seen: HashMap<Box<str>, usize>,
+    omitted: usize,
+}
+
+impl Reader {
+    fn problem(&mut self, line: u32, severity: Severity, text: String) {
+        if self.table.problems.len() >= PROBLEMS {
+            self.omitted += 1;
+            return;
+        }
+        let file = Arc::clone(&self.table.file);
+        self.table.problems.push(Problem {
+            file,
+            line,
+            text: mail::log::safe(&text),
+            severity,
+        });
+    }
+
+    fn take(&mut self, raw: &Raw, is_local: Option<&dyn Fn(&str) -> bool>) {
+        let Raw { range, line } = raw;
+        let line = *line;
+        let bytes = self.table.text.get(range.clone()).unwrap_or_default();
+        match bytes.first() {
+            None | Some(b'#' | b'\n' | b'\r') => return,
+            Some(b' ' | b'\t') => {
+                if !bytes.trim_ascii().is_empty() {
+                    let text = "Non-continuation line starts with space".to_owned();
+                    self.problem(line, Severity::Error, text);
+                }
+                return;
+            }
+            Some(_) => {}
+        }
+        let Some(colon) = name_end(bytes) else {
+            return self.problem(line, Severity::Error, "missing colon".to_owned());
+        };
+        let written = one_line(bytes.get(..colon).unwrap_or_default());
+        let value = one_line(bytes.get(colon + 1..).unwrap_or_default());
+        let key = match name(&written, is_local) {
+            Ok(key) => key,
+            Err(text) => return self.problem(line, Severity::Error, text),
+        };
+        if value.is_empty() {
+            return self.problem(line, Severity::Error, format!("{written}:... missing value for alias"));
+        }
+        self.count(key.len(), value.len());
+        self.put(&key, range.start + colon + 1..range.end, line);
+    }
+
+    fn count(&mut self, key: usize, value: usize) {
+        let counts = &mut self.table.counts;
+        counts.aliases += 1;
+        counts.longest = counts.longest.max(value);
+        counts.total += key + value;
+    }
+
+    fn put(&mut self, key: &str, value: Range<usize>, line: u32) {
+        // Below LIMIT, which read() checked; names are never longer than the text they stand in.
+        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let value = short(value.start)..short(value.end);
+        if let Some(alias) = self.seen.get(key).and_then(|&at| self.table.index.get_mut(at)) {
+            (alias.value, alias.line) = (value, line);
+            let text = format!("{key}... Warning: duplicate alias name {key}");
+            return self.problem(line, Severity::Warning, text);
+        }
+        let start = short(self.table.keys.len());
+        self.table.keys.push_str(key);
+        let key_range = start..short(self.table.keys.len());
+        self.seen.insert(key.into(), self.table.index.len());
+        self.table.index.push(Alias {
+            key: key_range,
+            value,
+            line,
+        });
+    }
+
+    fn finish(mut self) -> Aliases {
+        let keys = &self.table.keys;
+        self.table
+            .index
+            .sort_unstable_by(|a, b| slice(keys, &a.key).cmp(slice(keys, &b.key)));
+        self.table.index.shrink_to_fit();
+        self.table.keys.shrink_to_fit();
+        self.table.warnings = self.table.problems.iter().map(ToString::to_string).collect();
+        if self.omitted > 0 {
+            let text = format!("{}: {} more problems", self.table.file, self.omitted);
+            self.table.warnings.push(text);
+        }
+        self.table
+    }
+}
+
+/// Offset of the first `:` outside quotes: the end of the name.
+fn name_end(bytes: &[u8]) -> Option<usize> {
+    let (rest, _) = many0_count(name_piece).parse(bytes).ok()?;
+    (rest.first() == Some(&b':')).then(|| bytes.len() - rest.len())
+}
+
+/// A quoted string, an escaped byte or a run of anything else but `:` and the line's end.
+fn name_piece(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let inside = alt((recognize(take_while1(|b| !matches!(b, b'"' | b'\\'))), escaped));
+    alt((
+        take_while1(|b| !matches!(b, b'"' | b'\\' | b':' | b'\n')),
+        recognize((tag(&b"\""[..]), many0_count(inside), tag(&b"\""[..]))),
+        escaped,
+    ))
+    .parse(input)
+}
+
+fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    recognize(pair(tag(&b"\\"[..]), take(1usize))).parse(input)
+}
+
+/// The key for a name as written: comments, quotes and backslashes off, letters folded.
+fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String, String> {
+    let illegal = || format!("{written}... illegal alias name");
+    let text = match entries(written).as_slice() {
+        [Entry::Address(text) | Entry::Mailbox(text)] => text.clone(),
+        _ => return Err(illegal()),
+    };
+    let at = text
+        .rfind('@')
+        .filter(|&at| !text.get(at..).unwrap_or_default().contains('"'));
+    let (local, domain) = match at.and_then(|at| text.split_at_checked(at)) {
+        Some((local, domain)) => (local, domain.strip_prefix('@')),
+        None => (&text[..], None),
+    };
+    if local.is_empty() || text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+        return Err(illegal());
+    }
+    // Blanks outside quotes become BlankSub, as in any address.
+    let local = if local.starts_with('"') {
+        local.to_owned()
+    } else {
+        local.split_ascii_whitespace().collect::<Vec<_>>().join(".")
+    };
+    let user = mail::Address::from_parts(&local, None).user().to_ascii_lowercase();
+    match (domain, is_local) {
+        (None, _) => Ok(user),
+        (Some(domain), None) => Ok(format!("{user}@{}", domain.to_ascii_lowercase())),
+        (Some(domain), Some(is_local)) if is_local(domain) => Ok(user),
+        (Some(_), Some(_)) => Err(format!("{written}... cannot alias non-local names")),
+    }
+}
+
+#[cfg(test)]
+#[path = "aliases_test.rs"]
+mod tests;

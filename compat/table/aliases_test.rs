@@ -1,0 +1,165 @@
+//! What sendmail.md 3.1 and 2.3 say about aliases files, one test for each trap.
+
+use super::*;
+
+const FILE: &str = "/etc/mail/aliases";
+
+fn read(text: &str) -> Aliases {
+    Aliases::read(FILE, text.as_bytes(), Some(&|domain: &str| domain == "this.example")).unwrap()
+}
+
+fn value(table: &Aliases, key: &str) -> Option<String> {
+    table.find(key).map(|hit| hit.value)
+}
+
+fn told(table: &Aliases) -> Vec<String> {
+    table.problems().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn entries_continuations_and_comments() {
+    let table = read(concat!(
+        "# comment\n",
+        "list: alice,\n bob,\n\tcarol\n",
+        "back: al\\\nice, b\\\n  ob\n",
+        "number: alice # note\n",
+        "\n",
+        " stray continuation\n",
+        "Blanks  :  x \n",
+        "crlf: a,\r\n b\r\n",
+        "last: y"
+    ));
+    assert_eq!(value(&table, "list").as_deref(), Some("alice\nbob\ncarol"));
+    assert_eq!(value(&table, "back").as_deref(), Some("alice\nb  ob"));
+    assert_eq!(value(&table, "number").as_deref(), Some("alice # note"));
+    assert_eq!(value(&table, "blanks").as_deref(), Some("x"));
+    assert_eq!(value(&table, "crlf").as_deref(), Some("a\nb"));
+    assert_eq!(value(&table, "last").as_deref(), Some("y"));
+    assert_eq!(
+        told(&table),
+        [format!("{FILE}: line 10: Non-continuation line starts with space")]
+    );
+}
+
+#[test]
+fn a_comment_or_an_empty_line_ends_an_entry() {
+    let table = read("a: x,\n# not a member\n y\nb: x\n\n z\n");
+    assert_eq!(value(&table, "a").as_deref(), Some("x"));
+    assert_eq!(value(&table, "b").as_deref(), Some("x"));
+    assert_eq!(table.problems().len(), 2);
+}
+
+#[test]
+fn names() {
+    let table = read(concat!(
+        "PostMaster: root\n",
+        "\"Quoted: User\": a\n",
+        "dotted.user: b\n",
+        "u@this.example: c\n",
+        "Full Name <d>: e\n",
+        "user+detail: f\n",
+        "owner-list: g\n",
+        "MAILER-DAEMON: postmaster\n",
+    ));
+    for (key, expected) in [
+        ("postmaster", "root"),
+        ("quoted: user", "a"),
+        ("dotted.user", "b"),
+        ("u", "c"),
+        ("d", "e"),
+        ("user+detail", "f"),
+        ("owner-list", "g"),
+        ("mailer-daemon", "postmaster"),
+    ] {
+        assert_eq!(value(&table, key).as_deref(), Some(expected), "{key}");
+    }
+    assert_eq!(told(&table), [""; 0]);
+    // The caller folds.
+    assert_eq!(value(&table, "PostMaster"), None);
+}
+
+#[test]
+fn problems_read_as_newaliases_prints_them() {
+    let table = read(concat!(
+        "good: a\n",
+        "# 2\n",
+        "# 3\n",
+        "good: b\n",
+        "remote@elsewhere.com: x\n",
+        "\n",
+        "no colon here\n",
+        "empty:\n",
+        "blank:   \n",
+        "\"unclosed: x\n",
+        "a, b: x\n",
+    ));
+    assert_eq!(
+        told(&table),
+        [
+            "/etc/mail/aliases: line 4: good... Warning: duplicate alias name good",
+            "/etc/mail/aliases: line 5: remote@elsewhere.com... cannot alias non-local names",
+            "/etc/mail/aliases: line 7: missing colon",
+            "/etc/mail/aliases: line 8: empty:... missing value for alias",
+            "/etc/mail/aliases: line 9: blank:... missing value for alias",
+            "/etc/mail/aliases: line 10: missing colon",
+            "/etc/mail/aliases: line 11: a, b... illegal alias name",
+        ]
+    );
+    let hit = table.find("good").unwrap();
+    assert_eq!(
+        (hit.value.as_str(), hit.why.to_string().as_str()),
+        ("b", "/etc/mail/aliases:4: good")
+    );
+    assert_eq!(table.warnings(), told(&table));
+}
+
+#[test]
+fn names_at_other_hosts_never_answer_for_local_ones() {
+    let table = Aliases::read(FILE, b"root@other.example: eve\n", None).unwrap();
+    assert_eq!(value(&table, "root"), None);
+    assert_eq!(value(&table, "root@other.example").as_deref(), Some("eve"));
+}
+
+#[test]
+fn counts_as_newaliases() {
+    let table = read("a: bob\nlist: alice,\n carol\n");
+    assert_eq!(
+        table.counts().to_string(),
+        "2 aliases, longest 12 bytes, 20 bytes total"
+    );
+    let all: Vec<(&str, String)> = table.iter().collect();
+    assert_eq!(all, [("a", "bob".to_owned()), ("list", "alice, carol".to_owned())]);
+}
+
+#[test]
+fn values_reach_the_engine_in_canonical_form() {
+    let table = read("x: \"|/bin/p a\", \\x, /dev/null, :include:/l, bob (Bob)\n");
+    let value = value(&table, "x").unwrap();
+    assert_eq!(value, "|/bin/p a\n\\x\n/dev/null\n:include:/l\nbob");
+    assert_eq!(table::alias_entries(&value).len(), 5);
+}
+
+#[test]
+fn odd_bytes_and_hostile_files() {
+    let table = Aliases::read(FILE, b"caf\xe9: bob\nnul\0: x\nok: a\xff\n", None).unwrap();
+    assert_eq!(value(&table, "ok").as_deref(), Some("a\u{fffd}"));
+    assert_eq!(
+        told(&table),
+        ["/etc/mail/aliases: line 2: nul\\x00... illegal alias name"]
+    );
+    for piece in ["\"", "\\", ":", "a\n", " \n", "\\\n", "a:b\n", "#\\\n", "(:\n"] {
+        let text = piece.repeat(100_000 / piece.len());
+        let table = read(&text);
+        assert!(table.problems().len() <= PROBLEMS);
+        assert!(table.iter().count() <= 2, "{piece:?}");
+    }
+}
+
+#[test]
+fn many_aliases_stay_compact() {
+    let text: String = (0..50_000).map(|n| format!("user{n}: box{n}\n")).collect();
+    let table = read(&text);
+    assert_eq!(value(&table, "user49999").as_deref(), Some("box49999"));
+    assert_eq!(table.find("user777").unwrap().why.line, 778);
+    assert!(size_of::<Alias>() <= 24);
+}

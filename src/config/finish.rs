@@ -1,0 +1,273 @@
+//! Checks over several settings, list files, and the engine's settings types filled in. Called by [`crate::Config::load`].
+
+use crate::load::Reader;
+use crate::problem::{Place, Severity};
+use crate::setting::{Draft, FileWords, Listen, MailboxKind, Names, Role};
+use crate::text::{domain, prefix_network, relay_domain};
+use crate::{Config, Listener, Mailbox, System};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use table::{Word, Words};
+
+impl Reader {
+    /// The configuration, if nothing was wrong so far or here.
+    pub fn finish(mut self, system: &System) -> (Config, Self) {
+        self.check();
+        let host = self.host(system);
+        let mut route = self.draft.route.clone();
+        route.host = host.clone();
+        route.interfaces = system.interfaces.clone();
+        self.lists(&mut route);
+        route.smart_host = self.draft.smart_host.clone();
+        route.null_client = self.draft.null_client;
+        let (inputs, aliases, tls) = self.inputs();
+        let draft = &self.draft;
+        let mut deliver = draft.deliver.clone();
+        deliver.host = host.clone();
+        deliver.maildir = draft.mailbox == MailboxKind::Maildir;
+        deliver.tls = draft.smart_host_tls.unwrap_or(deliver.tls);
+        let mut receive = draft.receive.clone();
+        receive.host = host;
+        receive.tls = tls;
+        let config = Config {
+            receive,
+            deliver,
+            route,
+            queue: draft.queue.clone(),
+            listen: listeners(&draft.listen),
+            inputs,
+            aliases,
+            mailbox: mailbox(draft),
+            run: draft.run.clone(),
+            log: draft.log.clone(),
+            given: self.places.keys().cloned().collect(),
+            draft: draft.clone(),
+        };
+        (config, self)
+    }
+
+    fn place(&self, path: &str) -> Option<Place> {
+        self.places.get(path).copied()
+    }
+
+    /// An error at the setting named by `path`, if it was given (a default is never wrong).
+    fn error_at(&mut self, path: &str, text: &str) {
+        if let Some(place) = self.place(path) {
+            self.sources.error(place, text);
+        }
+    }
+
+    fn check(&mut self) {
+        let draft = self.draft.clone();
+        let policy = draft.deliver.policy;
+        if draft.null_client && draft.smart_host.is_none() {
+            self.error_at("null-client", "\"null-client\" needs a \"smart-host\"");
+        }
+        if policy.min_backoff > policy.max_backoff {
+            self.error_at("queue.retry", "min= is longer than max=");
+        }
+        if policy.warn >= policy.expire
+            && let Some(place) = self.place("queue.warn")
+        {
+            self.sources
+                .warn(place, "no warning is ever sent: mail is returned before");
+        }
+        if draft.deliver.hop_initial > draft.deliver.hop_limit {
+            self.error_at("delivery.concurrency", "initial= is larger than limit=");
+        }
+        if draft.receive.header_size > draft.receive.message_size {
+            for path in ["limits.header-size", "limits.message-size"] {
+                self.error_at(path, "\"header-size\" is larger than \"message-size\"");
+            }
+        }
+        if !(64 << 10..=1 << 30).contains(&draft.queue.segment) {
+            self.error_at("queue.segment-size", "a segment has 64KiB to 1GiB");
+        }
+        if draft.queue.large > draft.queue.segment / 2 {
+            self.error_at(
+                "queue.large-body",
+                "\"large-body\" is more than half of \"segment-size\"",
+            );
+        }
+        if draft.queue.memory < draft.queue.large {
+            self.error_at("queue.memory", "\"memory\" is less than \"large-body\"");
+        }
+        if draft.smart_host_tls.is_some_and(|tls| tls != draft.deliver.tls)
+            && let Some(place) = self.place("delivery.tls")
+        {
+            self.sources
+                .warn(place, "not used: all mail goes to the smart host, whose \"tls\" is set");
+        }
+        self.check_listeners(&draft.listen);
+    }
+
+    fn check_listeners(&mut self, listen: &[Listen]) {
+        for (n, one) in listen.iter().enumerate() {
+            let first = listen.iter().position(|other| other.address == one.address);
+            if let Some(first) = first.filter(|first| *first < n && !one.address.is_empty())
+                && let Some(place) = self.place(&format!("listen#{first}"))
+            {
+                let text = format!(
+                    "\"{}\" is already listened on at {}",
+                    one.address,
+                    self.sources.show(place)
+                );
+                self.error_at(&format!("listen#{n}"), &text);
+            }
+        }
+    }
+
+    /// The host's name; never from DNS, never by waiting (sendmail sleeps for a minute here).
+    fn host(&mut self, system: &System) -> String {
+        let given = self.draft.host.clone();
+        let name = given.unwrap_or_else(|| system.hostname.trim_end_matches('.').to_ascii_lowercase());
+        let name = if name.is_empty() { "localhost".to_owned() } else { name };
+        if !name.contains('.') {
+            let text = format!("local host name ({name}) is not qualified; set \"host\"");
+            match self.place("host") {
+                Some(place) => self.sources.warn(place, text),
+                None => self.sources.about_file(Severity::Warning, "host name", text),
+            }
+        }
+        name
+    }
+
+    fn lists(&mut self, route: &mut route::Settings) {
+        let lists = (self.draft.local_domains.clone(), self.draft.relay_domains.clone());
+        for (n, names) in lists.0.iter().enumerate() {
+            route.local_domains.extend(names.names.iter().cloned());
+            for (file, word) in self.words(names, &format!("local-domains#{n}@file")) {
+                match domain(&word.text) {
+                    Ok(name) => route.local_domains.push(name),
+                    Err(text) => self.sources.about_line(Severity::Error, &file, word.line, text),
+                }
+            }
+        }
+        route.relay_clients = self.draft.relay_clients.clone();
+        for (n, names) in lists.1.iter().enumerate() {
+            route.relay_domains.extend(names.names.iter().cloned());
+            for (file, word) in self.words(names, &format!("relay-domains#{n}@file")) {
+                // sendmail's class R has networks as well.
+                match (prefix_network(&word.text), relay_domain(&word.text)) {
+                    (Some(network), _) => route.relay_clients.push(network),
+                    (None, Ok(name)) => route.relay_domains.push(name),
+                    (None, Err(text)) => self.sources.about_line(Severity::Error, &file, word.line, text),
+                }
+            }
+        }
+        for list in [
+            &mut route.local_domains,
+            &mut route.relay_domains,
+            &mut route.relay_clients,
+        ] {
+            list.sort_unstable();
+            list.dedup();
+        }
+    }
+
+    /// The words of a list file, each with the file's name.
+    fn words(&mut self, names: &Names, path: &str) -> Vec<(String, Word)> {
+        let Some(file) = &names.file else {
+            return Vec::new();
+        };
+        let which = match names.words {
+            FileWords::All => Words::All,
+            FileWords::First => Words::First,
+        };
+        match self.sources.read(Path::new(file)) {
+            Ok(text) => table::words(&text, which)
+                .into_iter()
+                .map(|word| (file.clone(), word))
+                .collect(),
+            Err(error) => {
+                self.error_at(path, &format!("{file}: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Files for the engine, which the keeper opens: their paths, and which are aliases, certificate and key.
+    fn inputs(&mut self) -> (Vec<PathBuf>, Option<u16>, Option<(u16, u16)>) {
+        let draft = self.draft.clone();
+        let mut inputs = Vec::new();
+        let mut add = |path: &str| {
+            inputs.push(PathBuf::from(path));
+            u16::try_from(inputs.len() - 1).unwrap_or(u16::MAX)
+        };
+        // A null client expands nothing: the smart host does.
+        let wanted = !draft.null_client || self.places.contains_key("aliases");
+        let aliases = wanted.then(|| add(&draft.aliases));
+        let tls = match (&draft.certificate, &draft.key) {
+            (Some(certificate), Some(key)) => Some((add(certificate), add(key))),
+            _ => None,
+        };
+        if wanted
+            && !Path::new(&draft.aliases).exists()
+            && let Some(place) = self.place("aliases")
+        {
+            self.sources.warn(place, format!("{}: no such file", draft.aliases));
+        }
+        for (path, file) in [
+            ("tls.certificate", &draft.certificate),
+            ("tls.certificate@key", &draft.key),
+        ] {
+            if let Some(file) = file {
+                self.check_key(path, file);
+            }
+        }
+        (inputs, aliases, tls)
+    }
+
+    fn check_key(&mut self, path: &str, file: &str) {
+        match std::fs::metadata(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.error_at(path, &format!("{file}: no such file"));
+            }
+            Ok(about) if path.ends_with("@key") && about.permissions().mode() & 0o007 != 0 => {
+                let text = format!("unsafe permissions: everybody may read the key {file}");
+                if let Some(place) = self.place(path) {
+                    self.sources.warn(place, text);
+                }
+            }
+            // Unreadable for us: the keeper, which opens it, will say so.
+            _ => {}
+        }
+    }
+}
+
+/// The listeners; without any, loopback with both ports, where IPv6 may be missing.
+fn listeners(given: &[Listen]) -> Vec<Listener> {
+    let listener = |role: Role, address: &str, required: bool| Listener {
+        name: match role {
+            Role::Mta => "MTA",
+            Role::Submission => "MSA",
+        }
+        .to_owned(),
+        address: address.to_owned(),
+        role,
+        required,
+    };
+    if given.is_empty() {
+        return vec![
+            listener(Role::Mta, "127.0.0.1:25", true),
+            listener(Role::Mta, "[::1]:25", false),
+            listener(Role::Submission, "127.0.0.1:587", true),
+            listener(Role::Submission, "[::1]:587", false),
+        ];
+    }
+    given
+        .iter()
+        .map(|one| listener(one.role, &one.address, !one.optional))
+        .collect()
+}
+
+fn mailbox(draft: &Draft) -> Mailbox {
+    let usual = match draft.mailbox {
+        MailboxKind::Mbox => "/var/mail/{user}",
+        MailboxKind::Maildir => "{home}/Maildir",
+    };
+    Mailbox {
+        kind: draft.mailbox,
+        path: draft.mailbox_path.clone().unwrap_or_else(|| usual.to_owned()),
+    }
+}

@@ -1,0 +1,82 @@
+//! The plan for the keeper: one item a line, fields separated by one TAB, `settings` last. Printed by `postrider plan`.
+
+use crate::setting::MailboxKind;
+use crate::{Config, EngineSettings};
+use std::fmt::Write as _;
+
+/// Numbers of the accounts named in `run`; the daemon asks NSS, this crate never does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The engine's user.
+    pub engine_uid: u32,
+    /// Its group.
+    pub engine_gid: u32,
+    /// The user of `postrider-users`.
+    pub users_uid: u32,
+    /// Its group.
+    pub users_gid: u32,
+    /// The group that may write mailboxes.
+    pub mail_gid: u32,
+}
+
+/// The plan. `command_line` is the second line of the pid file; what cannot stand in a field becomes a blank.
+#[must_use]
+pub fn plan_text(config: &Config, ids: &Ids, command_line: &str) -> String {
+    let mut plan = Plan(String::new());
+    plan.line(&["postrider-plan", "1"]);
+    for one in &config.listen {
+        let required = if one.required { "required" } else { "optional" };
+        plan.line(&["listen", &one.name, &one.address, required]);
+    }
+    let run = &config.run;
+    // Everybody may connect: the kernel says who it is, and the engine decides.
+    plan.line(&["submit", &format!("{}/submit", run.folder), "0666"]);
+    plan.line(&["control", &format!("{}/control", run.folder), "0666"]);
+    for (n, path) in config.inputs.iter().enumerate() {
+        plan.line(&["input", &n.to_string(), &path.to_string_lossy()]);
+    }
+    plan.line(&["engine", &ids.engine_uid.to_string(), &ids.engine_gid.to_string()]);
+    plan.line(&["users", &ids.users_uid.to_string(), &ids.users_gid.to_string()]);
+    plan.line(&["spool", &config.queue.path]);
+    plan.line(&["drop", &run.drop]);
+    let kind = match config.mailbox.kind {
+        MailboxKind::Mbox => "mbox",
+        MailboxKind::Maildir => "maildir",
+    };
+    plan.line(&["mailbox", kind, &config.mailbox.path, &ids.mail_gid.to_string()]);
+    plan.line(&["min-uid", &run.min_uid.to_string()]);
+    plan.line(&["pid-file", &config.pid_file()]);
+    plan.line(&["command-line", command_line]);
+    plan.line(&["settings", &config.engine_settings().to_json()]);
+    plan.0
+}
+
+struct Plan(String);
+
+impl Plan {
+    fn line(&mut self, fields: &[&str]) {
+        for (n, field) in fields.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "\t" };
+            let field = field.replace(['\t', '\r', '\n', '\0'], " ");
+            // Writing to a String cannot fail.
+            let _ = write!(self.0, "{separator}{field}");
+        }
+        self.0.push('\n');
+    }
+}
+
+impl EngineSettings {
+    /// One line of JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("plain structs with string keys always become JSON")
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// With the place in the text, if it is something else.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}

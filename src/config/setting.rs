@@ -1,0 +1,530 @@
+//! All settings, each declared once: name, type with unit and limits, field, one sentence. The default is what
+//! [`Draft::default`] has in the field, mostly from the engine crates' own `Settings`.
+
+use crate::scalar::{Count, Duration, Flag, Maybe, Scalar, Size, choice, scalar};
+use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
+use crate::text::{
+    Account, Domain, FilePath, HostName, ListenAddress, MailboxPath, NameServer, Network, Recipient, RelayDomain,
+    SmartHost,
+};
+use deliver::Tls;
+use serde::{Deserialize, Serialize};
+
+choice!(
+    /// What a listener is for.
+    Role {
+        /// Mail from other hosts.
+        Mta = "mta",
+        /// Mail from users' programs (RFC 6409).
+        Submission = "submission",
+    }
+);
+choice!(
+    /// Kind of local mailbox.
+    MailboxKind {
+        /// One file for each user.
+        Mbox = "mbox",
+        /// One folder for each user, one file for each message.
+        Maildir = "maildir",
+    }
+);
+choice!(
+    /// Shape of log lines.
+    LogFormat {
+        /// sendmail's, which log readers know.
+        Sendmail = "sendmail",
+        /// One JSON object a line.
+        Json = "json",
+    }
+);
+choice!(
+    /// Which words of a list file count.
+    FileWords {
+        /// All before a `#`.
+        All = "all",
+        /// The first of each line.
+        First = "first",
+    }
+);
+
+/// A list of names, from arguments and from a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Given as arguments.
+    pub names: Vec<String>,
+    /// A file that lists more.
+    pub file: Option<String>,
+    /// How the file is read.
+    pub words: FileWords,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            file: None,
+            words: FileWords::All,
+        }
+    }
+}
+
+/// A listener as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port.
+    pub address: String,
+    /// What it is for.
+    pub role: Role,
+    /// Whether a host that has no such address may start without it.
+    pub optional: bool,
+}
+
+/// Folders, accounts and limits of the processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Folder of the sockets.
+    pub folder: String,
+    /// Drop folder.
+    pub drop: String,
+    /// Account of the engine.
+    pub user: String,
+    /// Account of `postrider-users`.
+    pub users_user: String,
+    /// Group of mailbox agents.
+    pub mail_group: String,
+    /// Accounts with smaller numbers get no agent of their own.
+    pub min_uid: u32,
+    /// Two lines: process id and command line. `None`: `postrider.pid` in the folder.
+    pub pid_file: Option<String>,
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// To syslog, facility mail.
+    pub syslog: bool,
+    /// To a file as well.
+    pub file: Option<String>,
+    /// In which shape.
+    pub format: LogFormat,
+}
+
+/// The settings as written, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Host name; `None`: the system's.
+    pub host: Option<String>,
+    /// Local domains.
+    pub local_domains: Vec<Names>,
+    /// Aliases file.
+    pub aliases: String,
+    /// Domains relayed for.
+    pub relay_domains: Vec<Names>,
+    /// Networks relayed for.
+    pub relay_clients: Vec<String>,
+    /// Listeners; empty: the default ones.
+    pub listen: Vec<Listen>,
+    /// Certificate chain.
+    pub certificate: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// Smart host.
+    pub smart_host: Option<String>,
+    /// TLS towards it.
+    pub smart_host_tls: Option<Tls>,
+    /// Everything goes there.
+    pub null_client: bool,
+    /// Kind of mailbox.
+    pub mailbox: MailboxKind,
+    /// Where it is; `None`: as usual for the kind.
+    pub mailbox_path: Option<String>,
+    /// Spool.
+    pub queue: queue::Settings,
+    /// Receiving side.
+    pub receive: receive::Settings,
+    /// Delivering side.
+    pub deliver: deliver::Settings,
+    /// Router.
+    pub route: route::Settings,
+    /// Processes.
+    pub run: Run,
+    /// Log.
+    pub log: Log,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            host: None,
+            local_domains: Vec::new(),
+            aliases: "/etc/aliases".into(),
+            relay_domains: Vec::new(),
+            relay_clients: Vec::new(),
+            listen: Vec::new(),
+            certificate: None,
+            key: None,
+            smart_host: None,
+            smart_host_tls: None,
+            null_client: false,
+            mailbox: MailboxKind::Mbox,
+            mailbox_path: None,
+            queue: queue::Settings::default(),
+            receive: receive::Settings::default(),
+            deliver: deliver::Settings::default(),
+            route: route::Settings {
+                alias_depth: 10,
+                alias_limit: 50_000,
+                ..route::Settings::default()
+            },
+            run: Run {
+                folder: "/run/postrider".into(),
+                drop: "/var/spool/postrider/drop".into(),
+                user: "postrider".into(),
+                users_user: "postrider-users".into(),
+                mail_group: "mail".into(),
+                min_uid: 1,
+                pid_file: None,
+            },
+            log: Log {
+                syslog: true,
+                file: None,
+                format: LogFormat::Sendmail,
+            },
+        }
+    }
+}
+
+/// Nodes of later issues: known, so that the error says so instead of "unknown".
+pub const LATER: &[&str] = &[
+    "access",
+    "auth-info",
+    "dkim",
+    "domains",
+    "generics",
+    "mailers",
+    "masquerade",
+    "milter",
+    "tls-policy",
+    "trusted-users",
+    "virtual-users",
+];
+
+const FILE: &str = "A file that lists more, one line each; lines that start with # are skipped.";
+const WORDS: &str = "Which words of a line in the file count.";
+
+/// The declarations, in the order of the reference.
+pub static NODES: &[Node] = &[
+    setting!(
+        "host",
+        Maybe<HostName>,
+        host,
+        "Full name of this host; by default the system's."
+    ),
+    setting!(
+        "postmaster",
+        Recipient,
+        deliver.postmaster,
+        "Who gets bounces that cannot be returned."
+    ),
+    Node::new(
+        "local-domains",
+        "Domains whose users are this host's, besides its own names.",
+        all![
+            each_list!(Part::Arguments, Domain, local_domains[names], "Domains."),
+            each!(Part::Property("file"), Maybe<FilePath>, local_domains[file], FILE),
+            each!(Part::Property("words"), FileWords, local_domains[words], WORDS),
+        ],
+    )
+    .repeated(|d| d.local_domains.push(Names::default()), |d| d.local_domains.len()),
+    Node::new(
+        "aliases",
+        "Local names that stand for others.",
+        all![
+            item!(Part::Argument, FilePath, aliases, "File in sendmail's aliases format."),
+            item!(Part::Property("depth"), Count<1, 100>, route.alias_depth, "Longest chain of aliases."),
+            item!(Part::Property("limit"), Count<1, 1_000_000>, route.alias_limit, "Most recipients that one address may become."),
+        ],
+    ),
+    Node::new(
+        "relay-domains",
+        "Domains for which anybody may send mail through this host.",
+        all![
+            each_list!(
+                Part::Arguments,
+                RelayDomain,
+                relay_domains[names],
+                "Domains, with all below them."
+            ),
+            each!(Part::Property("file"), Maybe<FilePath>, relay_domains[file], FILE),
+            each!(Part::Property("words"), FileWords, relay_domains[words], WORDS),
+        ],
+    )
+    .repeated(|d| d.relay_domains.push(Names::default()), |d| d.relay_domains.len()),
+    Node::new(
+        "relay-clients",
+        "",
+        all![list!(
+            Part::Arguments,
+            Network,
+            relay_clients,
+            "Networks whose hosts may send mail anywhere through this host."
+        )],
+    ),
+    Node::new(
+        "listen",
+        "Where SMTP is served; by default 127.0.0.1 and ::1, ports 25 and 587.",
+        all![
+            each!(Part::Argument, ListenAddress, listen[address], "Address and port."),
+            each!(
+                Part::Property("role"),
+                Role,
+                listen[role],
+                "Mail from other hosts, or from users' programs."
+            ),
+            each!(
+                Part::Property("optional"),
+                Flag,
+                listen[optional],
+                "Start without it where there is no such address."
+            ),
+        ],
+    )
+    .repeated(
+        |d| {
+            d.listen.push(Listen {
+                address: String::new(),
+                role: Role::Mta,
+                optional: false,
+            })
+        },
+        |d| d.listen.len(),
+    )
+    .later(&["auth", "milter", "tls"]),
+    Node::block(
+        "tls",
+        "STARTTLS for clients of this host.",
+        all![Node::new(
+            "certificate",
+            "Certificate chain and key, both PEM.",
+            all![
+                item!(
+                    Part::Argument,
+                    Maybe<FilePath>,
+                    certificate,
+                    "Certificate, then those that signed it."
+                ),
+                Item {
+                    required: true,
+                    ..item!(Part::Property("key"), Maybe<FilePath>, key, "Private key.")
+                },
+            ],
+        )],
+    ),
+    Node::new(
+        "smart-host",
+        "",
+        all![item!(
+            Part::Argument,
+            Maybe<SmartHost>,
+            smart_host,
+            "Takes all mail that is not local; in brackets without MX look-up."
+        )],
+    )
+    .with(all![setting!(
+        "tls",
+        Maybe<Tls>,
+        smart_host_tls,
+        "TLS towards the smart host."
+    )]),
+    Node::new(
+        "null-client",
+        "",
+        all![item!(
+            Part::Switch,
+            Flag,
+            null_client,
+            "All mail, local users' too, goes to the smart host."
+        )],
+    ),
+    Node::new(
+        "mailbox",
+        "Where local mail is stored.",
+        all![
+            item!(Part::Argument, MailboxKind, mailbox, "Kind of mailbox."),
+            item!(
+                Part::Property("path"),
+                Maybe<MailboxPath>,
+                mailbox_path,
+                "By default \"/var/mail/{user}\" or \"{home}/Maildir\"."
+            ),
+        ],
+    ),
+    QUEUE,
+    LIMITS,
+    DELIVERY,
+    Node::block(
+        "dns",
+        "How names are resolved.",
+        all![Node::new(
+            "servers",
+            "",
+            all![list!(
+                Part::Arguments,
+                NameServer,
+                route.name_servers,
+                "Name servers; by default those of /etc/resolv.conf."
+            )],
+        )],
+    ),
+    Node::block(
+        "log",
+        "Where events are written.",
+        all![
+            setting!("syslog", Flag, log.syslog, "Write to syslog, facility mail."),
+            setting!("file", Maybe<FilePath>, log.file, "Write to a file as well."),
+            setting!("format", LogFormat, log.format, "Shape of the lines."),
+        ],
+    ),
+    RUN,
+];
+
+const QUEUE: Node = Node::block(
+    "queue",
+    "Mail that waits.",
+    all![
+        setting!("path", FilePath, queue.path, "Folder of the spool."),
+        setting!(
+            "expire",
+            Duration,
+            deliver.policy.expire,
+            "Mail older than this is returned."
+        ),
+        setting!(
+            "warn",
+            Duration<true>,
+            deliver.policy.warn,
+            "The sender is warned once mail is older than this."
+        ),
+        Node::new(
+            "retry",
+            "Wait between two attempts; it doubles each time.",
+            all![
+                item!(
+                    Part::Property("min"),
+                    Duration,
+                    deliver.policy.min_backoff,
+                    "After the first failure."
+                ),
+                item!(Part::Property("max"), Duration, deliver.policy.max_backoff, "At most."),
+            ],
+        ),
+        setting!("reserve", Count<1, 64>, queue.reserve, "Spare segments, so that a queue drains on a full disk."),
+        setting!(
+            "min-free",
+            Size,
+            queue.min_free,
+            "New mail is refused when the file system has less free."
+        ),
+        setting!("segment-size", Size, queue.segment, "Size of one segment."),
+        setting!(
+            "large-body",
+            Size,
+            queue.large,
+            "Bodies of this size and more get files of their own."
+        ),
+        setting!("memory", Size, queue.memory, "Most memory for message content."),
+    ],
+);
+
+const LIMITS: Node = Node::block(
+    "limits",
+    "What a client may do.",
+    all![
+        setting!("message-size", Size, receive.message_size, "Largest message."),
+        setting!("header-size", Size, receive.header_size, "Largest header."),
+        setting!("recipients", Count<100, 1_000_000>, receive.recipients, "Most recipients of one transaction."),
+        setting!("hops", Count<1, 1_000>, receive.hops, "Most Received fields; more mean a loop."),
+        setting!("errors", Count<1, 10_000>, receive.errors, "Errors after which a session is ended."),
+        setting!("sessions", Count<1, 1_000_000>, receive.sessions, "Most sessions at once."),
+        setting!("sessions-per-client", Count<0, 1_000_000>, receive.sessions_per_client, "Most sessions of one address; 0 is no limit."),
+        setting!(
+            "command-timeout",
+            Duration,
+            receive.command_timeout,
+            "Longest wait for a command."
+        ),
+        setting!(
+            "data-timeout",
+            Duration,
+            receive.data_timeout,
+            "Longest wait for the next piece of a message."
+        ),
+    ],
+);
+
+const DELIVERY: Node = Node::block(
+    "delivery",
+    "How mail leaves.",
+    all![
+        Node::new(
+            "concurrency",
+            "Connections in use.",
+            all![
+                item!(Part::Property("initial"), Count<1, 1_000>, deliver.hop_initial, "To one host at first."),
+                item!(Part::Property("limit"), Count<1, 1_000>, deliver.hop_limit, "To one host at most."),
+                item!(Part::Property("total"), Count<1, 100_000>, deliver.limit, "Deliveries over all hosts at most."),
+            ],
+        ),
+        setting!("recipients", Count<1, 10_000>, deliver.recipients, "Most recipients of one transaction."),
+        setting!(
+            "connect-timeout",
+            Duration,
+            deliver.connect_timeout,
+            "Longest wait for a connection."
+        ),
+        setting!(
+            "idle",
+            Duration,
+            deliver.idle,
+            "An idle connection is kept this long for more mail."
+        ),
+        setting!("agents", Count<1, 10_000>, deliver.agents, "Most local deliveries at once."),
+        setting!(
+            "return-size",
+            Size,
+            deliver.return_size,
+            "Larger messages are returned without their body."
+        ),
+        setting!("tls", Tls, deliver.tls, "STARTTLS towards other hosts."),
+        setting!("timeout-divisor", Count<1, 100_000>, deliver.timeout_divisor, "Divides the SMTP client's timeouts, for tests."),
+    ],
+);
+
+const RUN: Node = Node::block(
+    "run",
+    "Processes, their accounts and their folders.",
+    all![
+        setting!("folder", FilePath, run.folder, "Folder of the sockets."),
+        setting!(
+            "drop",
+            FilePath,
+            run.drop,
+            "Folder that takes mail while the engine is down."
+        ),
+        setting!("user", Account, run.user, "Account of the engine."),
+        setting!(
+            "users-user",
+            Account,
+            run.users_user,
+            "Account of the process that asks for accounts."
+        ),
+        setting!("mail-group", Account, run.mail_group, "Group that may write mailboxes."),
+        setting!("min-uid", Count<1, 4_000_000_000>, run.min_uid, "Accounts below it get no programs and files run for them."),
+        setting!(
+            "pid-file",
+            Maybe<FilePath>,
+            run.pid_file,
+            "Process id and command line; by default postrider.pid in the folder."
+        ),
+    ],
+);

@@ -1,0 +1,282 @@
+//! Checked texts: names, addresses, networks, paths. Called through the declarations in `setting.rs`.
+
+use crate::scalar::{Checked, Scalar, no_hint, quote, text};
+use serde::{Deserialize, Deserializer};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+text!(
+    /// A host name in lower case, without a dot at the end.
+    HostName, "a host name", host_name
+);
+text!(
+    /// A domain or an address literal.
+    Domain, "a domain or an address in brackets", domain
+);
+text!(
+    /// A domain, or `.domain` for what is below it.
+    RelayDomain, "a domain", relay_domain
+);
+text!(
+    /// A network as `address/bits`.
+    Network, "an address or a network such as \"192.0.2.0/24\"", network
+);
+text!(
+    /// An absolute path.
+    FilePath, "an absolute path", path
+);
+text!(
+    /// Address and port to listen on.
+    ListenAddress, "an address and a port such as \"[::]:25\"", listen_address
+);
+text!(
+    /// A smart host, see `route::Key::smart_host`.
+    SmartHost, "a host such as \"[relay.example]:587\" or \"relay.example\"", smart_host
+);
+text!(
+    /// A name server as `address:port`.
+    NameServer, "an address, with a port if it is not 53", name_server
+);
+text!(
+    /// A login or group name.
+    Account, "the name of an account", account
+);
+text!(
+    /// A mailbox path with `{user}` or `{home}`.
+    MailboxPath, "a path with {user} or {home}", mailbox_path
+);
+text!(
+    /// A local user or an address.
+    Recipient, "a user or an address", recipient
+);
+
+/// Letters, digits, `-` and `_` between dots; 253 characters, 63 for a label.
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    let label = |l: &str| {
+        let edge = l.starts_with('-') || l.ends_with('-');
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii();
+        !l.is_empty() && l.len() <= 63 && !edge && l.chars().all(|c| plain(c) && !c.is_control() && !c.is_whitespace())
+    };
+    if name.len() <= 253 && name.split('.').all(label) {
+        Ok(name)
+    } else {
+        Err(format!("\"{text}\" is no host name"))
+    }
+}
+
+pub(crate) fn domain(text: &str) -> Result<String, String> {
+    let Some(literal) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) else {
+        return host_name(text).map_err(|_| format!("\"{text}\" is no domain"));
+    };
+    let lower = literal.to_ascii_lowercase();
+    let ip = match lower.strip_prefix("ipv6:") {
+        Some(six) => six.parse::<Ipv6Addr>().is_ok(),
+        None => lower.parse::<Ipv4Addr>().is_ok(),
+    };
+    if ip {
+        Ok(format!("[{lower}]"))
+    } else {
+        Err(format!(
+            "\"{text}\" is no address literal, expected \"[192.0.2.1]\" or \"[IPv6:2001:db8::1]\""
+        ))
+    }
+}
+
+pub(crate) fn relay_domain(text: &str) -> Result<String, String> {
+    let name = host_name(text.strip_prefix('.').unwrap_or(text)).map_err(|_| format!("\"{text}\" is no domain"))?;
+    Ok(if text.starts_with('.') {
+        format!(".{name}")
+    } else {
+        name
+    })
+}
+
+fn network(text: &str) -> Result<String, String> {
+    let bad = || format!("\"{text}\" is no network, expected an address or a network such as \"192.0.2.0/24\"");
+    let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let ip: IpAddr = address.parse().map_err(|_| bad())?;
+    let width: u8 = if ip.is_ipv4() { 32 } else { 128 };
+    let bits: u8 = match bits {
+        Some(bits) => bits.parse().ok().filter(|b| *b <= width).ok_or_else(bad)?,
+        None => width,
+    };
+    let base = masked(ip, bits);
+    if base == ip {
+        Ok(format!("{base}/{bits}"))
+    } else {
+        Err(format!(
+            "\"{text}\" has bits set behind the prefix; write \"{base}/{bits}\""
+        ))
+    }
+}
+
+/// The first address of a network.
+fn masked(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits.min(128))).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+        }
+    }
+}
+
+/// A member of sendmail's class R that is a network: octets of IPv4 (`192.0.2` is `192.0.2.0/24`) or groups of IPv6
+/// (`IPv6:2001:db8`), as `address/bits`.
+pub(crate) fn prefix_network(word: &str) -> Option<String> {
+    let lower = word.to_ascii_lowercase();
+    if let Some(six) = lower.strip_prefix("ipv6:") {
+        if let Ok(ip) = six.parse::<Ipv6Addr>() {
+            return Some(format!("{ip}/128"));
+        }
+        let groups = six.trim_end_matches(':').split(':').count();
+        let whole = format!("{}::", six.trim_end_matches(':'));
+        let ip = whole.parse::<Ipv6Addr>().ok()?;
+        return Some(format!("{ip}/{}", groups * 16));
+    }
+    let octets: Vec<u8> = lower
+        .trim_end_matches('.')
+        .split('.')
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let full: Vec<u8> = octets.iter().copied().chain([0; 4]).take(4).collect();
+    let full: [u8; 4] = full.try_into().ok()?;
+    (octets.len() <= 4).then(|| format!("{}/{}", Ipv4Addr::from(full), octets.len() * 8))
+}
+
+/// Paths go into the plan, whose fields end at a TAB and whose lines end at a line end.
+fn clean(text: &str) -> Result<(), String> {
+    if text.chars().any(char::is_control) {
+        return Err("a path must not contain control characters".to_owned());
+    }
+    if text.len() > 4_000 {
+        return Err("the path is longer than 4,000 bytes".to_owned());
+    }
+    Ok(())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    clean(text)?;
+    if !text.starts_with('/') {
+        return Err(format!("\"{text}\" is no absolute path"));
+    }
+    Ok(text.to_owned())
+}
+
+fn mailbox_path(text: &str) -> Result<String, String> {
+    clean(text)?;
+    let bare = text.replace("{user}", "").replace("{home}", "");
+    if bare.contains(['{', '}']) {
+        return Err(format!("\"{text}\": only {{user}} and {{home}} may stand in braces"));
+    }
+    if !text.starts_with('/') && !text.starts_with("{home}/") {
+        return Err(format!("\"{text}\" must start with \"/\" or \"{{home}}/\""));
+    }
+    if text.split('/').any(|part| part == "..") {
+        return Err(format!("\"{text}\" must not contain \"..\""));
+    }
+    if bare.len() == text.len() {
+        return Err(format!(
+            "\"{text}\" is the same for all users; it needs {{user}} or {{home}}"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn listen_address(text: &str) -> Result<String, String> {
+    let bad = || format!("\"{text}\" is no address with a port, expected one such as \"[::]:25\" or \"127.0.0.1:587\"");
+    if let Some(port) = text.strip_prefix("*:").and_then(|port| port.parse::<u16>().ok()) {
+        return Err(format!("\"{text}\": for all addresses write \"[::]:{port}\""));
+    }
+    let address: SocketAddr = text.parse().map_err(|_| bad())?;
+    if address.port() == 0 {
+        return Err(format!("\"{text}\": port 0 cannot be listened on"));
+    }
+    Ok(address.to_string())
+}
+
+fn smart_host(text: &str) -> Result<String, String> {
+    match route::Key::smart_host(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!(
+            "\"{text}\" is no smart host, expected one such as \"[relay.example]:587\" (no MX look-up) or \"relay.example\""
+        )),
+    }
+}
+
+fn name_server(text: &str) -> Result<String, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, 53).to_string());
+    }
+    let bad = || format!("\"{text}\" is no address of a name server, expected one such as \"127.0.0.1:5353\"");
+    text.parse::<SocketAddr>().map(|a| a.to_string()).map_err(|_| bad())
+}
+
+fn account(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$');
+    if (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" is no account name"))
+    }
+}
+
+fn recipient(text: &str) -> Result<String, String> {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | ',');
+    if text.is_empty() || text.len() > 320 || text.contains(bad) || text.starts_with(['|', '/', ':', '\\']) {
+        return Err(format!("\"{text}\" is no user and no address"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(host_name("Mail.Example.ORG.").as_deref(), Ok("mail.example.org"));
+        for bad in ["", ".", "a..b", "-a.b", "a b", "a/b", "a\n", &"a".repeat(64)] {
+            assert!(host_name(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(domain("[IPv6:2001:DB8::1]").as_deref(), Ok("[ipv6:2001:db8::1]"));
+        assert!(domain("[::1]").is_err() && domain("[1.2.3]").is_err());
+        assert_eq!(relay_domain(".Example.org").as_deref(), Ok(".example.org"));
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(network("192.0.2.0/24").as_deref(), Ok("192.0.2.0/24"));
+        assert_eq!(network("192.0.2.7").as_deref(), Ok("192.0.2.7/32"));
+        assert_eq!(network("2001:db8::/32").as_deref(), Ok("2001:db8::/32"));
+        assert_eq!(network("0.0.0.0/0").as_deref(), Ok("0.0.0.0/0"));
+        assert!(network("192.0.2.1/24").unwrap_err().contains("write \"192.0.2.0/24\""));
+        assert!(network("192.0.2.0/33").is_err() && network("x").is_err());
+        assert_eq!(prefix_network("192.0.2").as_deref(), Some("192.0.2.0/24"));
+        assert_eq!(prefix_network("10").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(prefix_network("IPv6:2001:db8").as_deref(), Some("2001:db8::/32"));
+        assert_eq!(prefix_network("IPv6:::1").as_deref(), Some("::1/128"));
+        for no in ["example.org", "1.2.3.4.5", "256.1", "", "1.2.3.4.example"] {
+            assert_eq!(prefix_network(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_paths() {
+        assert_eq!(listen_address("[::]:25").as_deref(), Ok("[::]:25"));
+        assert!(listen_address("*:25").unwrap_err().contains("[::]:25"));
+        assert!(listen_address("localhost:25").is_err() && listen_address("127.0.0.1:0").is_err());
+        assert_eq!(name_server("::1").as_deref(), Ok("[::1]:53"));
+        assert_eq!(mailbox_path("/var/mail/{user}").as_deref(), Ok("/var/mail/{user}"));
+        for bad in ["/var/mail/all", "{user}", "/m/{name}", "/m/../{user}", "/m/{user}\t"] {
+            assert!(mailbox_path(bad).is_err(), "{bad}");
+        }
+        assert!(path("x").is_err() && path("/a\nb").is_err());
+    }
+}

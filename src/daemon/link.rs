@@ -1,0 +1,136 @@
+//! The engine's socket to the keeper: frames with descriptors, driven by tokio.
+
+use call::frame::{self, Decoder, Frame};
+use call::keep::{FromEngine, InputState, ToEngine};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// What is to be sent.
+type Outgoing = (Vec<u8>, Option<OwnedFd>);
+
+/// Who waits for the state of which input.
+type Waiting = HashMap<u16, Vec<oneshot::Sender<(InputState, Option<OwnedFd>)>>>;
+
+/// The sending side; clones share the socket.
+#[derive(Clone)]
+pub(crate) struct Link {
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// The receiving side.
+pub(crate) struct Incoming {
+    stream: Arc<UnixStream>,
+    decoder: Decoder,
+    descriptors: VecDeque<OwnedFd>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// Both sides over the keeper's socket.
+pub(crate) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Link, Incoming)> {
+    stream.set_nonblocking(true)?;
+    let stream = Arc::new(UnixStream::from_std(stream)?);
+    // Unbounded, but what is sent is bounded by what is in progress: agents, inputs, dropped entries.
+    let (outgoing, queue) = mpsc::unbounded_channel();
+    tokio::spawn(send_all(Arc::clone(&stream), queue));
+    let waiting: Arc<Mutex<Waiting>> = Arc::default();
+    let incoming =
+        Incoming { stream, decoder: Decoder::default(), descriptors: VecDeque::new(), waiting: Arc::clone(&waiting) };
+    Ok((Link { outgoing, waiting }, incoming))
+}
+
+async fn send_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
+    while let Some((bytes, descriptor)) = queue.recv().await {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            let with: Vec<BorrowedFd<'_>> = match (&descriptor, sent) {
+                (Some(descriptor), 0) => vec![descriptor.as_fd()],
+                _ => Vec::new(),
+            };
+            let rest = &bytes[sent..];
+            let write = stream.async_io(Interest::WRITABLE, || frame::send(stream.as_fd(), rest, &with));
+            match write.await {
+                Ok(n) => sent += n,
+                Err(_) => return, // the receiving side sees the end
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Sends a message, with at most one descriptor.
+    pub(crate) fn send(&self, message: &FromEngine, descriptor: Option<OwnedFd>) {
+        if let Ok(bytes) = frame::encode(message) {
+            // If the keeper is gone the engine is about to end.
+            let _gone = self.outgoing.send((bytes, descriptor));
+        }
+    }
+    /// Asks whether an input has changed.
+    pub(crate) async fn check(&self, number: u16) -> Option<(InputState, Option<OwnedFd>)> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().push(tell);
+        self.send(&FromEngine::CheckInput { number }, None);
+        told.await.ok()
+    }
+}
+
+impl Incoming {
+    /// The next message with its descriptors; `None` when the keeper is gone.
+    pub(crate) async fn next(&mut self) -> Result<Option<(ToEngine, Vec<OwnedFd>)>, frame::Error> {
+        loop {
+            if let Some(frame) = self.decoder.next()? {
+                let Frame::Message(payload) = frame else { return Err(frame::Error::Malformed) };
+                let message: ToEngine = frame::decode(&payload)?;
+                let count = descriptors_of(&message).min(self.descriptors.len());
+                let descriptors: Vec<OwnedFd> = self.descriptors.drain(..count).collect();
+                if let ToEngine::Input { number, state } = message {
+                    self.answer(number, state, descriptors);
+                    continue;
+                }
+                return Ok(Some((message, descriptors)));
+            }
+            let (mut buffer, mut got) = (vec![0; 65_536], Vec::new());
+            let stream = &self.stream;
+            let n = stream
+                .async_io(Interest::READABLE, || frame::receive(stream.as_fd(), &mut buffer, &mut got))
+                .await?;
+            self.descriptors.extend(got);
+            if n == 0 {
+                return Ok(None);
+            }
+            self.decoder.feed(&buffer[..n]);
+        }
+    }
+
+    fn answer(&self, number: u16, state: InputState, descriptors: Vec<OwnedFd>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tellers = waiting.remove(&number).unwrap_or_default();
+        // The keeper answers each question; the first asker gets this answer, later ones theirs.
+        if tellers.is_empty() {
+            return;
+        }
+        let first = tellers.remove(0);
+        if !tellers.is_empty() {
+            waiting.insert(number, tellers);
+        }
+        drop(waiting);
+        let _gone = first.send((state, descriptors.into_iter().next()));
+    }
+}
+
+/// How many descriptors come with a message.
+fn descriptors_of(message: &ToEngine) -> usize {
+    match message {
+        ToEngine::Start { listeners, inputs, .. } => {
+            let open = inputs.iter().filter(|state| **state == InputState::Open).count();
+            listeners.len() + open + 3
+        }
+        ToEngine::Input { state: InputState::Open, .. } | ToEngine::Users | ToEngine::Dropped { .. } => 1,
+        ToEngine::Input { .. } | ToEngine::AgentEnded { .. } | ToEngine::Stop => 0,
+    }
+}

@@ -1,0 +1,136 @@
+//! `postrider queue …`: the operator's verbs, spoken over the control socket.
+
+use call::frame::Connection;
+use call::operator::{Entry, Reply, Request, Select};
+use lexopt::prelude::*;
+use serde_json::json;
+use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const USAGE: &str = "usage: postrider queue list|count|flush|release|delete|hold REASON \
+[--id ID] [--sender TEXT] [--recipient TEXT] [--domain NAME] [--reason TEXT] [--older SECONDS] [--held] [--all] [--json]";
+
+/// Parsed arguments.
+#[derive(Default)]
+struct Asked {
+    words: Vec<String>,
+    select: Select,
+    all: bool,
+    json: bool,
+}
+
+/// Runs one verb; returns the exit code.
+pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    let asked = match parse(arguments) {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("postrider queue: {error}\n{USAGE}");
+            return 64;
+        }
+    };
+    let Some(request) = request(&asked) else {
+        eprintln!("{USAGE}");
+        return 64;
+    };
+    match talk(&request, asked.json) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("postrider queue: {error:#}");
+            69
+        }
+    }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Asked, lexopt::Error> {
+    let mut asked = Asked::default();
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("id") => asked.select.ids.push(parser.value()?.string()?),
+            Long("sender") => asked.select.sender = Some(parser.value()?.string()?),
+            Long("recipient") => asked.select.recipient = Some(parser.value()?.string()?),
+            Long("domain") => asked.select.domain = Some(parser.value()?.string()?),
+            Long("reason") => asked.select.reason = Some(parser.value()?.string()?),
+            Long("older") => asked.select.older = Some(parser.value()?.parse()?),
+            Long("held") => asked.select.held = Some(true),
+            Long("all") => asked.all = true,
+            Long("json") => asked.json = true,
+            Value(word) => asked.words.push(word.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(asked)
+}
+
+fn request(asked: &Asked) -> Option<Request> {
+    let select = asked.select.clone();
+    let chosen = asked.all || select != Select::default();
+    let words: Vec<&str> = asked.words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["list"] => Some(Request::List(select)),
+        ["count"] => Some(Request::Count(select)),
+        ["flush"] => Some(Request::Flush(select)),
+        ["release"] => Some(Request::Release(select)),
+        ["hold", reason] => Some(Request::Hold(select, reason.to_owned())),
+        // Deleting the whole queue must be asked for by name.
+        ["delete"] if chosen => Some(Request::Delete(select)),
+        _ => None,
+    }
+}
+
+fn talk(request: &Request, json: bool) -> anyhow::Result<u8> {
+    let folder = std::env::var_os("POSTRIDER_RUN").map_or_else(|| PathBuf::from("/run/postrider"), PathBuf::from);
+    let path = folder.join("control");
+    let stream = UnixStream::connect(&path).map_err(|e| anyhow::anyhow!("{}: {e} (is the server running?)", path.display()))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut connection = Connection::new(stream);
+    connection.send(request, &[])?;
+    loop {
+        match connection.message::<Reply>()? {
+            Some(Reply::Entries(entries)) => {
+                for entry in &entries {
+                    if json { println!("{}", as_json(entry)) } else { print_entry(entry) }
+                }
+            }
+            Some(Reply::End(count)) => {
+                if !json {
+                    println!("{count} message{}", if count == 1 { "" } else { "s" });
+                }
+                return Ok(0);
+            }
+            Some(Reply::Refused(text)) => {
+                eprintln!("{text}");
+                return Ok(77);
+            }
+            None => anyhow::bail!("the server closed the connection"),
+        }
+    }
+}
+
+fn as_json(entry: &Entry) -> serde_json::Value {
+    let recipients: Vec<_> = entry
+        .recipients
+        .iter()
+        .map(|r| json!({ "address": r.address, "status": r.status, "tries": r.tries, "next": r.next }))
+        .collect();
+    json!({
+        "id": entry.id, "size": entry.size, "arrived": entry.arrived, "sender": entry.sender, "body": entry.body,
+        "active": entry.active, "hold": entry.hold, "recipients": recipients,
+    })
+}
+
+fn print_entry(entry: &Entry) {
+    let mark = if entry.active { "*" } else { "" };
+    println!("{}{mark} {} bytes, from {}", entry.id, entry.size, mail::log::safe(&entry.sender));
+    if let Some(reason) = &entry.hold {
+        println!("    held: {}", mail::log::safe(reason));
+    }
+    for recipient in &entry.recipients {
+        println!("    to {} (tries: {})", mail::log::safe(&recipient.address), recipient.tries);
+        if !recipient.status.is_empty() {
+            println!("        {}", mail::log::safe(&recipient.status));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Accounts, asked of `postrider-users`. A question that is not answered in time is "unavailable", never "unknown".
+
+use call::account::{self, Answer, Outcome, Question};
+use call::frame::{self, Decoder, Frame};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use table::{Account, Accounts, Unavailable};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// Longest wait for an answer: a client at RCPT is waiting too.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An answer is good for this long: one RCPT in ten thousand may hear of a user that was removed a moment ago.
+const FRESH: Duration = Duration::from_secs(5);
+/// Answers kept.
+const CACHE: usize = 10_000;
+/// Questions under way.
+const QUESTIONS: usize = 10_000;
+
+type Told = Result<Option<Account>, Unavailable>;
+
+/// Asks, and keeps answers for a moment.
+#[derive(Default)]
+pub(crate) struct People {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u32,
+    ask: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    waiting: HashMap<u32, oneshot::Sender<Told>>,
+    kept: HashMap<String, (Instant, Account)>,
+}
+
+impl People {
+    /// Uses a (new) socket to `postrider-users`.
+    pub(crate) fn connect(self: &Arc<Self>, socket: OwnedFd) -> std::io::Result<()> {
+        let socket = std::os::unix::net::UnixStream::from(socket);
+        socket.set_nonblocking(true)?;
+        let (mut reader, mut writer) = UnixStream::from_std(socket)?.into_split();
+        let (ask, mut questions) = mpsc::unbounded_channel::<Vec<u8>>();
+        {
+            let mut state = self.state();
+            state.ask = Some(ask);
+            // Whoever asked the old process gets "unavailable" at once.
+            state.waiting.clear();
+        }
+        tokio::spawn(async move {
+            while let Some(bytes) = questions.recv().await {
+                if writer.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let people = Arc::clone(self);
+        tokio::spawn(async move {
+            let (mut decoder, mut buffer) = (Decoder::default(), Vec::new());
+            loop {
+                while let Ok(Some(Frame::Message(payload))) = decoder.next() {
+                    let Ok(answer) = frame::decode::<Answer>(&payload) else { return };
+                    people.hear(answer);
+                }
+                buffer.clear();
+                buffer.reserve(8_192);
+                match reader.read_buf(&mut buffer).await {
+                    Ok(n) if n > 0 => decoder.feed(&buffer),
+                    _ => return,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, answer: Answer) {
+        let told = match answer.outcome {
+            Outcome::Found(found) => Ok(Some(account(found))),
+            Outcome::NotFound => Ok(None),
+            Outcome::Unavailable(text) => Err(Unavailable(text)),
+        };
+        if let Some(teller) = self.state().waiting.remove(&answer.ticket) {
+            let _gone = teller.send(told);
+        }
+    }
+
+    /// A kept answer, or a ticket and the place where the answer will come.
+    fn ask(&self, name: &str) -> Result<(u32, oneshot::Receiver<Told>), Told> {
+        let mut state = self.state();
+        if let Some((at, account)) = state.kept.get(name)
+            && at.elapsed() < FRESH
+        {
+            return Err(Ok(Some(account.clone())));
+        }
+        if state.waiting.len() >= QUESTIONS {
+            return Err(Err(Unavailable("too many account look-ups under way".into())));
+        }
+        let Some(ask) = state.ask.clone() else {
+            return Err(Err(Unavailable("account service is not running".into())));
+        };
+        state.next = state.next.wrapping_add(1);
+        let ticket = state.next;
+        let question = frame::encode(&Question { ticket, name: name.to_owned() });
+        let Ok(bytes) = question else { return Err(Ok(None)) };
+        let (tell, told) = oneshot::channel();
+        state.waiting.insert(ticket, tell);
+        if ask.send(bytes).is_err() {
+            state.waiting.remove(&ticket);
+            return Err(Err(Unavailable("account service has ended".into())));
+        }
+        Ok((ticket, told))
+    }
+
+    fn keep(&self, name: &str, account: &Account) {
+        let mut state = self.state();
+        if state.kept.len() >= CACHE {
+            state.kept.retain(|_, (at, _)| at.elapsed() < FRESH);
+            if state.kept.len() >= CACHE {
+                state.kept.clear();
+            }
+        }
+        state.kept.insert(name.to_owned(), (Instant::now(), account.clone()));
+    }
+}
+
+fn account(found: account::Account) -> Account {
+    Account { name: found.name, uid: found.uid, home: found.home, gecos: found.gecos }
+}
+
+impl Accounts for People {
+    fn find<'a>(&'a self, name: &'a str) -> table::Answer<'a, Account> {
+        Box::pin(async move {
+            let (ticket, told) = match self.ask(name) {
+                Ok(asked) => asked,
+                Err(told) => return told,
+            };
+            match tokio::time::timeout(PATIENCE, told).await {
+                Ok(Ok(told)) => {
+                    // Only "found" is kept: a new account gets mail at once.
+                    if let Ok(Some(account)) = &told {
+                        self.keep(name, account);
+                    }
+                    told
+                }
+                Ok(Err(_)) => Err(Unavailable("account service was restarted".into())),
+                Err(_) => {
+                    self.state().waiting.remove(&ticket);
+                    Err(Unavailable(format!("no answer about account {name} in {} s", PATIENCE.as_secs())))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! `postrider plan --config FILE`: reads the configuration and prints what the keeper is to bind, open and start.
+//! The keeper may not ask the name service, so names become numbers here.
+
+use anyhow::Context as _;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Where the configuration is when nothing is said.
+pub(crate) const DEFAULT: &str = "/etc/mail/postrider.kdl";
+
+/// Prints the plan; returns the exit code.
+pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    let path = match arguments {
+        [flag, path] if flag == "--config" => path.clone(),
+        [] => DEFAULT.into(),
+        _ => {
+            eprintln!("usage: postrider plan [--config FILE]");
+            return 64;
+        }
+    };
+    match make(Path::new(&path)) {
+        Ok(text) => {
+            print!("{text}");
+            0
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            78
+        }
+    }
+}
+
+fn make(path: &Path) -> anyhow::Result<String> {
+    let (config, warnings) = config::Config::load(path, &crate::system::ask()).map_err(|e| anyhow::anyhow!("{e}"))?;
+    for warning in warnings {
+        eprintln!("{warning}");
+    }
+    let ids = if rustix::process::geteuid().is_root() { named(&config)? } else { own() };
+    Ok(config::plan_text(&config, &ids))
+}
+
+/// Started by an ordinary user: everything runs as that user.
+fn own() -> config::Ids {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    config::Ids { engine_uid: uid, engine_gid: gid, users_uid: uid, users_gid: gid, mail_gid: gid }
+}
+
+fn named(config: &config::Config) -> anyhow::Result<config::Ids> {
+    let user = |name: &str| -> anyhow::Result<(u32, u32)> {
+        let found = nix::unistd::User::from_name(name)?
+            .with_context(|| format!("no user \"{name}\"; create it: adduser --system --group --no-create-home {name}"))?;
+        anyhow::ensure!(!found.uid.is_root(), "user \"{name}\" has uid 0; the engine never runs as root");
+        Ok((found.uid.as_raw(), found.gid.as_raw()))
+    };
+    let (engine_uid, engine_gid) = user(&config.run.user)?;
+    let (users_uid, users_gid) = user(&config.run.users_user)?;
+    let mail = &config.run.mail_group;
+    let group = nix::unistd::Group::from_name(mail)?.with_context(|| format!("no group \"{mail}\""))?;
+    Ok(config::Ids { engine_uid, engine_gid, users_uid, users_gid, mail_gid: group.gid.as_raw() })
+}

@@ -1,0 +1,81 @@
+//! Which program this is. `postrider` links every role, so that `cargo run --bin postrider -- try` needs no second
+//! build; an installed host has the small programs beside it, and those are preferred.
+
+use crate::{engine, operate, plan, settings, tour};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const HELP: &str = "\
+postrider: a mail server in the place of sendmail
+
+Usage: postrider COMMAND [ARGUMENT ...]
+
+  try [--once]                 start a complete server in a scratch folder and show it at work
+  config check [FILE]          check a configuration; every mistake with file, line and column
+  config show [FILE]           the settings in force, defaults included
+  config reference             every setting, with type, default and meaning (Markdown)
+  queue list [--json]          what is in the queue, with the reason for each delay
+  queue count|flush|release    ... [SELECTION]
+  queue hold REASON            ... [SELECTION]
+  queue delete                 ... SELECTION
+  keeper [--config FILE] [--detach]   run the server
+  sendmail|mailq [ARGUMENT ...]       as the programs of these names
+
+SELECTION: any of --id ID, --sender TEXT, --recipient TEXT, --domain NAME, --reason TEXT, --older SECONDS, --all
+Configuration: /etc/mail/postrider.kdl. Commands find the running server by POSTRIDER_RUN (default /run/postrider).
+";
+
+/// Runs the role that name and arguments ask for; returns the exit code.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> u8 {
+    let name = arguments.first().map(PathBuf::from).unwrap_or_default();
+    let name = name.file_name().and_then(OsStr::to_str).unwrap_or("postrider").to_owned();
+    if matches!(name.as_str(), "sendmail" | "mailq" | "newaliases" | "send-mail") {
+        return compat_command::run(arguments.into_iter());
+    }
+    let mut rest = arguments.into_iter().skip(1);
+    let Some(command) = rest.next() else {
+        eprint!("{HELP}");
+        return 64;
+    };
+    let rest: Vec<OsString> = rest.collect();
+    match command.to_str().unwrap_or_default() {
+        "engine" => engine::run(),
+        "keeper" => keeper::run(rest),
+        "users" => users::run(),
+        "agent" => mailbox::run(rest),
+        "plan" => plan::run(&rest),
+        "try" => tour::run(&rest),
+        "config" => settings::run(&rest),
+        "queue" => operate::run(&rest),
+        role @ ("sendmail" | "mailq" | "newaliases") => {
+            compat_command::run(std::iter::once(OsString::from(role)).chain(rest))
+        }
+        "--help" | "-h" | "help" => {
+            print!("{HELP}");
+            0
+        }
+        "--version" | "-V" | "version" => {
+            println!("postrider {}", env!("CARGO_PKG_VERSION"));
+            0
+        }
+        other => {
+            eprintln!("postrider: unknown command \"{other}\"\n\n{HELP}");
+            64
+        }
+    }
+}
+
+/// How to start another role: the program beside this one if it is there, else this one with the role's name.
+#[must_use]
+pub fn command(program: &str, role: &str) -> Command {
+    let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let sibling = own.parent().unwrap_or(Path::new("/usr/sbin")).join(program);
+    if rustix::fs::access(&sibling, rustix::fs::Access::EXEC_OK).is_ok() {
+        return Command::new(sibling);
+    }
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(role);
+    command
+}

@@ -1,0 +1,131 @@
+//! The scheduler: claims what is due and cuts messages into jobs, one for each hop.
+
+use crate::hops::{Hops, Pushed};
+use crate::job::{Job, Message};
+use crate::outcome::{Attempt, Fate, conclude};
+use crate::start::Inner;
+use mail::Status;
+use queue::{Accepted, Envelope, State};
+use route::Key;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most messages claimed at once.
+const AT_ONCE: usize = 100;
+/// The wall clock may jump, so no sleep towards a wall time is longer than this.
+const LONGEST_SLEEP: u64 = 5_000;
+/// Wait while the store takes no changes: nothing may be tried whose outcome could not be recorded.
+const READ_ONLY: u64 = 10_000;
+/// A message that could not be loaded, or has nothing due, comes again after this long, milliseconds.
+const LATER: i64 = 300_000;
+
+/// Runs until stopping.
+pub(crate) async fn run(inner: Arc<Inner>) {
+    let mut stopping = inner.stopping();
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => {}
+        () = claim_forever(&inner) => {}
+    }
+}
+
+async fn claim_forever(inner: &Arc<Inner>) {
+    let store = &inner.parts.store;
+    loop {
+        // Asked for before claiming: a flush in between is not missed.
+        let changed = store.changed();
+        let now = inner.parts.clock.now();
+        inner.hops.sweep(now.mono);
+        let room = inner.load.room().min(AT_ONCE);
+        if room == 0 {
+            inner.load.wait_for_room().await;
+            continue;
+        }
+        if matches!(store.room(0), Err(queue::Error::ReadOnly(_))) {
+            tokio::time::sleep(Duration::from_millis(READ_ONLY)).await;
+            continue;
+        }
+        let ids = store.claim(now, room);
+        if ids.is_empty() {
+            let wait = match store.next_due() {
+                Some(due) => u64::try_from(due.saturating_sub(now.wall)).unwrap_or(0).clamp(10, LONGEST_SLEEP),
+                None => LONGEST_SLEEP,
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            }
+            continue;
+        }
+        for id in ids {
+            match store.load(id).await {
+                Ok(envelope) => dispatch(inner, &Message::new(inner, envelope, None)),
+                // Removed between claim and load.
+                Err(queue::Error::Unknown) => {}
+                Err(error) => {
+                    inner.note(id, format!("cannot read queue entry: {error}"));
+                    store.release_claim(id, inner.parts.clock.now().wall + LATER);
+                }
+            }
+        }
+        // The workers come first.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes over a freshly accepted message.
+pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
+    if inner.load.room() == 0 || *inner.stopping().borrow() {
+        let now = inner.parts.clock.now().wall;
+        inner.parts.store.release_claim(accepted.envelope.id, now);
+        return;
+    }
+    dispatch(inner, &Message::new(inner, accepted.envelope, accepted.content));
+}
+
+/// The recipients that are to be tried now, by route.
+fn groups(envelope: &Envelope, now: i64) -> BTreeMap<&str, Vec<u32>> {
+    let mut groups: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (index, recipient) in (0..).zip(&envelope.recipients) {
+        let due = match recipient.state {
+            State::Due { .. } | State::InFlight => true,
+            State::Deferred(at) => at <= now,
+            State::Expanded | State::Delivered | State::Bounced => false,
+        };
+        if due {
+            groups.entry(&recipient.route).or_default().push(index);
+        }
+    }
+    groups
+}
+
+fn dispatch(inner: &Arc<Inner>, message: &Arc<Message>) {
+    let settings = inner.parts.settings.get();
+    let now = inner.parts.clock.now().wall;
+    let groups = groups(&message.envelope, now);
+    if groups.is_empty() {
+        message.give_back(now + LATER);
+    }
+    for (route, recipients) in groups {
+        for part in recipients.chunks(settings.recipients.max(1) as usize) {
+            let job = Job::new(message.clone(), part.to_vec());
+            match Hops::push(inner, route, job, &settings) {
+                Pushed::Queued => {}
+                Pushed::Start(place) => inner.start_worker(place),
+                Pushed::Full(job, wait) => job.give_back(now + wait as i64),
+                Pushed::NoHop(job, key) => refuse(inner, job, key),
+            }
+        }
+    }
+}
+
+/// Recipients whose route is an error, or makes no sense to this version.
+fn refuse(inner: &Arc<Inner>, job: Job, key: Option<Key>) {
+    let fate = match key {
+        Some(Key::Error { status, text }) => Fate::local(status, &text),
+        _ => Fate::local(Status::temporary(3, 5), "unknown route"),
+    };
+    let attempt = Attempt::here("error", inner.parts.clock.now().mono);
+    let all = job.recipients.clone();
+    conclude(inner, job, &attempt, vec![(fate, all)]);
+}

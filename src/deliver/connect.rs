@@ -1,0 +1,207 @@
+//! From a hop to a session: hosts and addresses in turn, TCP, greeting, EHLO, STARTTLS. Called by `relay`.
+
+use crate::outcome::{Fate, Trouble};
+use crate::session::{Broken, Limits, Session, reason};
+use crate::settings::{Settings, Tls};
+use crate::start::Inner;
+use crate::stream::Stream;
+use crate::transaction::refusal;
+use mail::Status;
+use mail::client::Answer;
+use route::{Host, Key};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// A session with the host it goes to.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) session: Session<TcpStream>,
+    /// `host. [ip]` for the log.
+    pub(crate) relay: String,
+    /// The host as texts and bounces show it.
+    pub(crate) host: String,
+}
+
+/// Why one address gave no session.
+#[derive(Debug)]
+enum Refused {
+    /// Fate of the recipients if no other address helps.
+    Fate(Fate),
+    /// TLS failed; a fresh connection in clear text may be tried if the settings allow it.
+    Tls(Fate),
+}
+
+/// A session with the first host that gives one.
+pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Result<Link, Trouble> {
+    let hosts = route::hosts(key, &*inner.parts.resolver, &inner.parts.local).await;
+    let hosts = hosts.map_err(|failure| Trouble {
+        fate: Fate::local(failure.status, &failure.text),
+        relay: String::new(),
+        host: String::new(),
+    })?;
+    let by_mx = matches!(key, Key::Mx { .. });
+    let mut worst: Option<Trouble> = None;
+    for host in &hosts {
+        let shown = shown(host);
+        for &address in host.addresses.iter().filter(|a| !by_mx || may_reach(a.ip())) {
+            let relay = format!("{shown} [{}]", address.ip());
+            match open(inner, key, settings, host, address, &shown).await {
+                Ok(session) => {
+                    return Ok(Link {
+                        session,
+                        relay,
+                        host: shown,
+                    });
+                }
+                Err(Refused::Fate(fate) | Refused::Tls(fate)) => {
+                    // One temporary failure among several is reason enough to come again.
+                    if worst.as_ref().is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary()) {
+                        let host = shown.clone();
+                        worst = Some(Trouble { fate, relay, host });
+                    }
+                }
+            }
+        }
+    }
+    Err(worst.unwrap_or_else(|| nowhere(key)))
+}
+
+/// All addresses were refused (S-66).
+fn nowhere(key: &Key) -> Trouble {
+    let domain = match key {
+        Key::Mx { domain } => domain.as_str(),
+        _ => "",
+    };
+    let text = format!("config error: mail loops back to me (MX problem?) for {domain}");
+    Trouble {
+        fate: Fate::local(Status::permanent(3, 5), &text),
+        relay: String::new(),
+        host: String::new(),
+    }
+}
+
+/// A host in the log's spelling: names end in a dot, as sendmail's canonical names do.
+fn shown(host: &Host) -> String {
+    if host.name.starts_with('[') || host.name.ends_with('.') {
+        host.name.clone()
+    } else {
+        format!("{}.", host.name)
+    }
+}
+
+/// What the world's DNS must not make us talk to: ourselves, nobody, everybody.
+fn may_reach(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0);
+    !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
+async fn open(
+    inner: &Inner,
+    key: &Key,
+    settings: &Settings,
+    host: &Host,
+    address: SocketAddr,
+    shown: &str,
+) -> Result<Session<TcpStream>, Refused> {
+    let dial = || dial(address, settings, shown);
+    let secure = |stream| greet(stream, inner, settings, host, address.ip(), shown, settings.tls);
+    let session = match secure(dial().await?).await {
+        Err(Refused::Tls(_)) if settings.tls == Tls::May => {
+            // Only a fresh connection is in a known state (S-70).
+            greet(dial().await?, inner, settings, host, address.ip(), shown, Tls::None).await?
+        }
+        other => other?,
+    };
+    // A host that greets with our own name is ourselves: sendmail's mailer flag k.
+    let own = session.name.eq_ignore_ascii_case(&settings.host);
+    if own && matches!(key, Key::Mx { .. }) {
+        return Err(Refused::Fate(nowhere(key).fate));
+    }
+    Ok(session)
+}
+
+async fn dial(address: SocketAddr, settings: &Settings, shown: &str) -> Result<TcpStream, Refused> {
+    let limit = Duration::from_millis(settings.connect_timeout);
+    let stream = match tokio::time::timeout(limit, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(deferred(4, 1, &reason(&error, shown))),
+        Err(_) => return Err(deferred(4, 1, &format!("Connection timed out with {shown}"))),
+    };
+    // Every write is a whole group of commands; waiting for the last acknowledgement would only delay it.
+    let _best_effort = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+fn deferred(subject: u16, detail: u16, text: &str) -> Refused {
+    Refused::Fate(Fate::local(Status::temporary(subject, detail), text))
+}
+
+fn broken(error: &Broken, shown: &str) -> Refused {
+    deferred(4, 2, &error.text(shown))
+}
+
+/// Greeting, EHLO, and STARTTLS as `tls` says.
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    inner: &Inner,
+    settings: &Settings,
+    host: &Host,
+    ip: IpAddr,
+    shown: &str,
+    tls: Tls,
+) -> Result<Session<S>, Refused> {
+    let limits = Limits(settings.timeout_divisor);
+    let mut session = Session::new(Stream::Plain(stream), limits);
+    let greeting = session.answer(limits.greeting()).await.map_err(|e| broken(&e, shown))?;
+    welcome(&greeting, "greeting")?;
+    hello(&mut session, settings, shown).await?;
+    if tls == Tls::None {
+        return Ok(session);
+    }
+    if !session.capabilities.starttls {
+        return match tls {
+            Tls::Required => Err(deferred(7, 10, "encryption required, but not offered")),
+            _ => Ok(session),
+        };
+    }
+    let answer = session.command("STARTTLS", limits.mail()).await.map_err(|e| broken(&e, shown))?;
+    if answer.code != 220 {
+        return Err(Refused::Tls(refusal(&answer, (7, 0), "Service unavailable", "STARTTLS")));
+    }
+    let Some(stream) = session.into_clear() else {
+        return Err(no_handshake("text before the handshake"));
+    };
+    let handshake = inner.tls.connect(&host.name, ip, stream);
+    let stream = match tokio::time::timeout(limits.data(), handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(no_handshake(&error.to_string())),
+        Err(_) => return Err(no_handshake("timed out")),
+    };
+    let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
+    hello(&mut session, settings, shown).await?;
+    Ok(session)
+}
+
+fn no_handshake(why: &str) -> Refused {
+    let text = format!("403 4.7.0 TLS handshake failed: {why}");
+    Refused::Tls(Fate::local(Status::temporary(7, 0), &text))
+}
+
+async fn hello<S>(session: &mut Session<S>, settings: &Settings, shown: &str) -> Result<(), Refused>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = session.hello(&settings.host).await.map_err(|e| broken(&e, shown))?;
+    welcome(&answer, "EHLO")
+}
+
+fn welcome(answer: &Answer, command: &str) -> Result<(), Refused> {
+    if (200..300).contains(&answer.code) {
+        Ok(())
+    } else {
+        Err(Refused::Fate(refusal(answer, (3, 2), "Service unavailable", command)))
+    }
+}

@@ -1,0 +1,148 @@
+//! A message in hand and its jobs. Made by `claim`, carried through `hops`, ended by `outcome`.
+//!
+//! Both clean up after themselves: a job that is dropped with recipients left gives them back, and the last job of a
+//! message gives the claim back to the store (R-7: nothing in hand is forgotten, whatever happens to a worker).
+
+use crate::start::Inner;
+use queue::{Content, Envelope};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Most messages in hand; what is beyond goes back to the store.
+pub(crate) const MESSAGES: usize = 10_000;
+/// Most bytes of content kept since acceptance; beyond it content is read back when needed.
+pub(crate) const BYTES: u64 = 16 << 20;
+/// A job lost by a panic comes back after this many milliseconds, so that a message that trips a bug does not do so in a loop.
+const AFTER_PANIC: i64 = 60_000;
+/// No give-back.
+const NEVER: i64 = i64::MAX;
+
+/// What is in hand.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    messages: AtomicUsize,
+    bytes: AtomicU64,
+    wanted: AtomicBool,
+    room: Notify,
+}
+
+impl Load {
+    /// How many more messages may be taken.
+    pub(crate) fn room(&self) -> usize {
+        MESSAGES.saturating_sub(self.messages.load(Ordering::Relaxed))
+    }
+    /// Resolves when a message has left, if one asked while there was no room.
+    pub(crate) async fn wait_for_room(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+        if self.room() == 0 {
+            self.room.notified().await;
+        }
+    }
+}
+
+/// One claimed message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The envelope as it was when claimed.
+    pub(crate) envelope: Arc<Envelope>,
+    /// Content since acceptance, while the budget lasts.
+    hot: Mutex<Option<Content>>,
+    hot_bytes: u64,
+    /// Earliest wall time at which some recipient was given back.
+    back_at: AtomicI64,
+    inner: Arc<Inner>,
+}
+
+impl Message {
+    /// Takes a message in hand; content beyond the budget is dropped.
+    pub(crate) fn new(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>) -> Arc<Self> {
+        let load = &inner.load;
+        load.messages.fetch_add(1, Ordering::Relaxed);
+        let size = content.as_ref().map_or(0, |content| match content {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File { .. } => 0,
+        });
+        let fits = load.bytes.load(Ordering::Relaxed) + size <= BYTES;
+        let hot_bytes = if fits { size } else { 0 };
+        load.bytes.fetch_add(hot_bytes, Ordering::Relaxed);
+        Arc::new(Self {
+            envelope,
+            hot: Mutex::new(content.filter(|_| fits)),
+            hot_bytes,
+            back_at: AtomicI64::new(NEVER),
+            inner: inner.clone(),
+        })
+    }
+    /// The content: what was kept, or read back.
+    pub(crate) async fn content(&self) -> Result<Content, queue::Error> {
+        let kept = self.hot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match kept {
+            Some(content) => Ok(content),
+            None => self.inner.parts.store.content(self.envelope.id).await,
+        }
+    }
+    /// Something of it is given back to the store at wall time `at`, once all jobs are gone.
+    pub(crate) fn give_back(&self, at: i64) {
+        self.back_at.fetch_min(at, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        let load = &self.inner.load;
+        let at = *self.back_at.get_mut();
+        if at != NEVER {
+            self.inner.parts.store.release_claim(self.envelope.id, at);
+        }
+        load.messages.fetch_sub(1, Ordering::Relaxed);
+        load.bytes.fetch_sub(self.hot_bytes, Ordering::Relaxed);
+        if load.wanted.swap(false, Ordering::SeqCst) {
+            load.room.notify_one();
+        }
+    }
+}
+
+/// Recipients of one message that share a hop.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The message.
+    pub(crate) message: Arc<Message>,
+    /// Indices of the recipients without an outcome.
+    pub(crate) recipients: Vec<u32>,
+    /// It was put back once because a kept connection turned out to be closed.
+    pub(crate) again: bool,
+}
+
+impl Job {
+    /// A job for these recipients.
+    pub(crate) fn new(message: Arc<Message>, recipients: Vec<u32>) -> Self {
+        Self {
+            message,
+            recipients,
+            again: false,
+        }
+    }
+    /// Its recipients, with their index.
+    pub(crate) fn recipients(&self) -> impl Iterator<Item = (u32, &queue::Recipient)> {
+        let all = &self.message.envelope.recipients;
+        self.recipients
+            .iter()
+            .filter_map(move |&index| Some((index, all.get(index as usize)?)))
+    }
+    /// Ends it without an attempt; it is due again at wall time `at`.
+    pub(crate) fn give_back(mut self, at: i64) {
+        self.recipients.clear();
+        self.message.give_back(at);
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.recipients.is_empty() {
+            let now = self.message.inner.parts.clock.now().wall;
+            let wait = if std::thread::panicking() { AFTER_PANIC } else { 0 };
+            self.message.give_back(now + wait);
+        }
+    }
+}

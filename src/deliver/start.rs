@@ -1,0 +1,154 @@
+//! The entry: what the daemon brings along, and the handle it keeps.
+
+use crate::hops::{Hops, Place};
+use crate::job::Load;
+use crate::settings::Current;
+use call::agent::Kind;
+use mail::Address;
+use mail::log::{Event, Log};
+use mail::time::Clock;
+use queue::{Accepted, Store};
+use route::{Key, Resolver};
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// The engine's end of a socket to a new agent, once awaited; or why there is none, for the log.
+pub type Started<'a> = Pin<Box<dyn Future<Output = Result<UnixStream, String>> + Send + 'a>>;
+
+/// Whoever starts agents: the daemon, through the keeper.
+pub trait Agents: Send + Sync {
+    /// Starts an agent for one user; its end of the socket pair is fd 3.
+    fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a>;
+}
+
+/// Whoever routes the recipient of a bounce or warning.
+pub trait Routes: Send + Sync {
+    /// The recipients that `address` stands for, each with its route key; empty if it can be routed nowhere.
+    fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<queue::Recipient>> + Send + 'a>>;
+}
+
+/// What the delivering side works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Settings in force.
+    pub settings: Arc<Current>,
+    /// The queue.
+    pub store: Arc<dyn Store>,
+    /// DNS.
+    pub resolver: Arc<dyn Resolver>,
+    /// This host's names and addresses, to cut loops.
+    pub local: route::Local,
+    /// Starts agents.
+    pub agents: Arc<dyn Agents>,
+    /// Routes bounces.
+    pub routes: Arc<dyn Routes>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Everything that the tasks share.
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) hops: Hops,
+    pub(crate) load: Load,
+    pub(crate) tls: crate::tls::Client,
+    tasks: Mutex<JoinSet<()>>,
+    handle: Handle,
+    stopping: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inner")
+    }
+}
+
+impl Inner {
+    /// Starts a task that `stop` waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, &self.handle);
+    }
+    /// Starts the worker of a place.
+    pub(crate) fn start_worker(&self, place: Place) {
+        match &*place.key {
+            Key::Local { .. } => self.spawn(crate::local::work(place)),
+            _ => self.spawn(crate::relay::work(place)),
+        }
+    }
+    /// Changes to true when stopping begins.
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+    /// Writes a line about a message.
+    pub(crate) fn note(&self, id: mail::QueueId, text: String) {
+        self.parts.log.write(&Event::Note { id: Some(id), text });
+    }
+}
+
+/// Handle of the delivering side.
+#[derive(Clone, Debug)]
+pub struct Deliver {
+    inner: Arc<Inner>,
+}
+
+impl Deliver {
+    /// Starts on the current tokio runtime (which needs time and I/O).
+    ///
+    /// # Errors
+    /// If the TLS provider cannot be set up.
+    pub fn start(parts: Parts) -> Result<Self, crate::Error> {
+        let inner = Arc::new(Inner {
+            parts,
+            hops: Hops::default(),
+            load: Load::default(),
+            tls: crate::tls::Client::new()?,
+            tasks: Mutex::default(),
+            handle: Handle::current(),
+            stopping: watch::Sender::new(false),
+        });
+        inner.spawn(crate::claim::run(inner.clone()));
+        Ok(Self { inner })
+    }
+    /// Hands over a message that was just accepted. Never blocks; what is too much goes back to the store and is
+    /// claimed later.
+    pub fn submit(&self, accepted: Accepted) {
+        crate::claim::submit(&self.inner, accepted);
+    }
+    /// Jobs that wait for a worker.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner.hops.waiting()
+    }
+    /// Takes nothing more, gives back what waits, and gives what is in progress until `deadline` from now to finish;
+    /// the rest is cut off and given back. The store must still be open.
+    pub async fn stop(&self, deadline: Duration) {
+        self.inner.stopping.send_replace(true);
+        self.inner.hops.stop();
+        let limit = tokio::time::sleep(deadline);
+        tokio::pin!(limit);
+        loop {
+            // Tasks may start others (a bounce) while we wait, so the set is looked at again each time.
+            let mut tasks = std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            if tasks.is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = async { while tasks.join_next().await.is_some() {} } => {}
+                () = &mut limit => {
+                    tasks.shutdown().await;
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the whole crate with everything around it made up: a store and agents in memory, a clock that follows tokio's.
+
+mod bounces;
+mod fake;
+mod local;
+mod relay;
+mod session;

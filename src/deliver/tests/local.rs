@@ -1,0 +1,78 @@
+//! Hand-over to agents, with agents that are threads.
+
+use super::fake::{Stage, Threads};
+use crate::Settings;
+use call::agent::Done;
+use queue::State;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+#[tokio::test]
+async fn batches_what_waits_for_one_user_over_one_agent() {
+    let stage = Stage::new(Threads::delivered(), Settings::default());
+    for n in 0..100 {
+        let mut envelope = stage.envelope(if n == 0 { "" } else { "a@b" }, &[("alice@host", "local:alice")]);
+        envelope.prepend = "X-Added: 1\r\n".into();
+        stage.submit(envelope, format!("Subject: {n}\r\n\r\n").as_bytes());
+    }
+    stage.until("all delivered", |s| s.store.finished().len() == 100).await;
+    let batches = stage.agents.batches.lock().unwrap().clone();
+    assert_eq!(stage.agents.started.load(Ordering::SeqCst), 1);
+    assert!(batches.len() < 20, "{} batches", batches.len());
+    assert!(batches.iter().all(|(user, batch, _)| user == "alice" && batch.items.len() <= 32));
+    let (_, batch, contents) = &batches[0];
+    assert_eq!(contents[0], b"Subject: 0\r\n\r\n");
+    assert_eq!(batch.items[0].prepend, "Return-Path: <MAILER-DAEMON>\r\nX-Added: 1\r\n");
+    assert_eq!(batch.items[0].from_date, "Sat Nov 21 20:22:16 2026");
+    assert!(stage.has_line("to=<alice@host>, delay=00:00:00, xdelay=00:00:00, mailer=local, pri=30"));
+    assert!(stage.has_line("dsn=2.0.0, stat=Sent"));
+}
+
+#[tokio::test]
+async fn what_an_agent_died_over_is_offered_again_with_a_warning_flag() {
+    let calls = AtomicUsize::new(0);
+    let agents = Threads::new(move |_, item| {
+        let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
+        assert_eq!(item.perhaps_delivered, !first);
+        (!first).then(|| Done::Delivered("mbox".into()))
+    });
+    let stage = Stage::new(agents, Settings::default());
+    stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
+    stage.until("delivered by the second", |s| s.store.finished().len() == 1).await;
+    assert_eq!(stage.agents.started.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn no_agent_and_a_full_mailbox_are_retried_soon() {
+    let agents = Threads::new(|_, _| Some(Done::Temporary(2, 2, "mailbox full".into())));
+    let stage = Stage::new(agents, Settings::default());
+    stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
+    stage.until("deferred", |s| s.has_line("dsn=4.2.2, stat=Deferred: mailbox full")).await;
+    *stage.agents.refuse.lock().unwrap() = true;
+    stage.submit(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n");
+    stage.until("no fork", |s| s.has_line("Deferred: cannot start agent: fork: Resource temporarily unavailable")).await;
+    stage.until("given back", |s| s.store.claimed() == 0).await;
+    for envelope in stage.store.waiting() {
+        let State::Deferred(at) = envelope.recipients[0].state else { panic!("not deferred") };
+        assert!(at - envelope.arrived < 70_000, "one minute, not five");
+    }
+}
+
+#[tokio::test]
+async fn stopping_gives_back_what_waits() {
+    let agents = Threads::new(|_, _| {
+        std::thread::sleep(Duration::from_millis(300));
+        Some(Done::Delivered(String::new()))
+    });
+    let stage = Stage::new(agents, Settings::default());
+    stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
+    stage.until("one in hand", |s| s.deliver.waiting() == 0).await;
+    for _ in 0..5 {
+        stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
+    }
+    stage.deliver.stop(Duration::from_secs(5)).await;
+    assert_eq!(stage.store.claimed(), 0);
+    assert_eq!(stage.store.finished().len() + stage.store.waiting().len(), 6);
+    assert!(stage.store.waiting().iter().all(|e| e.recipients[0].tries == 0));
+    assert!(!stage.store.waiting().is_empty());
+}

@@ -1,0 +1,139 @@
+//! The plan: what `postrider plan` read from the configuration, as lines of fields (its format is the contract
+//! with `daemon`). Read strictly: what is not understood is an error, for it may have been a restriction.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A TCP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub name: String,
+    pub address: SocketAddr,
+    pub required: bool,
+}
+
+/// Everything the keeper knows about the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub listen: Vec<Listen>,
+    /// Submission, control: path and mode.
+    pub sockets: [(PathBuf, u32); 2],
+    pub inputs: Vec<PathBuf>,
+    /// uid and gid.
+    pub engine: (u32, u32),
+    pub users: (u32, u32),
+    pub spool: PathBuf,
+    pub drop: PathBuf,
+    /// Format, path template, group.
+    pub mailbox: (String, String, u32),
+    pub min_uid: u32,
+    pub pid_file: PathBuf,
+    pub command_line: String,
+    pub settings: String,
+}
+
+/// More listeners and inputs would not fit into one frame's descriptors.
+const DESCRIPTORS: usize = call::frame::MAX_DESCRIPTORS - 3;
+
+impl Plan {
+    /// # Errors
+    /// Line and what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut lines = text.lines();
+        if lines.next() != Some("postrider-plan\t1") {
+            return Err("not a plan of version 1".to_owned());
+        }
+        let mut plan = Self::default();
+        let mut seen = Vec::new();
+        for line in lines {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let name = fields.first().copied().unwrap_or_default();
+            if !matches!(name, "listen" | "input") && seen.contains(&name) {
+                return Err(format!("plan: {name} given twice"));
+            }
+            plan.item(&fields).ok_or_else(|| format!("plan: bad line {line:.200}"))?;
+            seen.push(name);
+        }
+        let needed = [
+            "submit", "control", "engine", "users", "spool", "drop", "mailbox", "min-uid", "pid-file", "settings",
+        ];
+        if let Some(missing) = needed.iter().find(|name| !seen.contains(*name)) {
+            return Err(format!("plan: no {missing}"));
+        }
+        if plan.listen.len() + plan.inputs.len() > DESCRIPTORS {
+            return Err("plan: too many listeners and inputs".to_owned());
+        }
+        Ok(plan)
+    }
+
+    fn item(&mut self, fields: &[&str]) -> Option<()> {
+        match *fields {
+            ["listen", name, address, need @ ("required" | "optional")] => self.listen.push(Listen {
+                name: name.to_owned(),
+                address: address.parse().ok()?,
+                required: need == "required",
+            }),
+            ["submit", path, mode] => self.sockets[0] = (absolute(path)?, octal(mode)?),
+            ["control", path, mode] => self.sockets[1] = (absolute(path)?, octal(mode)?),
+            ["input", number, path] if number.parse() == Ok(self.inputs.len()) => self.inputs.push(absolute(path)?),
+            ["engine", uid, gid] => self.engine = (uid.parse().ok()?, gid.parse().ok()?),
+            ["users", uid, gid] => self.users = (uid.parse().ok()?, gid.parse().ok()?),
+            ["spool", path] => self.spool = absolute(path)?,
+            ["drop", path] => self.drop = absolute(path)?,
+            ["mailbox", format @ ("mbox" | "maildir"), template, group] => {
+                self.mailbox = (format.to_owned(), template.to_owned(), group.parse().ok()?);
+            }
+            ["min-uid", uid] => self.min_uid = uid.parse().ok()?,
+            ["pid-file", path] => self.pid_file = absolute(path)?,
+            ["command-line", text] => self.command_line = text.to_owned(),
+            ["settings", json] => self.settings = json.to_owned(),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn absolute(path: &str) -> Option<PathBuf> {
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+fn octal(mode: &str) -> Option<u32> {
+    u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o777)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "postrider-plan\t1\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
+        submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\ninput\t1\t/etc/mail/x\n\
+        engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox\tmbox\t/var/mail/{user}\t8\nmin-uid\t1\n\
+        pid-file\t/r/pid\ncommand-line\tpostrider -bd\nsettings\t{}\n";
+
+    #[test]
+    fn a_plan_is_read() {
+        let plan = Plan::parse(TEXT).unwrap();
+        assert_eq!((plan.listen.len(), plan.inputs.len(), plan.engine), (2, 2, (5, 6)));
+        assert!(plan.listen[0].required && !plan.listen[1].required);
+        assert_eq!(plan.sockets[0], ("/r/submit".into(), 0o666));
+        assert_eq!(plan.mailbox.2, 8);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for (old, new) in [
+            ("plan\t1", "plan\t2"),
+            ("min-uid\t1", "min-uid\t-1"),
+            ("input\t1", "input\t2"),
+            ("spool\t/s\n", ""),
+            ("spool\t/s", "spool\ts"),
+            ("drop\t/d", "drop\t/d\nspool\t/t"),
+            ("0666", "1666"),
+            ("\toptional", "\tperhaps"),
+            ("users\t7\t8", "users\t7\t8\t9"),
+            ("settings\t{}", "settings\t{}\nnice\t5"),
+        ] {
+            assert!(Plan::parse(&TEXT.replace(old, new)).is_err(), "{new:?}");
+        }
+    }
+}

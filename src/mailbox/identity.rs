@@ -1,0 +1,201 @@
+//! Becoming the recipient, for good (DESIGN §2, S-46, S-53). Called once, before anything is read.
+
+use crate::Error;
+use crate::arguments::{Arguments, is_path_safe};
+use call::agent::{Done, Kind};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, User, getgrouplist, getresgid, getresuid, setgroups, setresgid, setresuid, setuid};
+use std::ffi::CString;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Whether the agent changes its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Started by root: become the recipient.
+    Change,
+    /// Everything runs as one ordinary user (and in tests).
+    Keep,
+}
+
+/// Who we are now.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// The recipient.
+    Recipient {
+        /// As the database spells it.
+        name: String,
+        home: PathBuf,
+        /// Owner of what we write.
+        uid: u32,
+    },
+    /// Nobody at all: every message gets this answer.
+    Refused(Done),
+}
+
+const NOBODY: u32 = 65_534;
+
+/// Looks the user up and becomes him, or nobody with an answer to give.
+pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settled, Error> {
+    limit_ourselves()?;
+    let account = look_up(&arguments.user);
+    let account = match identity {
+        Identity::Change => account.and_then(|account| admit(account, arguments)),
+        // His own folder serves any name: a template without {home} needs no account.
+        Identity::Keep => account.or_else(|done| stand_in(arguments).ok_or(done)),
+    };
+    match (account, identity) {
+        (Ok(account), Identity::Keep) => Ok(recipient(&account, nix::unistd::geteuid())),
+        (Ok(account), Identity::Change) => {
+            become_user(&account, arguments)?;
+            Ok(recipient(&account, account.uid))
+        }
+        (Err(done), Identity::Keep) => Ok(Settled::Refused(done)),
+        (Err(done), Identity::Change) => {
+            drop_to(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY), &[])?;
+            Ok(Settled::Refused(done))
+        }
+    }
+}
+
+fn recipient(account: &User, uid: Uid) -> Settled {
+    Settled::Recipient {
+        name: account.name.clone(),
+        home: account.dir.clone(),
+        uid: uid.as_raw(),
+    }
+}
+
+fn look_up(name: &str) -> Result<User, Done> {
+    if !is_path_safe(name) {
+        return Err(Done::Permanent(1, 1, "User unknown".to_owned()));
+    }
+    match User::from_name(name) {
+        Ok(Some(user)) if is_path_safe(&user.name) => Ok(user),
+        // Only this is "not found": glibc answers with an error number when a source could not be asked (`users`).
+        Ok(_) => Err(Done::Permanent(1, 1, "User unknown".to_owned())),
+        Err(errno) => Err(Done::Temporary(3, 0, format!("account look-up failed: {}", errno.desc()))),
+    }
+}
+
+fn stand_in(arguments: &Arguments) -> Option<User> {
+    if !is_path_safe(&arguments.user) || arguments.path.contains("{home}") {
+        return None;
+    }
+    let mut user = User::from_uid(nix::unistd::geteuid()).ok()??;
+    user.name.clone_from(&arguments.user);
+    Some(user)
+}
+
+/// Who never gets an agent.
+fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
+    let uid = account.uid.as_raw();
+    let refuse = |why: &str| Err(Done::Permanent(7, 0, format!("{} (uid {uid}) may not receive mail: {why}", account.name)));
+    if uid == arguments.engine_uid {
+        // Else the engine could have itself a process with more rights than its own.
+        return refuse("it is the mail system's own account");
+    }
+    if uid == 0 && arguments.kind != Kind::Mailbox {
+        return refuse("root has a mailbox and nothing else");
+    }
+    if uid != 0 && uid < arguments.min_uid {
+        return refuse("below the minimum uid");
+    }
+    Ok(account)
+}
+
+fn become_user(account: &User, arguments: &Arguments) -> Result<(), Error> {
+    let mail = Gid::from_raw(arguments.group);
+    match arguments.kind {
+        Kind::Mailbox => drop_to(account.uid, mail, &[mail]),
+        Kind::User => {
+            let name = CString::new(account.name.as_str()).map_err(|_| Error::Identity("name holds a NUL".to_owned()))?;
+            let mut groups = getgrouplist(&name, account.gid).map_err(|errno| failed("groups", errno))?;
+            // With group mail he could write every mailbox; whoever is in that group gets it from his login only.
+            groups.retain(|group| *group != mail);
+            let primary = if account.gid == mail { Gid::from_raw(NOBODY) } else { account.gid };
+            drop_to(account.uid, primary, &groups)
+        }
+    }
+}
+
+fn failed(what: &str, errno: nix::Error) -> Error {
+    Error::Identity(format!("{what}: {}", errno.desc()))
+}
+
+/// Takes on the identity and proves that there is no way back.
+fn drop_to(uid: Uid, gid: Gid, groups: &[Gid]) -> Result<(), Error> {
+    setgroups(groups).map_err(|errno| failed("setgroups", errno))?;
+    setresgid(gid, gid, gid).map_err(|errno| failed("setgid", errno))?;
+    setresuid(uid, uid, uid).map_err(|errno| failed("setuid", errno))?;
+    let (users, their) = (getresuid().map_err(|errno| failed("getresuid", errno))?, uid);
+    let (group, ours) = (getresgid().map_err(|errno| failed("getresgid", errno))?, gid);
+    let right = [users.real, users.effective, users.saved].iter().all(|id| *id == their)
+        && [group.real, group.effective, group.saved].iter().all(|id| *id == ours);
+    if !right || (!uid.is_root() && setuid(Uid::from_raw(0)).is_ok()) {
+        return Err(Error::Identity("the change of identity did not hold".to_owned()));
+    }
+    Ok(())
+}
+
+fn limit_ourselves() -> Result<(), Error> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // A core file would hold mail.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|errno| failed("core limit", errno))?;
+    std::env::set_current_dir("/")?;
+    // A file size limit is an error of the write (EFBIG, 4.2.2), not our death.
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block().map_err(|errno| failed("signal mask", errno))
+}
+
+/// Takes over the socket that the keeper put at `number`.
+#[allow(unsafe_code, reason = "a descriptor's number from the command line has no safe owner yet")]
+pub(crate) fn take_descriptor(number: i32) -> Result<OwnedFd, Error> {
+    if number < 3 || nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_GETFD).is_err() {
+        return Err(Error::Usage("--socket-fd is not an open descriptor".to_owned()));
+    }
+    // SAFETY: open (asked above), and nothing else in this process owns it: it was passed for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[allow(unsafe_code, reason = "only to ask whether the number is open")]
+fn borrow<'a>(number: i32) -> std::os::fd::BorrowedFd<'a> {
+    // SAFETY: not -1 (the caller's check), and used for one F_GETFD, which fails harmlessly on a closed number.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Format;
+
+    fn arguments(kind: Kind) -> Arguments {
+        Arguments {
+            kind,
+            user: "root".into(),
+            format: Format::Mbox,
+            path: "/var/mail/{user}".into(),
+            group: 8,
+            min_uid: 5,
+            engine_uid: 9,
+            socket: 3,
+        }
+    }
+
+    #[test]
+    fn some_accounts_never_get_an_agent() {
+        let with = |uid: u32| {
+            let mut user = User::from_uid(Uid::from_raw(0)).unwrap().unwrap();
+            user.uid = Uid::from_raw(uid);
+            user
+        };
+        let admitted = |uid: u32, kind: Kind| admit(with(uid), &arguments(kind)).is_ok();
+        assert!(admitted(0, Kind::Mailbox) && !admitted(0, Kind::User));
+        assert!(!admitted(4, Kind::Mailbox) && admitted(5, Kind::User));
+        assert!(!admitted(9, Kind::Mailbox) && !admitted(9, Kind::User));
+        assert!(matches!(look_up("no-such-user-here"), Err(Done::Permanent(1, 1, _))));
+        assert!(matches!(look_up("../root"), Err(Done::Permanent(1, 1, _))));
+    }
+}

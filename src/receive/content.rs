@@ -1,0 +1,146 @@
+//! Reads the content of DATA: un-stuffs, measures, scans the header, and hands it to the store's writer as it comes.
+//! Whatever is wrong with it is only said after its true end (S-21).
+
+use crate::policy;
+use crate::settings::Settings;
+use crate::wire::{Lost, Wire};
+use mail::Status;
+use mail::content::DataDecoder;
+use mail::header::Scan;
+use mail::reply::Reply;
+use queue::{ContentWriter, Store};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Content that was read whole.
+pub(crate) struct Whole {
+    pub(crate) writer: Box<dyn ContentWriter>,
+    /// Bytes as received, without our Received field.
+    pub(crate) size: u64,
+    pub(crate) message_id: String,
+}
+
+/// Why content was not taken.
+pub(crate) struct Refusal {
+    pub(crate) reply: Reply,
+    /// For the log.
+    pub(crate) why: String,
+}
+
+/// Content on its way in.
+pub(crate) struct Reading {
+    writer: Option<Box<dyn ContentWriter>>,
+    trouble: Option<queue::Error>,
+    decoder: DataDecoder,
+    scan: Scan,
+    size: u64,
+    limit: u64,
+    header_limit: u64,
+    patience: Duration,
+}
+
+impl Reading {
+    /// Begins with our own Received field.
+    pub(crate) fn new(store: &dyn Store, received: &[u8], settings: &Settings) -> Self {
+        let mut reading = Self {
+            writer: None,
+            trouble: None,
+            decoder: DataDecoder::default(),
+            scan: Scan::default(),
+            size: 0,
+            limit: settings.message_size,
+            header_limit: settings.header_size,
+            patience: Duration::from_millis(settings.data_timeout),
+        };
+        match store.write(0) {
+            Ok(writer) => reading.writer = Some(writer),
+            Err(error) => reading.trouble = Some(error),
+        }
+        reading.keep(received);
+        reading
+    }
+
+    /// Reads up to the end of the content.
+    pub(crate) async fn read<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) -> Result<(), Lost> {
+        let began = tokio::time::Instant::now();
+        let mut chunk = Vec::new();
+        loop {
+            let pending = wire.pending();
+            if !pending.is_empty() {
+                chunk.clear();
+                let (used, done) = self.decoder.feed(pending, &mut chunk);
+                wire.consume(used);
+                self.take(&chunk);
+                if done {
+                    return Ok(());
+                }
+            }
+            wire.fill(true).await?;
+            // S-60: a client that drips bytes is cut off: below 100 bytes a second over the whole of a long transfer.
+            let allowed = self.patience * 2 + Duration::from_secs(self.size / 100);
+            if began.elapsed() > allowed {
+                return Err(Lost::TimedOut);
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: &[u8]) {
+        self.size += chunk.len() as u64;
+        if !self.scan.ended() {
+            self.scan.feed(chunk);
+        }
+        if self.size > self.limit || self.header_too_large() {
+            // Nothing will be accepted: give the space back now.
+            self.writer = None;
+        }
+        self.keep(chunk);
+    }
+
+    fn header_too_large(&self) -> bool {
+        let header = if self.scan.ended() { self.scan.size() } else { self.size };
+        header > self.header_limit
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let Some(writer) = self.writer.as_mut() else { return };
+        if let Err(error) = writer.write(bytes) {
+            self.writer = None;
+            self.trouble = Some(error);
+        }
+    }
+
+    /// What became of it.
+    pub(crate) fn finish(self, settings: &Settings) -> Result<Whole, Refusal> {
+        let refuse = |code, status, text: &str| {
+            Err(Refusal { reply: Reply::new(code, Some(status), text), why: text.to_owned() })
+        };
+        if self.decoder.bare() {
+            return refuse(550, Status::permanent(6, 0), "Bare CR or LF in message not allowed");
+        }
+        if self.decoder.nul() {
+            return refuse(550, Status::permanent(6, 0), "NUL byte in message not allowed");
+        }
+        if self.size > self.limit {
+            let text = format!("Message exceeds maximum fixed size ({})", self.limit);
+            return refuse(552, Status::permanent(2, 3), &text);
+        }
+        if self.header_too_large() {
+            let text = format!("Headers too large ({} max)", self.header_limit);
+            return refuse(552, Status::permanent(3, 4), &text);
+        }
+        let hops = self.scan.received_count();
+        if hops > settings.hops {
+            let text = format!("Too many hops {hops} ({} max)", settings.hops);
+            return refuse(554, Status::permanent(4, 6), &text);
+        }
+        match (self.writer, self.trouble) {
+            (Some(writer), None) => {
+                Ok(Whole { writer, size: self.size, message_id: self.scan.message_id() })
+            }
+            (_, trouble) => {
+                let error = trouble.unwrap_or_else(|| queue::Error::Failed("no writer".into()));
+                Err(Refusal { reply: policy::store_refusal(&error), why: error.to_string() })
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Files of the drop folder, opened by the keeper: the same submission, in one piece. The owner of the file is the
+//! submitter; the content is copied; what is not whole by length and checksum is not a message.
+
+use crate::Receive;
+use crate::submission::Submitting;
+use call::submit::{Answer, Errors, MAGIC, Submission, TRAILER};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the queue (or was refused for good, and that is logged): the entry can go.
+    Done,
+    /// Not now; offer it again later.
+    Later,
+}
+
+/// Largest submission record in a dropped file.
+const RECORD: u64 = 16 << 20;
+
+/// An opened entry whose frame was checked.
+struct Whole {
+    submission: Submission,
+    offset: u64,
+    length: u64,
+}
+
+/// Takes one entry. `size` is what the keeper saw; the owner cannot change the past of what we read, only spoil its own mail.
+pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &str, size: u64) -> Taken {
+    let file = Arc::new(file);
+    let opened = Arc::clone(&file);
+    let checked = tokio::task::spawn_blocking(move || check(&opened, size)).await;
+    let whole = match checked {
+        Ok(Ok(Some(whole))) => whole,
+        Ok(Ok(None)) => {
+            receive.note(None, format!("drop folder: {name} (uid {uid}) is not a whole submission; removed"));
+            return Taken::Done;
+        }
+        Ok(Err(error)) => {
+            receive.note(None, format!("drop folder: {name}: {error}"));
+            return Taken::Later;
+        }
+        Err(_) => return Taken::Later,
+    };
+    // Nobody waits for the answer any more: what is refused comes back as a bounce.
+    let submission = Submission { errors: Errors::Mail, ..whole.submission };
+    let mut submitting = match Submitting::begin(&receive, submission, uid).await {
+        Ok(submitting) => submitting,
+        Err(answer) => return settle(&receive, name, uid, answer),
+    };
+    let mut offset = whole.offset;
+    let end = whole.offset + whole.length;
+    while offset < end {
+        let (file, length) = (Arc::clone(&file), (end - offset).min(256 << 10) as usize);
+        let piece = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; length];
+            file.read_exact_at(&mut piece, offset).map(|()| piece)
+        });
+        match piece.await {
+            Ok(Ok(piece)) => {
+                offset += piece.len() as u64;
+                submitting.feed(&piece);
+            }
+            _ => return Taken::Later,
+        }
+    }
+    let answer = submitting.commit().await;
+    settle(&receive, name, uid, answer)
+}
+
+fn settle(receive: &Receive, name: &str, uid: u32, answer: Answer) -> Taken {
+    match answer {
+        Answer::Accepted { .. } => Taken::Done,
+        Answer::Later(why) => {
+            receive.note(None, format!("drop folder: {name} (uid {uid}) waits: {why}"));
+            Taken::Later
+        }
+        Answer::Never(_, text) => {
+            receive.note(None, format!("drop folder: {name} (uid {uid}) refused: {text}"));
+            Taken::Done
+        }
+    }
+}
+
+/// Reads the frame and verifies the checksum; `None` if it is not a whole submission.
+fn check(file: &File, size: u64) -> io::Result<Option<Whole>> {
+    let mut head = [0; 12];
+    if size < head.len() as u64 + TRAILER {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut head, 0)?;
+    let (magic, length) = head.split_at(8);
+    let record: u64 = u32::from_le_bytes(length.try_into().expect("four bytes remain of twelve")).into();
+    let Some(content) = size.checked_sub(head.len() as u64 + record + TRAILER) else { return Ok(None) };
+    if magic != MAGIC || record > RECORD {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; record as usize];
+    file.read_exact_at(&mut bytes, head.len() as u64)?;
+    let Ok((submission, [])) = call::submit::decode_submission(&bytes) else { return Ok(None) };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&head);
+    crc.update(&bytes);
+    let offset = head.len() as u64 + record;
+    let mut buffer = vec![0; 256 << 10];
+    let mut at = offset;
+    while at < offset + content {
+        let piece = (offset + content - at).min(buffer.len() as u64) as usize;
+        let slice = &mut buffer[..piece];
+        file.read_exact_at(slice, at)?;
+        crc.update(slice);
+        at += piece as u64;
+    }
+    let mut trailer = [0; TRAILER as usize];
+    file.read_exact_at(&mut trailer, at)?;
+    let whole = trailer == call::submit::drop_trailer(content, crc);
+    Ok(whole.then_some(Whole { submission, offset, length: content }))
+}

@@ -1,0 +1,81 @@
+//! TCP listeners: accepts within limits, never spins when descriptors run out.
+
+use crate::Receive;
+use crate::smtp::{Peer, serve};
+use mail::reply::Reply;
+use mail::Status;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Accepts clients on one listener until the task is ended. `seats` counts the sessions of all listeners.
+pub async fn listen(receive: Arc<Receive>, listener: TcpListener, name: String, seats: Arc<Semaphore>) {
+    let mut complained = false;
+    loop {
+        // Taking the seat first leaves further clients in the kernel's backlog instead of refusing them.
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                complained = false;
+                let (receive, name) = (Arc::clone(&receive), name.clone());
+                tokio::spawn(async move {
+                    session(receive, stream, client, name).await;
+                    drop(seat);
+                });
+            }
+            Err(error) => {
+                if !complained {
+                    complained = true;
+                    receive.note(None, format!("{name}: accept failed: {error}; waiting"));
+                }
+                // EMFILE and its kin stay until somebody closes something: wait, with 100 % CPU nobody is served.
+                if !per_connection(&error) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Errors of a connection that died before it was accepted: the next one may be fine.
+fn per_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+async fn session(receive: Arc<Receive>, mut stream: TcpStream, client: SocketAddr, listener: String) {
+    let _nodelay = stream.set_nodelay(true);
+    let ip = client.ip().to_canonical();
+    let Some(seat) = receive.enter(ip) else {
+        let reply = Reply::new(421, Some(Status::temporary(3, 2)), "Too many open connections.");
+        receive.note(None, format!("ruleset=check_relay, arg1=[{ip}], relay=[{ip}], reject=421 4.3.2 Too many open connections."));
+        let _gone = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&reply.to_wire())).await;
+        return;
+    };
+    let name = client_name(&receive, ip).await;
+    serve(Arc::clone(&receive), stream, Peer { ip, name, listener }).await;
+    drop(seat);
+}
+
+/// The client's forward-confirmed name; bounded, since it stands before the greeting.
+async fn client_name(receive: &Receive, ip: IpAddr) -> String {
+    if ip.is_loopback() {
+        return "localhost".into();
+    }
+    let confirmed = async {
+        let names = receive.resolver.names(ip).await.ok()?;
+        for name in names.into_iter().take(3) {
+            if receive.resolver.addresses(&name).await.is_ok_and(|ips| ips.contains(&ip)) {
+                return Some(name);
+            }
+        }
+        None
+    };
+    tokio::time::timeout(Duration::from_secs(5), confirmed).await.ok().flatten().unwrap_or_default()
+}

@@ -1,0 +1,285 @@
+//! Local submission: the Unix socket that `sendmail` talks to. Who calls is what the kernel says (`SO_PEERCRED`), never
+//! what the frames say.
+
+use crate::accept::{Draft, Taken, log_from};
+use crate::prepare::{Preparing, Trouble};
+use crate::{Progress, Receive};
+use call::frame::{self, Decoder, Frame};
+use call::submit::{Answer, Errors, Mode, Refused, Request, Submission};
+use mail::{Address, QueueId, Status};
+use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
+use route::{Key, Target, Verdict};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Longest wait for the next piece; a client that was stopped in the middle of a message must not hold a seat for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Accepts local submitters until the task is ended.
+pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener, seats: Arc<Semaphore>) {
+    loop {
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let receive = Arc::clone(&receive);
+                tokio::spawn(async move {
+                    if let Err(error) = connection(&receive, stream).await {
+                        receive.note(None, format!("local submission: {error}"));
+                    }
+                    drop(seat);
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+/// One caller.
+async fn connection(receive: &Arc<Receive>, mut stream: UnixStream) -> Result<(), frame::Error> {
+    let uid = stream.peer_cred()?.uid();
+    let mut decoder = Decoder::default();
+    while let Some(Frame::Message(payload)) = next(&mut stream, &mut decoder).await? {
+        let Request::Submit(submission) = frame::decode(&payload)? else { return Err(frame::Error::Malformed) };
+        let answer = match Submitting::begin(receive, submission, uid).await {
+            Ok(mut submitting) => {
+                loop {
+                    match next(&mut stream, &mut decoder).await? {
+                        Some(Frame::Data(bytes)) => submitting.feed(&bytes),
+                        Some(Frame::Message(payload)) => match frame::decode(&payload)? {
+                            Request::End { length } if length == submitting.length => break,
+                            _ => return Err(frame::Error::Malformed),
+                        },
+                        None => return Ok(()), // gone before the end: nothing was promised
+                    }
+                }
+                submitting.commit().await
+            }
+            Err(answer) => {
+                // The content is on its way already: take it off the socket, so that the answer can be read.
+                while let Some(Frame::Data(_)) = next(&mut stream, &mut decoder).await? {}
+                answer
+            }
+        };
+        let bytes = frame::encode(&answer)?;
+        timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??;
+    }
+    Ok(())
+}
+
+async fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<Option<Frame>, frame::Error> {
+    let mut buffer = Vec::new();
+    loop {
+        if let Some(frame) = decoder.next()? {
+            return Ok(Some(frame));
+        }
+        buffer.clear();
+        buffer.reserve(16 * 1_024);
+        match timeout(PATIENCE, stream.read_buf(&mut buffer)).await {
+            Err(_) => return Err(frame::Error::Closed),
+            Ok(Ok(0)) if decoder.is_midway() => return Err(frame::Error::Closed),
+            Ok(Ok(0)) => return Ok(None),
+            Ok(Ok(_)) => decoder.feed(&buffer),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+            Ok(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// A submission that is being taken, from the socket or from a dropped file.
+pub(crate) struct Submitting {
+    receive: Arc<Receive>,
+    submission: Submission,
+    uid: u32,
+    user: String,
+    id: QueueId,
+    now: mail::Time,
+    draft: Draft,
+    refused: Vec<Refused>,
+    preparing: Preparing,
+    writer: Option<Box<dyn ContentWriter>>,
+    trouble: Option<Trouble>,
+    hops: u32,
+    /// Bytes of content fed so far.
+    pub(crate) length: u64,
+    _progress: Progress,
+    _waiting: Box<dyn queue::Transaction>,
+}
+
+impl Submitting {
+    /// Checks the envelope; an answer at once if nothing more is needed.
+    pub(crate) async fn begin(receive: &Arc<Receive>, submission: Submission, uid: u32) -> Result<Self, Answer> {
+        if submission.version != call::submit::VERSION {
+            return Err(Answer::Later(format!("submission version {} is not known here", submission.version)));
+        }
+        if submission.recipients.len() > call::submit::RECIPIENT_LIMIT {
+            return Err(Answer::Never(64, "452 4.5.3 Too many recipients".into()));
+        }
+        let Some(progress) = receive.begin(submission.id) else {
+            return Err(Answer::Later("this submission is being accepted already".into()));
+        };
+        if let Some(id) = receive.store.submitted(submission.id) {
+            return Err(Answer::Accepted { id: id.to_string(), refused: Vec::new() });
+        }
+        let current = receive.current();
+        let settings = &current.settings;
+        let user = user_name(receive, &submission.user, uid).await;
+        let (draft, refused) = envelope(receive, &submission).await?;
+        let now = receive.clock.now();
+        let id = receive.store.new_id(now);
+        let (offset, zone) = receive.clock.zone(now.seconds());
+        let date = mail::date::rfc5322(now.seconds(), offset, &zone);
+        let named = Submission { user: user.clone(), ..submission };
+        let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings);
+        let writer = receive.store.write(0).map_err(|e| Answer::Later(e.to_string()))?;
+        Ok(Self {
+            receive: Arc::clone(receive),
+            submission: named,
+            uid,
+            user,
+            id,
+            now,
+            draft,
+            refused,
+            preparing,
+            writer: Some(writer),
+            trouble: None,
+            hops: settings.hops,
+            length: 0,
+            _progress: progress,
+            _waiting: receive.store.transaction(),
+        })
+    }
+
+    /// Takes the next piece of content; trouble is remembered and said at the end.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        let Some(writer) = self.writer.as_mut() else { return };
+        if let Err(trouble) = self.preparing.feed(&mut **writer, bytes) {
+            self.writer = None;
+            self.trouble = Some(trouble);
+        }
+    }
+
+    /// Commits and answers.
+    pub(crate) async fn commit(mut self) -> Answer {
+        let finished = match (self.trouble.take(), self.writer.as_mut()) {
+            (Some(trouble), _) => Err(trouble),
+            (None, Some(writer)) => {
+                let hops = self.hops.saturating_sub(self.submission.hops);
+                self.preparing.finish(&mut **writer, hops)
+            }
+            (None, None) => Err(Trouble::Store(queue::Error::Failed("no writer".into()))),
+        };
+        let (Ok(()), Some(writer)) = (&finished, self.writer.take()) else {
+            return self.refuse(finished.err());
+        };
+        if self.draft.expanded() == 0 {
+            return Answer::Accepted { id: String::new(), refused: self.refused };
+        }
+        let origin = Origin {
+            protocol: Protocol::Local,
+            uid: Some(self.uid),
+            user: self.user.clone(),
+            submission: self.submission.id,
+            ..Origin::default()
+        };
+        let mut envelope = self.draft.envelope(self.id, self.now, origin, self.preparing.message_id());
+        envelope.queue_only = self.submission.mode == Mode::Queue;
+        log_from(&self.receive, &envelope, self.preparing.size(), format!("{}@localhost", self.user));
+        match self.receive.store.accept(writer, vec![envelope]).await {
+            Ok(accepted) => {
+                for message in accepted {
+                    self.receive.next.accepted(message);
+                }
+                Answer::Accepted { id: self.id.to_string(), refused: self.refused }
+            }
+            Err(error) => {
+                self.receive.note(Some(self.id), format!("not accepted: {error}"));
+                Answer::Later(error.to_string())
+            }
+        }
+    }
+
+    fn refuse(&self, trouble: Option<Trouble>) -> Answer {
+        match trouble {
+            Some(Trouble::Never(exit, text)) => {
+                let caller = &self.user;
+                self.receive.note(Some(self.id), format!("refused submission of {caller}: {text}"));
+                Answer::Never(exit, text)
+            }
+            Some(Trouble::Store(error)) => Answer::Later(error.to_string()),
+            None => Answer::Later("no writer".into()),
+        }
+    }
+}
+
+/// The caller's login name: the one it gave if that account has its uid, else the number.
+async fn user_name(receive: &Receive, claimed: &str, uid: u32) -> String {
+    match receive.accounts.find(claimed).await {
+        Ok(Some(account)) if account.uid == uid => account.name,
+        _ => format!("uid{uid}"),
+    }
+}
+
+/// Sender and recipients, expanded. An account database that cannot be asked means: not now.
+async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, Vec<Refused>), Answer> {
+    let current = receive.current();
+    let router = &current.router;
+    let sender = match submission.sender.as_str() {
+        "" => Address::null(),
+        text => match Address::parse(text) {
+            Ok(address) => address,
+            Err(e) => return Err(Answer::Never(64, format!("553 5.1.7 {text}... {e}"))),
+        },
+    };
+    let ret = submission.return_headers.map(|headers| if headers { Ret::Headers } else { Ret::Full });
+    let sender = router.qualify(&sender);
+    let given = submission.sender.clone();
+    let mut draft = Draft::local(sender, given, submission.envelope_id.clone(), ret, submission.eight_bit);
+    let mut refused = Vec::new();
+    for recipient in &submission.recipients {
+        let verdict = match Address::parse(&recipient.address) {
+            Ok(address) if !address.is_null() => router.expand(&address).await,
+            _ => {
+                let why = table::Why { source: "submission".into(), line: 0, key: recipient.address.clone() };
+                Verdict::Refused { status: Status::permanent(1, 3), text: "User address required".into(), why }
+            }
+        };
+        let targets = match verdict {
+            Verdict::Targets(targets) => targets,
+            Verdict::Unavailable { text } => return Err(Answer::Later(text)),
+            Verdict::Refused { status, text, why } => {
+                receive.note(None, format!("{}... {text} ({why})", recipient.address));
+                refused.push(Refused { address: recipient.address.clone(), exit: exit_code(status), text: text.clone() });
+                if submission.errors == Errors::Report {
+                    continue;
+                }
+                let address = Address::parse(&recipient.address)
+                    .unwrap_or_else(|_| Address::from_parts("unparsable", None));
+                vec![Target { address, key: Key::Error { status, text }, controlling: String::new(), why }]
+            }
+        };
+        let given = recipient.address.clone();
+        draft.add(Taken { given, orcpt: String::new(), notify: notify(recipient.notify), targets });
+    }
+    Ok((draft, refused))
+}
+
+/// The bits of `call::submit::Recipient::notify`.
+fn notify(bits: u8) -> Notify {
+    Notify { never: bits & 1 != 0, success: bits & 2 != 0, failure: bits & 4 != 0, delay: bits & 8 != 0 }
+}
+
+/// sysexits(3) code of a refusal.
+fn exit_code(status: Status) -> u8 {
+    match (status.subject, status.detail) {
+        (1, 1) => 67,      // EX_NOUSER
+        (1, 2 | 10) => 68, // EX_NOHOST
+        (1, 3) => 64,      // EX_USAGE
+        _ => 69,           // EX_UNAVAILABLE
+    }
+}

@@ -1,0 +1,147 @@
+//! One session's bytes: command lines in, replies out, both bounded.
+
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Longest command line, with its CRLF, in bytes. RFC 5321 asks for 512, extensions add to it; 2 KiB covers all we
+/// announce.
+const LINE: usize = 2_048;
+/// First size of the input buffer: an idle session should cost little.
+const SMALL: usize = 2_048;
+/// Size while content arrives.
+const LARGE: usize = 64 * 1_024;
+/// Replies waiting to be written; a client that pipelines commands must read them.
+const REPLIES: usize = 64 * 1_024;
+
+/// Why a read ended the session.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// The client closed or the network failed.
+    Closed,
+    /// Nothing came for the allowed time.
+    TimedOut,
+}
+
+/// A command line, without its CRLF.
+pub(crate) enum Line {
+    /// A whole line.
+    Whole(Vec<u8>),
+    /// Longer than allowed: thrown away up to its end.
+    Overlong,
+    /// A line that ends in LF alone or holds a lone CR (S-28).
+    Bare,
+}
+
+/// Buffered, bounded I/O of one session.
+pub(crate) struct Wire<S> {
+    stream: S,
+    input: Vec<u8>,
+    /// How much of `input` is consumed.
+    start: usize,
+    output: Vec<u8>,
+    patience: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, input: Vec::new(), start: 0, output: Vec::new(), patience }
+    }
+    /// The stream back, for STARTTLS.
+    pub(crate) fn into_stream(self) -> S {
+        self.stream
+    }
+    /// Whether the client sent more than was consumed: must not be so at STARTTLS (S-23).
+    pub(crate) fn has_input(&self) -> bool {
+        self.start < self.input.len()
+    }
+    /// Bytes that have arrived and are not consumed.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+    /// Marks `n` pending bytes as consumed.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.input.len());
+        if self.start == self.input.len() {
+            self.input.clear();
+            self.start = 0;
+        }
+    }
+    /// Queues a reply.
+    pub(crate) fn put(&mut self, reply: &[u8]) {
+        self.output.extend_from_slice(reply);
+    }
+    /// Writes what is queued.
+    pub(crate) async fn flush(&mut self) -> Result<(), Lost> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(self.patience, self.stream.write_all(&self.output)).await;
+        self.output.clear();
+        self.output.shrink_to(SMALL);
+        match written {
+            Err(_) => Err(Lost::TimedOut),
+            Ok(Err(_)) => Err(Lost::Closed),
+            Ok(Ok(())) => timeout(self.patience, self.stream.flush()).await.map_or(Err(Lost::TimedOut), lost),
+        }
+    }
+    /// Waits for more input; queued replies go out first, since the client may be waiting for them.
+    pub(crate) async fn fill(&mut self, large: bool) -> Result<(), Lost> {
+        self.flush().await?;
+        if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+        let room = if large { LARGE } else { SMALL };
+        if self.input.is_empty() && self.input.capacity() > LARGE.min(room) {
+            self.input = Vec::new();
+        }
+        self.input.reserve(room);
+        match timeout(self.patience, self.stream.read_buf(&mut self.input)).await {
+            Err(_) => Err(Lost::TimedOut),
+            Ok(Ok(0)) | Ok(Err(_)) => Err(Lost::Closed),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+    /// The next command line.
+    pub(crate) async fn line(&mut self) -> Result<Line, Lost> {
+        let mut overlong = false;
+        loop {
+            let pending = self.pending();
+            if let Some(end) = pending.iter().position(|&b| b == b'\n') {
+                let line = take_line(&pending[..end], overlong);
+                self.consume(end + 1);
+                if self.output.len() > REPLIES {
+                    self.flush().await?;
+                }
+                return Ok(line);
+            }
+            if pending.len() > LINE {
+                overlong = true;
+                let all = pending.len();
+                self.consume(all);
+            }
+            self.fill(false).await?;
+        }
+    }
+    /// A last reply, best effort.
+    pub(crate) async fn close(mut self) {
+        let _gone = self.flush().await;
+        let _gone = timeout(Duration::from_secs(5), self.stream.shutdown()).await;
+    }
+}
+
+fn lost(result: io::Result<()>) -> Result<(), Lost> {
+    result.map_err(|_| Lost::Closed)
+}
+
+fn take_line(line: &[u8], overlong: bool) -> Line {
+    if overlong || line.len() > LINE {
+        return Line::Overlong;
+    }
+    match line.strip_suffix(b"\r") {
+        Some(line) if !line.contains(&b'\r') => Line::Whole(line.to_vec()),
+        _ => Line::Bare,
+    }
+}

@@ -1,0 +1,113 @@
+use super::*;
+use std::collections::HashMap;
+use table::{Account, Answer};
+
+struct Fixed(HashMap<&'static str, &'static str>);
+
+impl Table for Fixed {
+    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
+        let hit = self.0.get(key).map(|v| Hit {
+            value: (*v).to_owned(),
+            why: Why { source: "/etc/aliases".into(), line: 3, key: key.to_owned() },
+        });
+        Box::pin(std::future::ready(Ok(hit)))
+    }
+}
+
+struct People;
+
+impl Accounts for People {
+    fn find<'a>(&'a self, name: &'a str) -> Answer<'a, Account> {
+        let known = ["alice", "bob", "root"].contains(&name);
+        let account = Account { name: name.into(), uid: 1000, home: "/".into(), gecos: String::new() };
+        let answer = if name == "broken" { Err(Unavailable("nss".into())) } else { Ok(known.then_some(account)) };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn router(aliases: &[(&'static str, &'static str)]) -> Router {
+    let settings = Settings {
+        host: "mx.example.org".into(),
+        local_domains: vec!["Example.org".into()],
+        interfaces: vec!["192.0.2.1".parse().unwrap()],
+        relay_domains: vec!["partner.example".into()],
+        relay_clients: vec!["10.0.0.0/8".into(), "2001:db8::/32".into()],
+        alias_depth: 10,
+        alias_limit: 1_000,
+        ..Settings::default()
+    };
+    Router::new(settings, Arc::new(Fixed(aliases.iter().copied().collect())), Arc::new(People))
+}
+
+async fn keys(router: &Router, address: &str) -> Vec<String> {
+    match router.expand(&Address::parse(address).unwrap()).await {
+        Verdict::Targets(targets) => targets.iter().map(|t| t.key.to_string()).collect(),
+        Verdict::Refused { status, text, .. } => vec![format!("refused {status} {text}")],
+        Verdict::Unavailable { text } => vec![format!("unavailable {text}")],
+    }
+}
+
+#[tokio::test]
+async fn local_names_and_domains() {
+    let r = router(&[]);
+    for address in ["alice", "Alice@EXAMPLE.org.", "alice@mx", "alice@localhost", "alice@[192.0.2.1]", "alice+x@example.org", "alice@[IPv6:::1]"] {
+        assert_eq!(keys(&r, address).await, ["local:alice"], "{address}");
+    }
+    assert_eq!(keys(&r, "nosuch@example.org").await, ["refused 5.1.1 User unknown"]);
+    assert_eq!(keys(&r, "broken").await, ["unavailable nss"]);
+    assert_eq!(keys(&r, "u@Far.Example").await, ["smtp:far.example"]);
+    assert_eq!(keys(&r, "alice@[192.0.2.9]").await, ["smtp:[192.0.2.9]"]);
+}
+
+#[tokio::test]
+async fn postmaster_is_always_deliverable() {
+    assert_eq!(keys(&router(&[]), "Postmaster").await, ["local:root"]);
+    assert_eq!(keys(&router(&[]), "MAILER-DAEMON@mx.example.org").await, ["local:root"]);
+    assert_eq!(keys(&router(&[("root", "alice")]), "postmaster").await, ["local:alice"]);
+}
+
+#[tokio::test]
+async fn aliases_lists_and_loops() {
+    let r = router(&[
+        ("list", "alice\nbob\nbob@far.example\nALICE"),
+        ("bob", "bob"),
+        ("a", "b"),
+        ("b", "a"),
+        ("mixed", "a\nalice"),
+        ("half", "alice\nnosuch"),
+        ("alice+news", "bob"),
+        ("bob+*", "alice"),
+    ]);
+    assert_eq!(keys(&r, "list").await, ["local:alice", "local:bob", "smtp:far.example"]);
+    assert_eq!(keys(&r, "bob").await, ["local:bob"]);
+    let looped = keys(&r, "a").await;
+    assert!(looped[0].starts_with("refused 5.4.6 aliasing/forwarding loop broken"), "{looped:?}");
+    let mixed = keys(&r, "mixed").await;
+    assert!(mixed[0].starts_with("error:5.4.6") && mixed[1] == "local:alice", "{mixed:?}");
+    assert_eq!(keys(&r, "half").await, ["local:alice", "error:5.1.1 User unknown"]);
+    assert_eq!(keys(&r, "alice+news").await, ["local:bob"]);
+    assert_eq!(keys(&r, "bob+x").await, ["local:alice"]);
+}
+
+#[test]
+fn relaying_is_for_the_named_only() {
+    let r = router(&[]);
+    let may = |a: &str| r.relay_domain(&Address::parse(a).unwrap()).is_some();
+    assert!(may("x@partner.example") && may("x@sub.partner.example") && may("x@example.org"));
+    assert!(!may("x@notpartner.example") && !may("x@far.example") && !may("x%far.example@other.example"));
+    let trusted = |ip: &str| r.trusted_client(ip.parse().unwrap()).is_some();
+    assert!(trusted("127.0.0.2") && trusted("::1") && trusted("::ffff:10.1.2.3") && trusted("192.0.2.1") && trusted("2001:db8:1::5"));
+    assert!(!trusted("11.0.0.1") && !trusted("2001:db9::1") && !trusted("192.0.2.2"));
+}
+
+#[tokio::test]
+async fn a_null_client_sends_everything_away() {
+    let settings = Settings {
+        host: "pc.example.org".into(),
+        null_client: true,
+        smart_host: Some("[relay.example.org]:25".into()),
+        ..Settings::default()
+    };
+    let r = Router::new(settings, Arc::new(table::Empty), Arc::new(People));
+    assert_eq!(keys(&r, "alice").await, ["relay:[relay.example.org]:25"]);
+}

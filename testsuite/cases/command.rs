@@ -1,0 +1,177 @@
+//! The `sendmail` command: bad environments, exit codes, and the ways in when the engine does not answer.
+
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use testsuite::{Server, Setup, Sink, mbox, message, process, seconds, server, wait_for};
+
+#[test]
+fn with_the_engine_down_mail_waits_in_the_drop_folder_and_arrives_once() {
+    let mut server = Setup::default().start();
+    server.stop();
+    for n in 0..5 {
+        let text = message::text(&format!("down{n}"), "daemon@local.test", 3);
+        let out = server.sendmail(&["-t", "-i"], text.as_bytes());
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+    }
+    server.start();
+    server.wait_mail("daemon", 5);
+    server.wait_empty(seconds(10));
+    std::thread::sleep(Duration::from_secs(1));
+    let (ids, wrong) = mbox::count([server.mailbox("daemon")]);
+    assert!(
+        wrong.is_empty() && ids.len() == 5 && ids.values().all(|&n| n == 1),
+        "{ids:?} {wrong:?}"
+    );
+}
+
+#[test]
+fn with_the_engine_stopped_mail_is_taken_within_a_bounded_time_and_arrives_once() {
+    let server = Setup::default().start();
+    let stopped: Vec<i32> = server.processes().iter().map(|p| p.pid).collect();
+    for &pid in &stopped {
+        process::signal(pid, Signal::STOP);
+    }
+    let begin = Instant::now();
+    let out = server.sendmail(
+        &["-t", "-i"],
+        message::text("stopped", "daemon@local.test", 3).as_bytes(),
+    );
+    let took = begin.elapsed();
+    for &pid in &stopped {
+        process::signal(pid, Signal::CONT);
+    }
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(took < seconds(25), "took {took:?}");
+    server.wait_mail("daemon", 1);
+    // The engine may have had the message in its socket as well: the submission id makes it one.
+    std::thread::sleep(Duration::from_secs(3));
+    server.wait_empty(seconds(20));
+    let (ids, _) = mbox::count([server.mailbox("daemon")]);
+    assert_eq!(ids, BTreeMap::from([("stopped".to_owned(), 1)]));
+}
+
+#[test]
+fn with_no_way_in_it_says_tempfail_and_nothing_is_lost_silently() {
+    let server = Server::make(Setup::default());
+    let mut command = server.command("sendmail");
+    command
+        .args(["-i", "daemon@local.test"])
+        .env("POSTRIDER_RUN", "/nonexistent/run")
+        .env("POSTRIDER_DROP", "/nonexistent/drop");
+    let out = server::run(command, b"Subject: x\n\nx\n");
+    // 75 unless something listens on port 25 of this machine, which then took it.
+    assert!(matches!(out.status.code(), Some(75 | 0)), "{out:?}");
+    if out.status.code() == Some(75) {
+        assert!(!out.stderr.is_empty(), "a reason");
+    }
+}
+
+#[test]
+fn bad_environments_get_mail_or_a_clear_error() {
+    let server = Setup::default().start();
+    let text = message::text("bare", "daemon@local.test", 3);
+    // Nothing in the environment but where the test's server is; stdout and stderr closed.
+    let mut command = server.command("sendmail");
+    let program = server::programs().join("sendmail");
+    let script = format!("exec {} -t -i >&- 2>&-", program.display());
+    let mut bare = server.command("/bin/sh");
+    bare.env_clear()
+        .env("POSTRIDER_RUN", server.path("run"))
+        .env("POSTRIDER_DROP", server.drop_folder())
+        .args(["-c", &script]);
+    let out = server::run(bare, text.as_bytes());
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    server.wait_mail("daemon", 1);
+    // stdin closed: no message, so no mail, and no endless wait.
+    let script = format!("exec {} -t -i <&-", program.display());
+    let mut closed = server.command("/bin/sh");
+    closed.args(["-c", &script]).stdout(Stdio::null());
+    let out = server::run(closed, b"");
+    assert_ne!(out.status.code(), Some(0), "{out:?}");
+    // A descriptor limit of 5.
+    let script = format!("ulimit -n 5; exec {} -t -i", program.display());
+    let mut tiny = server.command("/bin/sh");
+    tiny.args(["-c", &script]);
+    let out = server::run(tiny, message::text("tiny", "daemon@local.test", 3).as_bytes());
+    if out.status.code() == Some(0) {
+        server.wait_mail("daemon", 2);
+    } else {
+        assert!(
+            !out.stderr.is_empty() && out.status.code().is_some_and(|c| c >= 64),
+            "{out:?}"
+        );
+    }
+    // -t without any recipient.
+    command.args(["-t"]);
+    let out = server::run(command, b"Subject: nobody\n\nx\n");
+    assert!(out.status.code().is_some_and(|c| c != 0), "{out:?}");
+    assert!(!out.stderr.is_empty());
+}
+
+#[test]
+fn flags_with_arguments_do_not_eat_recipients() {
+    let server = Setup::default().start();
+    let cases: &[&[&str]] = &[
+        &["-oi", "-oem", "-f", "daemon@local.test", "--", "games@local.test"],
+        &["-FFull Name", "-i", "-B8BITMIME", "-oem", "games@local.test"],
+        &["-i", "-fdaemon@local.test", "games@local.test"],
+        &["-r", "daemon@local.test", "-i", "games@local.test"],
+        &["-bm", "-i", "-odb", "games@local.test"],
+        &["-i", "-N", "failure", "-R", "hdrs", "games@local.test"],
+    ];
+    for (n, case) in cases.iter().enumerate() {
+        let out = server.sendmail(case, b"Subject: x\n\nx\n");
+        if out.status.code() == Some(70) {
+            // Not built yet: it must say so by name and send nothing.
+            assert!(!out.stderr.is_empty(), "{case:?}: {out:?}");
+            server.sendmail(&["-i", "games@local.test"], b"Subject: filler\n\nx\n");
+        } else {
+            assert_eq!(out.status.code(), Some(0), "{case:?}: {out:?}");
+        }
+        server.wait_mail("games", n + 1);
+    }
+    server.wait_empty(seconds(10));
+    assert_eq!(mbox::read(&server.mailbox("games")).unwrap().len(), cases.len());
+}
+
+#[test]
+fn a_dot_ends_the_message_unless_told_otherwise() {
+    let server = Setup::default().start();
+    server.sendmail(&["daemon@local.test"], b"Subject: dot\n\none\n.\ntwo\n");
+    let mail = server.wait_mail("daemon", 1);
+    assert_eq!(String::from_utf8_lossy(mail[0].body()), "one\n");
+    server.sendmail(&["-oi", "daemon@local.test"], b"Subject: dot\r\n\r\none\r\n.\r\ntwo");
+    let mail = server.wait_mail("daemon", 2);
+    assert_eq!(String::from_utf8_lossy(mail[1].body()), "one\n.\ntwo\n");
+}
+
+#[test]
+fn smtp_on_standard_input() {
+    let server = Setup::default().start();
+    let talk = "EHLO me\r\nMAIL FROM:<daemon@local.test>\r\nRCPT TO:<games@local.test>\r\nDATA\r\nSubject: bs\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let out = server.sendmail(&["-bs"], talk.as_bytes());
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        said.starts_with("220 ") && said.contains("\r\n354 ") && said.contains("Message accepted"),
+        "{said}"
+    );
+    server.wait_mail("games", 1);
+}
+
+#[test]
+fn queue_listing_is_sendmails() {
+    let sink = Sink::scripted(|_| testsuite::sink::Act::Drop);
+    let server = Setup::default().relay_to(sink.address).start();
+    assert!(server.mailq().contains("is empty"), "{}", server.mailq());
+    for n in 0..3 {
+        server.sendmail(&["-i", &format!("u{n}@far.test")], b"Subject: x\n\nx\n");
+    }
+    wait_for("three entries", seconds(15), || {
+        server.mailq().contains("Total requests: 3")
+    });
+    let list = server.mailq();
+    assert!(list.contains("(3 requests)") && list.contains("u1@far.test"), "{list}");
+    assert!(list.contains("-----Q-ID-----"), "{list}");
+}

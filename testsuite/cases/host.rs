@@ -1,0 +1,394 @@
+//! On the private host (`testsuite/host`): as root, with roles, on ports 25 and 587, with MX.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use testsuite::sink::Act;
+use testsuite::{Server, Setup, Sink, Smtp, Zone, mbox, message, process, root_or_skip, seconds, server, wait_for};
+
+/// Ports 25 and 587, /var/mail and /var/spool/postrider exist once.
+static HOST: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    let guard = HOST.lock().unwrap_or_else(|e| e.into_inner());
+    for folder in ["/var/spool/postrider", "/run/postrider"] {
+        let _ = fs::remove_dir_all(folder);
+    }
+    for entry in fs::read_dir("/var/mail").unwrap() {
+        let _ = fs::remove_file(entry.unwrap().path());
+    }
+    guard
+}
+
+/// A server on the real places: port 25, /var/mail, /run/postrider.
+fn real(text: &str) -> Server {
+    let setup = Setup {
+        whole: Some(text.to_owned()),
+        ..Setup::default().with_roles()
+    };
+    let mut server = Server::make(setup);
+    server.address = SocketAddr::from(([127, 0, 0, 1], 25));
+    server
+}
+
+/// `sendmail` as a user, with the places built in.
+fn sendmail_as(user: &str, arguments: &[&str], input: &str) -> std::process::Output {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", user, "--regid", "tester", "--clear-groups"])
+        .arg(server::programs().join("sendmail"))
+        .args(arguments)
+        .current_dir("/");
+    server::run(command, input.as_bytes())
+}
+
+#[test]
+fn an_empty_configuration_is_a_host_with_local_users() {
+    if !root_or_skip("an_empty_configuration") {
+        return;
+    }
+    let _alone = alone();
+    let mut server = real("");
+    server.start();
+    let all = ["127.0.0.1:25", "127.0.0.1:587", "[::1]:25", "[::1]:587"];
+    for address in all {
+        let address: SocketAddr = address.parse().unwrap();
+        let mut session = Smtp::hello(address).unwrap_or_else(|e| panic!("{address}: {e}"));
+        for to in [
+            "u03",
+            "u03@localhost",
+            "u03@mx.test",
+            "u03@[127.0.0.1]",
+            "postmaster",
+            "MAILER-DAEMON",
+        ] {
+            session.command("MAIL FROM:<a@client.test>").unwrap();
+            assert_eq!(session.command(&format!("RCPT TO:<{to}>")).unwrap().code, 250, "{to}");
+            session.command("RSET").unwrap();
+        }
+        let text = message::text(&format!("to-{address}"), "u03", 3);
+        assert_eq!(
+            session.message("a@client.test", &["u03@mx.test"], &text).unwrap().code,
+            250
+        );
+    }
+    let out = sendmail_as("u05", &["-t", "-i"], &message::text("cmd", "u03@mx.test", 3));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let path = Path::new("/var/mail/u03");
+    wait_for("5 messages in /var/mail/u03", seconds(20), || {
+        mbox::read(path).is_ok_and(|m| m.len() == 5)
+    });
+    let meta = fs::metadata(path).unwrap();
+    assert_eq!(
+        (meta.uid(), meta.gid()),
+        (20_003, 8),
+        "owner and group of a new mailbox"
+    );
+    assert!(
+        meta.permissions().mode() & 0o007 == 0,
+        "{:o}",
+        meta.permissions().mode()
+    );
+    let mail = mbox::read(path).unwrap();
+    let by_command = mail.iter().find(|m| m.header().contains("X-Test-Id: cmd")).unwrap();
+    assert!(
+        by_command.from_line.starts_with("From u05@mx.test") || by_command.from_line.starts_with("From u05 "),
+        "{}",
+        by_command.from_line
+    );
+    assert!(!Path::new("/var/mail/u03.lock").exists(), "no dot-lock is left");
+}
+
+#[test]
+fn mail_for_root_and_from_a_chroot() {
+    if !root_or_skip("mail_for_root_and_from_a_chroot") {
+        return;
+    }
+    let _alone = alone();
+    let mut server = real("aliases \"@F@/aliases\"\n");
+    server.start();
+    let out = sendmail_as("u05", &["-i", "root"], &message::text("root", "root", 3));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    wait_for("root's mailbox", seconds(20), || {
+        mbox::read(Path::new("/var/mail/root")).is_ok_and(|m| m.len() == 1)
+    });
+    // As in a chroot: neither socket nor drop folder, but loopback.
+    let mut command = server.command("sendmail");
+    command
+        .args(["-i", "u01"])
+        .env("POSTRIDER_RUN", "/nonexistent")
+        .env("POSTRIDER_DROP", "/nonexistent");
+    let out = server::run(command, message::text("chroot", "u01", 3).as_bytes());
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    wait_for("mail from the chroot", seconds(20), || {
+        mbox::read(Path::new("/var/mail/u01")).is_ok_and(|m| m.len() == 1)
+    });
+}
+
+/// "Must show" 6: uids, gids and open files of every process under load, as DESIGN §2 says.
+#[test]
+fn roles_have_their_own_uids_and_files() {
+    if !root_or_skip("roles_have_their_own_uids_and_files") {
+        return;
+    }
+    let _alone = alone();
+    let mut server = real("");
+    server.start();
+    let engine = server.engine();
+    let (mut agents, mut wrong) = (HashSet::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut session = Smtp::hello(SocketAddr::from(([127, 0, 0, 1], 25))).unwrap();
+            for n in 0..400 {
+                let to = format!("u{:02}@mx.test", n % 20);
+                let text = message::text(&format!("n{n}"), &to, 30);
+                assert_eq!(session.message("a@client.test", &[&to], &text).unwrap().code, 250);
+            }
+        });
+        while !load.is_finished() {
+            for p in server.processes() {
+                judge(&p, server.pid(), engine, &mut agents, &mut wrong);
+            }
+        }
+    });
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(agents.len() > 3, "agents were seen as their users: {agents:?}");
+    let boxes = (0..20).map(|n| format!("/var/mail/u{n:02}"));
+    wait_for("all 400", seconds(60), || mbox::count(boxes.clone()).0.len() == 400);
+}
+
+/// One look at one process; what is against DESIGN §2 goes into `wrong`.
+fn judge(p: &process::Process, keeper: i32, engine: i32, agents: &mut HashSet<u32>, wrong: &mut Vec<String>) {
+    let (uids, gids) = (process::ids(p.pid, "Uid"), process::ids(p.pid, "Gid"));
+    let (groups, files) = (process::ids(p.pid, "Groups"), process::open_files(p.pid));
+    let Some(&uid) = uids.first() else { return };
+    let command = fs::read(format!("/proc/{}/cmdline", p.pid)).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command).replace('\0', " ");
+    let mut say = |text: String| wrong.push(format!("{} ({command}): {text}", p.name));
+    let mail: Vec<&String> = files.iter().filter(|f| f.starts_with("/var/mail/")).collect();
+    if p.pid == keeper {
+        if uid != 0 {
+            say(format!("keeper as {uids:?}"));
+        }
+    } else if p.pid == engine {
+        if uids.iter().any(|&u| u != 19_990) || gids.iter().any(|&g| g != 19_990) {
+            say(format!("engine as {uids:?} {gids:?}"));
+        }
+        if groups.iter().any(|&g| g != 19_990) {
+            say(format!("engine with groups {groups:?}"));
+        }
+        if !mail.is_empty() {
+            say(format!("engine has a mailbox open: {mail:?}"));
+        }
+    } else if uid == 19_991 {
+        if !mail.is_empty() || files.iter().any(|f| f.starts_with("/var/spool/postrider")) {
+            say(format!("users process has {files:?}"));
+        }
+    } else if (20_000..20_020).contains(&uid) {
+        agents.insert(uid);
+        let own = format!("/var/mail/u{:02}", uid - 20_000);
+        if uids.iter().any(|&u| u != uid) || gids.contains(&0) {
+            say(format!("agent has a way back: {uids:?} {gids:?}"));
+        }
+        if mail.iter().any(|f| !f.starts_with(&own)) {
+            say(format!("agent of {uid} has {mail:?}"));
+        }
+        if files
+            .iter()
+            .any(|f| f.contains("/segment") || f.starts_with("/var/spool/postrider/segments"))
+        {
+            say(format!("agent has a segment open: {files:?}"));
+        }
+    } else if uid == 0 && !mail.is_empty() && p.pid != keeper {
+        say(format!("root with a mailbox open: {mail:?}"));
+    }
+    if process::ids(p.pid, "CapEff").is_empty() && uid != 0 {
+        let status = fs::read_to_string(format!("/proc/{}/status", p.pid)).unwrap_or_default();
+        let effective = status
+            .lines()
+            .find_map(|l| l.strip_prefix("CapEff:"))
+            .unwrap_or("0")
+            .trim()
+            .to_owned();
+        if effective.chars().any(|c| c != '0') {
+            wrong.push(format!(
+                "{} ({command}): uid {uid} with capabilities {effective}",
+                p.name
+            ));
+        }
+    }
+}
+
+#[test]
+fn mx_records_decide() {
+    if !root_or_skip("mx_records_decide") {
+        return;
+    }
+    let _alone = alone();
+    let zone = Zone::start(
+        "far.test MX 10 first.test\nfar.test MX 20 second.test\nfirst.test A 198.51.100.10\nsecond.test A 198.51.100.11\n\
+         noMX.test A 198.51.100.12\nnull.test MX 0 .\nbroken.test SERVFAIL\n\
+         ours.test MX 10 mx.test\nours.test MX 20 first.test\nmx.test A 127.0.0.1\n",
+    );
+    let second = Sink::on("198.51.100.11:25", false, |_| Act::Go);
+    let third = Sink::on("198.51.100.12:25", false, |_| Act::Go);
+    let text = format!(
+        "host \"mx.test\"\nlisten \"127.0.0.1:25\"\ndns {{ servers \"{}\" }}\nqueue {{ retry min=\"1s\" max=\"2s\" }}\nlog {{ file \"@F@/log\"; syslog #false }}\n",
+        zone.address
+    );
+    let mut server = real(&text);
+    server.start();
+    let send = |to: &str| {
+        let out = sendmail_as("u05", &["-i", to], &message::text(to, to, 3));
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+    };
+    send("a@far.test"); // the first MX does not answer: the second gets it
+    wait_for("the second MX", seconds(40), || second.len() == 1);
+    send("a@nomx.test");
+    wait_for("the address itself", seconds(20), || third.len() == 1);
+    send("a@null.test");
+    send("a@nonexistent.test");
+    let back = Path::new("/var/mail/u05");
+    wait_for("two bounces", seconds(30), || {
+        mbox::read(back).is_ok_and(|m| m.len() == 2)
+    });
+    let text = fs::read_to_string(back).unwrap();
+    assert!(text.contains("Status: 5.1.10"), "null MX: {text}");
+    assert!(text.contains("Host unknown"), "{text}");
+    send("a@broken.test");
+    wait_for("a temporary failure stays temporary", seconds(20), || {
+        let list = server::run(Command::new(server::programs().join("sendmail")).arg("-bp").take(), b"");
+        String::from_utf8_lossy(&list.stdout).contains("a@broken.test")
+    });
+    assert_eq!(mbox::read(back).unwrap().len(), 2);
+}
+
+trait Take {
+    fn take(&mut self) -> Command;
+}
+
+impl Take for Command {
+    fn take(&mut self) -> Command {
+        std::mem::replace(self, Command::new("true"))
+    }
+}
+
+#[test]
+fn lines_go_to_syslog_in_sendmails_shape() {
+    if !root_or_skip("lines_go_to_syslog") {
+        return;
+    }
+    let _alone = alone();
+    let _ = fs::remove_file("/dev/log");
+    let log = UnixDatagram::bind("/dev/log").unwrap();
+    fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
+    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut server = real("");
+    server.start();
+    let out = sendmail_as("u05", &["-i", "u06"], &message::text("log", "u06", 3));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let (mut lines, mut buffer) = (Vec::new(), [0u8; 8192]);
+    while !lines.iter().any(|l: &String| l.contains("stat=Sent")) {
+        let n = log.recv(&mut buffer).unwrap_or_else(|e| panic!("{e}: {lines:#?}"));
+        lines.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+    }
+    let _ = fs::remove_file("/dev/log");
+    assert!(lines.iter().all(|l| l.starts_with("<2")), "facility mail: {lines:#?}");
+    let from = lines
+        .iter()
+        .find(|l| l.contains("from="))
+        .unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(from.contains("nrcpts=1") && from.contains("size="), "{from}");
+    let to = lines
+        .iter()
+        .find(|l| l.contains("to="))
+        .unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(to.contains("dsn=2.0.0") && to.contains("mailer=local"), "{to}");
+}
+
+#[test]
+fn every_configuration_of_conf_starts() {
+    if !root_or_skip("every_configuration_of_conf_starts") {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf");
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "kdl") {
+            continue;
+        }
+        let _alone = alone();
+        eprintln!("conf/{}", path.file_name().unwrap().to_string_lossy());
+        let mut server = real(&fs::read_to_string(&path).unwrap());
+        server.spawn();
+        // Whichever of the usual places it listens on; a null client may listen on none but its submission socket.
+        let at: [IpAddr; 2] = [IpAddr::from([127, 0, 0, 1]), "::1".parse().unwrap()];
+        wait_for("a banner or the submission socket", seconds(10), || {
+            at.iter()
+                .flat_map(|&ip| [25, 587].map(|port| SocketAddr::new(ip, port)))
+                .any(|a| Smtp::hello(a).is_ok())
+                || Path::new("/run/postrider/submit").exists()
+        });
+        assert!(server.stop().success());
+    }
+}
+
+#[test]
+fn the_drop_folder_takes_from_anyone_and_shows_nobody() {
+    if !root_or_skip("the_drop_folder") {
+        return;
+    }
+    let _alone = alone();
+    let mut server = real("");
+    server.start();
+    server.stop();
+    let out = sendmail_as("u05", &["-i", "u07"], &message::text("dropped", "u07", 3));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let folder = Path::new("/var/spool/postrider/drop");
+    assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o7777, 0o1733);
+    let list = Command::new("setpriv")
+        .args(["--reuid", "u06", "--regid", "tester", "--clear-groups", "ls"])
+        .arg(folder)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(!list.success(), "nobody may list it");
+    for entry in fs::read_dir(folder).unwrap() {
+        let meta = entry.unwrap().metadata().unwrap();
+        assert_eq!((meta.uid(), meta.permissions().mode() & 0o777), (20_005, 0o600));
+    }
+    // Rubbish of a hostile user must not stop the rest.
+    let rubbish = "cd /var/spool/postrider/drop && ln -s /etc/shadow link && mkfifo fifo && mkdir folder && head -c 100000 /dev/urandom >random && : >empty";
+    let mut hostile = Command::new("setpriv");
+    hostile.args([
+        "--reuid",
+        "u08",
+        "--regid",
+        "tester",
+        "--clear-groups",
+        "sh",
+        "-c",
+        rubbish,
+    ]);
+    assert!(server::run(hostile, b"").status.success());
+    server.start();
+    wait_for("the dropped message", seconds(20), || {
+        mbox::read(Path::new("/var/mail/u07")).is_ok_and(|m| m.len() == 1)
+    });
+    let mail = mbox::read(Path::new("/var/mail/u07")).unwrap();
+    assert!(
+        mail[0].from_line.starts_with("From u05"),
+        "the owner is the submitter: {}",
+        mail[0].from_line
+    );
+    let _ = std::io::stderr().flush();
+}

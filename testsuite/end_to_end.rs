@@ -1,0 +1,17 @@
+//! The whole way of a message, with the real programs: in by `sendmail` and SMTP, to mbox, Maildir, smart host, MX and back as a bounce.
+//! Each server runs in a folder of its own as an ordinary user; the cases of `cases/host.rs` need the private host
+//! (`testsuite/host`): roles under their own uids, ports 25 and 587, MX, chroot.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "cases/bounce.rs"]
+mod bounce;
+#[path = "cases/command.rs"]
+mod command;
+#[path = "cases/host.rs"]
+mod host;
+#[path = "cases/local.rs"]
+mod local;
+#[path = "cases/operate.rs"]
+mod operate;
+#[path = "cases/relay.rs"]
+mod relay;

@@ -1,0 +1,44 @@
+# Plug-in for ../shared/bench (its ours.sh says what each function must do); started through testsuite/load/run.
+# OURS_ROOT is a copy of $BENCH_ROOTS/base with our programs in /usr/sbin, so that ours is treated like its peers.
+# Everything as delivered: roles under their own uids, syslog, full durability. MODE=maps waits for issue 3 (look-up tables).
+p_setup() {
+  local c=$R/etc/mail extra= box='mailbox "mbox" path="/var/mail/{user}"'
+  : "${R:?ours needs a root of its own, see testsuite/load/run}"
+  [ "$MODE" = maps ] && { echo "maps: virtual tables come with issue 3" >&2; return 1; }
+  grep -q '^postrider:' "$R/etc/passwd" || {
+    echo 'postrider:x:19990:19990::/nonexistent:/usr/sbin/nologin' >>"$R/etc/passwd"; echo 'postrider:x:19990:' >>"$R/etc/group"
+    echo 'postrider-users:x:19991:19991::/nonexistent:/usr/sbin/nologin' >>"$R/etc/passwd"; echo 'postrider-users:x:19991:' >>"$R/etc/group"; }
+  case $MODE in
+    maildir) box='mailbox "maildir" path="{home}/Maildir"';;
+    hold) extra='delivery { mode "queue" }';;
+    tls) extra="tls { certificate \"$CERT\" key=\"$KEY\" }";;
+  esac
+  mkdir -p "$c"; [ -e "$c/aliases" ] || echo "postmaster: root" >"$c/aliases"
+  cat >"$c/postrider.kdl" <<KDL
+host "bench.test"
+listen "127.0.0.1:$PORT"
+local-domains "bench.test" "localhost"
+aliases "/etc/mail/aliases"
+$box
+smart-host "[127.0.0.1]:$SINKPORT"
+limits { message-size "100MiB"; recipients 2000 }
+$extra
+KDL
+  rm -rf "$R/var/spool/postrider" "$R/run/postrider"; mkdir -p "$R/var/spool" "$R/run"
+  wipe_mail
+}
+p_start() { exec chroot "$R" /usr/sbin/postrider keeper --config /etc/mail/postrider.kdl; }
+# SIGTERM to the keeper: the process whose parent is not one of ours.
+p_stop() {
+  local p parent; for p in $(cat "$CG/cgroup.procs"); do
+    parent=$(awk '/^PPid:/ {print $2}' "/proc/$p/status" 2>/dev/null)
+    grep -qx "$parent" "$CG/cgroup.procs" || kill "$p" 2>/dev/null
+  done; return 0; }
+p_mapfile() { awk -v n="$1" 'BEGIN{for(i=0;i<n;i++) printf "user%d@virt.test\tu%03d\n",i,i%100; print "@virt.test\terror:nouser No such user"}' >"$R/etc/mail/virtusertable"; }
+p_aliasfile() { awk -v n="$1" 'BEGIN{for(i=0;i<n;i++) printf "alias%d: u%03d\n",i,i%100}' >"$R/etc/mail/aliases"; }
+p_mapclean() { rm -f "$R"/etc/mail/virtusertable*; echo "postmaster: root" >"$R/etc/mail/aliases"; }
+p_info() { info_common; cat <<INFO
+MAILQ=/usr/sbin/sendmail -bp
+BINS=/usr/sbin/postrider /usr/sbin/postrider-keeper /usr/sbin/postrider-users /usr/sbin/postrider-agent /usr/sbin/sendmail
+INFO
+}
