@@ -66,6 +66,7 @@ fn nothing_acknowledged_is_lost_when_all_processes_are_killed() {
     let ledger = Ledger::new(60);
     let (mut allowed, mut slowest) = (0, Duration::ZERO);
     std::thread::scope(|scope| {
+        let _stop = ledger.stop_at_end();
         ledger.load(scope, server.address, Caller::of(&server), 20);
         for kill in 1..=kills {
             let end = Instant::now() + Duration::from_secs(120);
@@ -75,10 +76,12 @@ fn nothing_acknowledged_is_lost_when_all_processes_are_killed() {
                 if ledger.count() >= total * kill / (kills + 1) && ledger.in_data() > 0 && agents + relayed > 0 {
                     break (agents, relayed);
                 }
-                if Instant::now() > end {
-                    ledger.stop();
-                    panic!("load does not go on: {} {}", ledger.summary(), server.story());
-                }
+                assert!(
+                    Instant::now() < end,
+                    "load does not go on: {} {}",
+                    ledger.summary(),
+                    server.story()
+                );
                 std::thread::sleep(Duration::from_micros(500 + (kill as u64 * 7919) % 3000));
             };
             let in_data = ledger.in_data();
@@ -98,7 +101,6 @@ fn nothing_acknowledged_is_lost_when_all_processes_are_killed() {
         while ledger.count() < total && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        ledger.stop();
     });
     finish(&server, &ledger, &sink, allowed, kills);
     assert!(slowest < seconds(5), "a restart took {slowest:?}");

@@ -101,6 +101,17 @@ impl Ledger {
     pub fn stop(&self) {
         self.end.store(true, Ordering::SeqCst);
     }
+    /// Stops the clients when this goes out of scope, also by a panic: `thread::scope` waits for them.
+    #[must_use]
+    pub fn stop_at_end(&self) -> impl Drop + '_ {
+        struct Stop<'a>(&'a Ledger);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.stop();
+            }
+        }
+        Stop(self)
+    }
     /// One line about the clients' side.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -279,10 +279,15 @@ impl Server {
         let _ = stream.write_all(b"QUIT\r\n");
         ok
     }
-    /// The keeper's pid.
+    /// The keeper's pid: our child, or the child of what it was wrapped in.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.child.as_ref().expect("started").id() as i32
+        let child = self.child.as_ref().expect("started").id() as i32;
+        if self.setup.wrap.is_empty() {
+            return child;
+        }
+        let inner = process::all().into_iter().find(|p| p.parent == child);
+        inner.map_or(child, |p| p.pid)
     }
     /// All processes of the server.
     #[must_use]
@@ -311,8 +316,8 @@ impl Server {
     }
     /// SIGTERM to the keeper; panics if it does not end within 20 s. Returns its exit status.
     pub fn stop(&mut self) -> std::process::ExitStatus {
+        process::signal(self.pid(), Signal::TERM);
         let mut child = self.child.take().expect("started");
-        process::signal(child.id() as i32, Signal::TERM);
         let begin = Instant::now();
         loop {
             if let Some(status) = child.try_wait().unwrap() {

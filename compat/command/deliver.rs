@@ -6,7 +6,7 @@ use crate::command_line::{Command, ErrorMode};
 use crate::content::{self, Content};
 use crate::heading::{self, Heading};
 use crate::input::{self, Input};
-use crate::output::{Output, plain};
+use crate::output::{Output, plain, without_number};
 use crate::place::Places;
 use crate::prepare::{Origin, Prepared, prepare};
 use crate::smtp::Outcome;
@@ -44,6 +44,7 @@ impl Error {
 
 /// Reads a message and sees it through; returns the exit code.
 pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut Output) -> u8 {
+    private_files();
     let mut input = Input::new(source, command.ignore_dots);
     if !command.from_header && command.recipients.is_empty() {
         output.line("Recipient names must be specified");
@@ -55,7 +56,7 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
     let prepared = match collect(command, &caller, &mut input, &mut content) {
         Ok(prepared) => prepared,
         Err(error) => {
-            output.line(&error.to_string());
+            output.line(&without_number(&error.to_string()));
             return error.exit();
         }
     };
@@ -67,6 +68,11 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         content: &content,
     };
     delivery.run(&prepared, output)
+}
+
+/// The caller's umask may be anything: 0777 would make a drop file that not even its owner can open.
+pub fn private_files() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Takes what is on standard input and throws it away, so that its writer sees no broken pipe; within reason.
@@ -144,6 +150,8 @@ pub enum Fate {
         how: String,
         /// Recipients that were not taken.
         refused: Vec<Refused>,
+        /// Whether whoever took it bounces for those when asked to ([`call::submit::Errors::Mail`]).
+        bounces: bool,
     },
     /// Refused for good.
     Never(u8, String),
@@ -151,16 +159,24 @@ pub enum Fate {
     Nobody(String),
 }
 
-/// Offers a submission to all who might take it, in order.
+/// Offers a submission to all who might take it, in order. SMTP, which knows no submission ids, comes last and only if the engine
+/// cannot have the message: it was not reached at all.
 pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) -> Fate {
-    let reason = match engine::submit(&places.run, submission, content) {
+    let opened = engine::open(&places.run, "submit");
+    let reached = opened.is_ok();
+    let reason = match opened.and_then(|connection| engine::submit(connection, submission, content)) {
         Ok(Answer::Accepted { id, refused }) => {
             let how = format!("Sent ({id} Message accepted for delivery)");
-            return Fate::Taken { id, how, refused };
+            return Fate::Taken {
+                id,
+                how,
+                refused,
+                bounces: true,
+            };
         }
         Ok(Answer::Never(code, text)) => return Fate::Never(code, text),
         Ok(Answer::Later(text)) => text,
-        Err(error) => error.to_string(),
+        Err(error) => error.reason(),
     };
     let second = match drop_file::save(&places.drop, submission, content) {
         Ok(()) => {
@@ -168,20 +184,28 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
                 id: String::new(),
                 how: format!("queued until the server takes it ({reason})"),
                 refused: Vec::new(),
+                bounces: true,
             };
         }
-        Err(error) => error,
+        Err(error) => without_number(&error.to_string()),
     };
+    if reached {
+        return Fate::Nobody(format!(
+            "the mail server did not take it ({reason}), nor the drop folder ({second})"
+        ));
+    }
     match smtp::send(&places.smtp, submission, content) {
         Ok(Outcome::Taken(refused)) => Fate::Taken {
             id: String::new(),
             how: format!("Sent (by SMTP to {})", places.smtp),
             refused,
+            bounces: false,
         },
         Ok(Outcome::Never(code, text)) => Fate::Never(code, text),
         Err(third) => Fate::Nobody(format!(
-            "the mail server did not take it ({reason}), nor the drop folder ({second}), nor {} ({third})",
-            places.smtp
+            "the mail server did not take it ({reason}), nor the drop folder ({second}), nor {} ({})",
+            places.smtp,
+            without_number(&third.to_string())
         )),
     }
 }
@@ -204,9 +228,16 @@ impl Delivery<'_> {
             return self.nobody_named(submission, output);
         }
         let mut refused = prepared.refused.clone();
+        let mut bounced = true;
         if !submission.recipients.is_empty() {
             match offer(self.places, submission, self.content) {
-                Fate::Taken { how, refused: late, .. } => {
+                Fate::Taken {
+                    how,
+                    refused: late,
+                    bounces,
+                    ..
+                } => {
+                    bounced = bounces;
                     self.tell(submission, &how, &late, output);
                     refused.extend(late);
                 }
@@ -221,7 +252,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.report(submission, &refused, output)
+        self.report(submission, &refused, bounced, output)
     }
 
     /// `-v`: a line for each recipient.
@@ -236,15 +267,24 @@ impl Delivery<'_> {
         }
     }
 
-    /// Refused recipients, as the error mode wants it (sendmail.md 1.6). The first error's code is the exit code.
-    fn report(&self, submission: &Submission, refused: &[Refused], output: &mut Output) -> u8 {
+    /// Refused recipients, as the error mode wants it (sendmail.md 1.6). The first error's code is the exit code. When errors
+    /// are mailed, those that nobody mails (refused here, or by a server that knows nothing of it) are told as in mode p.
+    fn report(&self, submission: &Submission, refused: &[Refused], bounced: bool, output: &mut Output) -> u8 {
         let Some(first) = refused.first() else {
             return self.finish(exit::OK);
         };
-        if self.command.errors == ErrorMode::Print {
-            for one in refused {
-                output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
+        let given = |address: &str| submission.recipients.iter().any(|r| r.address == address);
+        let told: Vec<&Refused> = match self.command.errors {
+            ErrorMode::Quiet => Vec::new(),
+            ErrorMode::Print => refused.iter().collect(),
+            ErrorMode::Mail | ErrorMode::Berknet => {
+                refused.iter().filter(|one| !bounced || !given(&one.address)).collect()
             }
+        };
+        for one in &told {
+            output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
+        }
+        if !told.is_empty() {
             self.bury(submission, output);
         }
         self.finish(first.exit)
@@ -257,7 +297,10 @@ impl Delivery<'_> {
         let path = plain(&path.to_string_lossy(), 400);
         match dead_letter::save(home, submission, self.content) {
             Ok(_) => output.line(&format!("{path}... Saved message in {path}")),
-            Err(error) => output.line(&format!("{path}... Cannot save message: {error}")),
+            Err(error) => {
+                let why = without_number(&error.to_string());
+                output.line(&format!("{path}... Cannot save message: {why}"));
+            }
         }
     }
 
@@ -268,7 +311,10 @@ impl Delivery<'_> {
             return exit::USAGE;
         }
         output.line("No recipient addresses found in header");
-        self.bury(submission, output);
+        // Something longer than the empty line after no header at all.
+        if self.content.len() > 2 {
+            self.bury(submission, output);
+        }
         self.finish(exit::OK)
     }
 

@@ -25,6 +25,21 @@ pub enum Error {
     Silent,
 }
 
+impl Error {
+    /// For people: a time-out by name, and no error numbers.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Call(call::Error::Io(error))
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                format!("no answer within {} s", PATIENCE.as_secs())
+            }
+            other => crate::output::without_number(&other.to_string()),
+        }
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Call(error.into())
@@ -46,12 +61,11 @@ pub fn open(run: &Path, name: &str) -> Result<Connection, Error> {
     Ok(Connection::new(UnixStream::from(socket)))
 }
 
-/// Hands a message to the engine and waits for its answer.
+/// Hands a message to the engine over a connection from [`open`] and waits for its answer.
 ///
 /// # Errors
 /// Nobody knows then whether it was taken; its id makes another try harmless.
-pub fn submit(run: &Path, submission: &Submission, content: &Content<'_>) -> Result<Answer, Error> {
-    let mut connection = open(run, "submit")?;
+pub fn submit(mut connection: Connection, submission: &Submission, content: &Content<'_>) -> Result<Answer, Error> {
     let sent = match content.whole() {
         Some(bytes) => send_whole(&connection, submission, bytes),
         None => send_pieces(&mut connection, submission, content),

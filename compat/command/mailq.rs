@@ -20,7 +20,7 @@ pub fn run(command: &Command, places: &Places, output: &mut Output) -> u8 {
         .map_or_else(Select::default, |run: &QueueRun| run.select.clone());
     match list(&select, command.verbose, places, output) {
         Ok(code) => code,
-        Err(error) => without_engine(command, &error.to_string(), places, output),
+        Err(error) => without_engine(command, &error.reason(), places, output),
     }
 }
 

@@ -41,6 +41,12 @@ pub fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// An error's text without Rust's ` (os error 2)`.
+#[must_use]
+pub fn without_number(text: &str) -> String {
+    text.split(" (os error ").next().unwrap_or(text).to_owned()
+}
+
 /// Untrusted text for a terminal: control characters become `?`, at most `limit` characters.
 #[must_use]
 pub fn plain(text: &str, limit: usize) -> String {

@@ -6,7 +6,7 @@
 use crate::caller::Caller;
 use crate::command_line::Command;
 use crate::content::Content;
-use crate::deliver::{Error, Fate, collect, offer};
+use crate::deliver::{Error, Fate, collect, offer, private_files};
 use crate::input::Input;
 use crate::output::Output;
 use crate::place::Places;
@@ -23,6 +23,7 @@ const ERRORS: u32 = 20;
 
 /// Serves one session; returns the exit code: that of the last message that could not be taken.
 pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut Output) -> u8 {
+    private_files();
     let caller = Caller::current();
     let limits = Limits {
         message_size: 0,

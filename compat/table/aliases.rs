@@ -407,6 +407,8 @@ fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String
     };
     let user = mail::Address::from_parts(&local, None).user().to_ascii_lowercase();
     match (domain, is_local) {
+        // `"": x` is quoted nothing.
+        _ if user.is_empty() => Err(illegal()),
         (None, _) => Ok(user),
         (Some(domain), None) => Ok(format!("{user}@{}", domain.to_ascii_lowercase())),
         (Some(domain), Some(is_local)) if is_local(domain) => Ok(user),

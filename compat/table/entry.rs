@@ -155,8 +155,15 @@ impl Draft {
 fn classify(text: &str, bare: &str, at: bool) -> Entry {
     match Entry::parse(bare) {
         Entry::File(_) if at => Entry::Address(text.to_owned()),
-        Entry::Mailbox(_) if at => Entry::Address(text.trim_start_matches('\\').to_owned()),
-        Entry::Mailbox(user) => Entry::Mailbox(user.trim_start_matches('\\').to_owned()),
+        Entry::Mailbox(user) => {
+            let marks = |c: char| c == '\\' || c.is_whitespace();
+            match user.trim_start_matches(marks) {
+                // A lone backslash is nobody's mailbox.
+                "" => Entry::Address(text.to_owned()),
+                _ if at => Entry::Address(text.trim_start_matches(marks).to_owned()),
+                user => Entry::Mailbox(user.to_owned()),
+            }
+        }
         Entry::Address(_) => Entry::Address(text.to_owned()),
         other => other,
     }

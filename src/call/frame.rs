@@ -96,6 +96,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Error::TooLong`] or [`Error::Malformed`]: the connection cannot be used any more.
+    #[allow(clippy::should_implement_trait, reason = "fallible: an iterator would hide that errors are final")]
     pub fn next(&mut self) -> Result<Option<Frame>, Error> {
         let Some(head) = self.buffer.first_chunk::<4>() else {
             return Ok(None);
@@ -222,6 +223,7 @@ impl Connection {
     ///
     /// # Errors
     /// As the socket's (a time-out is `WouldBlock`), or the other side's.
+    #[allow(clippy::should_implement_trait, reason = "fallible: an iterator would hide that errors are final")]
     pub fn next(&mut self) -> Result<Option<Frame>, Error> {
         loop {
             if let Some(frame) = self.decoder.next()? {

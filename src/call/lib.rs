@@ -17,7 +17,9 @@ pub mod account;
 pub mod agent;
 pub mod frame;
 pub mod keep;
+pub mod link;
 pub mod operator;
+pub mod plan;
 pub mod submit;
 
 pub use frame::{Error, Frame};

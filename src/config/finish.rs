@@ -1,8 +1,8 @@
 //! Checks over several settings, list files, and the engine's settings types filled in. Called by [`crate::Config::load`].
 
+use crate::draft::{Draft, FileWords, Listen, MailboxKind, Names, Role};
 use crate::load::Reader;
 use crate::problem::{Place, Severity};
-use crate::setting::{Draft, FileWords, Listen, MailboxKind, Names, Role};
 use crate::text::{domain, prefix_network, relay_domain};
 use crate::{Config, Listener, Mailbox, System};
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,7 +21,7 @@ impl Reader {
         route.smart_host = self.draft.smart_host.clone();
         route.null_client = self.draft.null_client;
         let (inputs, aliases, tls) = self.inputs();
-        let draft = &self.draft;
+        let draft = self.effective(&host);
         let mut deliver = draft.deliver.clone();
         deliver.host = host.clone();
         deliver.maildir = draft.mailbox == MailboxKind::Maildir;
@@ -33,17 +33,40 @@ impl Reader {
             receive,
             deliver,
             route,
-            queue: draft.queue.clone(),
+            queue: spool(&draft),
             listen: listeners(&draft.listen),
             inputs,
             aliases,
-            mailbox: mailbox(draft),
+            mailbox: Mailbox {
+                kind: draft.mailbox,
+                path: draft.mailbox_path.clone().unwrap_or_default(),
+            },
             run: draft.run.clone(),
             log: draft.log.clone(),
             given: self.places.keys().cloned().collect(),
-            draft: draft.clone(),
+            draft,
         };
         (config, self)
+    }
+
+    /// The settings with the defaults that depend on others or on the system.
+    fn effective(&self, host: &str) -> Draft {
+        let mut draft = self.draft.clone();
+        draft.host = Some(host.to_owned());
+        if draft.listen.is_empty() {
+            draft.listen = usual_listeners();
+        }
+        let usual = match draft.mailbox {
+            MailboxKind::Mbox => "/var/mail/{user}",
+            MailboxKind::Maildir => "{home}/Maildir",
+        };
+        draft.mailbox_path.get_or_insert_with(|| usual.to_owned());
+        let folder = &draft.run.folder;
+        draft
+            .run
+            .pid_file
+            .get_or_insert_with(|| format!("{folder}/postrider.pid"));
+        draft
     }
 
     fn place(&self, path: &str) -> Option<Place> {
@@ -194,19 +217,11 @@ impl Reader {
             inputs.push(PathBuf::from(path));
             u16::try_from(inputs.len() - 1).unwrap_or(u16::MAX)
         };
-        // A null client expands nothing: the smart host does.
-        let wanted = !draft.null_client || self.places.contains_key("aliases");
-        let aliases = wanted.then(|| add(&draft.aliases));
+        let aliases = Some(add(&draft.aliases));
         let tls = match (&draft.certificate, &draft.key) {
             (Some(certificate), Some(key)) => Some((add(certificate), add(key))),
             _ => None,
         };
-        if wanted
-            && !Path::new(&draft.aliases).exists()
-            && let Some(place) = self.place("aliases")
-        {
-            self.sources.warn(place, format!("{}: no such file", draft.aliases));
-        }
         for (path, file) in [
             ("tls.certificate", &draft.certificate),
             ("tls.certificate@key", &draft.key),
@@ -235,39 +250,41 @@ impl Reader {
     }
 }
 
-/// The listeners; without any, loopback with both ports, where IPv6 may be missing.
-fn listeners(given: &[Listen]) -> Vec<Listener> {
-    let listener = |role: Role, address: &str, required: bool| Listener {
-        name: match role {
-            Role::Mta => "MTA",
-            Role::Submission => "MSA",
-        }
-        .to_owned(),
+/// Loopback with both ports; IPv6 may be missing.
+fn usual_listeners() -> Vec<Listen> {
+    let listen = |address: &str, role: Role, optional: bool| Listen {
         address: address.to_owned(),
         role,
-        required,
+        optional,
     };
-    if given.is_empty() {
-        return vec![
-            listener(Role::Mta, "127.0.0.1:25", true),
-            listener(Role::Mta, "[::1]:25", false),
-            listener(Role::Submission, "127.0.0.1:587", true),
-            listener(Role::Submission, "[::1]:587", false),
-        ];
-    }
-    given
-        .iter()
-        .map(|one| listener(one.role, &one.address, !one.optional))
-        .collect()
+    vec![
+        listen("127.0.0.1:25", Role::Mta, false),
+        listen("[::1]:25", Role::Mta, true),
+        listen("127.0.0.1:587", Role::Submission, false),
+        listen("[::1]:587", Role::Submission, true),
+    ]
 }
 
-fn mailbox(draft: &Draft) -> Mailbox {
-    let usual = match draft.mailbox {
-        MailboxKind::Mbox => "/var/mail/{user}",
-        MailboxKind::Maildir => "{home}/Maildir",
+fn listeners(given: &[Listen]) -> Vec<Listener> {
+    let name = |role: Role| match role {
+        Role::Mta => "MTA",
+        Role::Submission => "MSA",
     };
-    Mailbox {
-        kind: draft.mailbox,
-        path: draft.mailbox_path.clone().unwrap_or_else(|| usual.to_owned()),
+    let listener = |one: &Listen| Listener {
+        name: name(one.role).to_owned(),
+        address: one.address.clone(),
+        role: one.role,
+        required: !one.optional,
+    };
+    given.iter().map(listener).collect()
+}
+
+/// The spool is closed to everybody (0700), but the drop folder in it must be reached by all: then the spool moves into
+/// `queue` below, beside it.
+fn spool(draft: &Draft) -> queue::Settings {
+    let mut spool = draft.queue.clone();
+    if Path::new(&draft.run.drop).starts_with(&spool.path) {
+        spool.path = format!("{}/queue", spool.path.trim_end_matches('/'));
     }
+    spool
 }

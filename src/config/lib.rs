@@ -3,8 +3,10 @@
 //! [`Config::load`] reads and checks everything and returns all errors at once; [`plan_text`] says what the keeper must do;
 //! [`EngineSettings`] travels as JSON through the keeper to the engine.
 
+mod draft;
 mod finish;
 mod load;
+mod measure;
 mod plan;
 mod problem;
 mod scalar;
@@ -14,9 +16,9 @@ mod show;
 mod source;
 mod text;
 
+pub use draft::{Log, LogFormat, MailboxKind, Role, Run};
 pub use plan::{Ids, plan_text};
 pub use problem::{Errors, Problem, Severity, Warning};
-pub use setting::{Log, LogFormat, MailboxKind, Role, Run};
 pub use show::reference;
 
 use load::Reader;
@@ -82,7 +84,7 @@ pub struct Config {
     /// Paths of the settings that were given.
     given: BTreeSet<String>,
     /// The settings as written.
-    draft: setting::Draft,
+    draft: draft::Draft,
 }
 
 /// Everything the engine is told. Goes as JSON through the keeper, which does not look inside.
@@ -137,13 +139,6 @@ impl Config {
         } else {
             Err(Errors(errors))
         }
-    }
-
-    /// The pid file.
-    #[must_use]
-    pub fn pid_file(&self) -> String {
-        let usual = || format!("{}/postrider.pid", self.run.folder);
-        self.run.pid_file.clone().unwrap_or_else(usual)
     }
 
     /// What the engine is told.

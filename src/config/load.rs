@@ -1,8 +1,9 @@
 //! From a KDL tree to settings, driven by the declarations. Called by [`crate::Config::load`].
 
+use crate::draft::Draft;
 use crate::problem::{Place, Severity, did_you_mean};
 use crate::schema::{Item, Node, Part};
-use crate::setting::{Draft, LATER, NODES};
+use crate::setting::{LATER, NODES};
 use crate::source::Sources;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use std::collections::BTreeMap;

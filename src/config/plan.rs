@@ -1,8 +1,11 @@
 //! The plan for the keeper: one item a line, fields separated by one TAB, `settings` last. Printed by `postrider plan`.
 
-use crate::setting::MailboxKind;
+use crate::draft::MailboxKind;
 use crate::{Config, EngineSettings};
 use std::fmt::Write as _;
+
+/// Second line of the pid file: what init scripts run to start the server again (sendmail.md 2.9).
+const COMMAND_LINE: &str = "/usr/sbin/sendmail -bd";
 
 /// Numbers of the accounts named in `run`; the daemon asks NSS, this crate never does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,9 +22,9 @@ pub struct Ids {
     pub mail_gid: u32,
 }
 
-/// The plan. `command_line` is the second line of the pid file; what cannot stand in a field becomes a blank.
+/// The plan. What cannot stand in a field (TAB, line ends, NUL) becomes a blank.
 #[must_use]
-pub fn plan_text(config: &Config, ids: &Ids, command_line: &str) -> String {
+pub fn plan_text(config: &Config, ids: &Ids) -> String {
     let mut plan = Plan(String::new());
     plan.line(&["postrider-plan", "1"]);
     for one in &config.listen {
@@ -45,8 +48,8 @@ pub fn plan_text(config: &Config, ids: &Ids, command_line: &str) -> String {
     };
     plan.line(&["mailbox", kind, &config.mailbox.path, &ids.mail_gid.to_string()]);
     plan.line(&["min-uid", &run.min_uid.to_string()]);
-    plan.line(&["pid-file", &config.pid_file()]);
-    plan.line(&["command-line", command_line]);
+    plan.line(&["pid-file", run.pid_file.as_deref().unwrap_or_default()]);
+    plan.line(&["command-line", COMMAND_LINE]);
     plan.line(&["settings", &config.engine_settings().to_json()]);
     plan.0
 }

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        assert_eq!(position("a\né😀x", 3 + 4), (2, 3));
+        assert_eq!(position("a\né😀x", 2 + 2 + 4), (2, 3));
         assert_eq!(position("a\né😀x", 99), (2, 4));
         assert_eq!(position("", 0), (1, 1));
     }

@@ -1,7 +1,7 @@
 //! What a declaration is. The table of all of them is in `setting.rs`; the parser (`load.rs`), the checks and the texts
 //! (`show.rs`) read nothing else.
 
-use crate::setting::Draft;
+use crate::draft::Draft;
 use kdl::KdlValue;
 
 /// Where a value stands in its node.

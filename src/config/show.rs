@@ -1,8 +1,9 @@
 //! The effective settings as KDL, and the reference page. Both come from the declarations alone.
 
 use crate::Config;
+use crate::draft::Draft;
 use crate::schema::{Item, Node, Part};
-use crate::setting::{Draft, LATER, NODES};
+use crate::setting::{LATER, NODES};
 use std::fmt::Write as _;
 
 impl Config {
@@ -34,15 +35,6 @@ impl Show<'_> {
         let count = (repeat.count)(&self.config.draft);
         for n in 0..count {
             self.one(node, &format!("{path}#{n}"), n, depth);
-        }
-        if node.name == "listen" && count == 0 {
-            for one in &self.config.listen {
-                let role = one.role;
-                let optional = if one.required { "" } else { " optional=#true" };
-                let role = <crate::Role as crate::scalar::Scalar>::show(&role).unwrap_or_default();
-                let address = crate::scalar::quote(&one.address);
-                let _ = writeln!(self.out, "listen {address} role={role}{optional} // default");
-            }
         }
     }
 
@@ -99,8 +91,11 @@ pub fn reference() -> String {
         "# Settings\n\nNo setting is mandatory. Durations have units (`d`, `h`, `m`, `s`, `ms`), sizes too (`KiB`, `MiB`, `GiB`, \
          `kB`, `MB`, `GB`, `B`).\n`include \"FILE\"` reads another file, relative to the one it stands in.\n",
     );
-    let draft = Draft::default();
+    let mut draft = Draft::default();
     for node in NODES {
+        if let Some(repeat) = &node.repeat {
+            (repeat.begin)(&mut draft);
+        }
         section(node, &draft, &mut out);
     }
     let _ = write!(out, "\nNot built yet: `{}`.\n", LATER.join("`, `"));
@@ -131,7 +126,8 @@ fn row(item: &Item, path: &str, draft: &Draft, out: &mut String) {
         Part::Arguments => format!("{path} …"),
         Part::Argument | Part::Switch => path.to_owned(),
     };
-    let default = (item.get)(draft, 0);
+    let mut default = (item.get)(draft, 0);
+    default.retain(|value| value != "\"\"");
     let default = if default.is_empty() {
         String::new()
     } else {

@@ -164,14 +164,8 @@ impl Sources {
             Ok(document) => Some(document),
             Err(trouble) => {
                 for one in trouble.diagnostics {
-                    let parts = [&one.message, &one.label, &one.help];
-                    let mut words: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
-                    words.dedup();
-                    let place = Place {
-                        source,
-                        offset: one.span.offset(),
-                    };
-                    self.error(place, format!("not KDL: {}", words.join("; ")));
+                    let (offset, message) = explain(&text, &one);
+                    self.error(Place { source, offset }, message);
                 }
                 None
             }
@@ -181,16 +175,47 @@ impl Sources {
 
 /// Where nesting becomes too deep. Counts brackets in strings as well, which are balanced in any sane file.
 fn too_deep(text: &str) -> Option<usize> {
-    let mut depth = 0usize;
-    for (at, pair) in text.as_bytes().windows(2).enumerate() {
-        match pair {
-            [b'{', _] | [b'/', b'*'] => depth += 1,
-            [b'}', _] | [b'*', b'/'] => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > NESTING {
+    let bytes = text.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        let step = match (byte, bytes.get(at + 1)) {
+            (b'/', Some(b'*')) => (depth + 1, 2),
+            (b'*', Some(b'/')) => (depth.saturating_sub(1), 2),
+            (b'{', _) => (depth + 1, 1),
+            (b'}', _) => (depth.saturating_sub(1), 1),
+            _ => (depth, 1),
+        };
+        if step.0 > NESTING {
             return Some(at);
         }
+        (depth, at) = (step.0, at + step.1);
     }
     None
+}
+
+/// Place and text of a parser's message, made plainer where it is not plain.
+fn explain(text: &str, one: &kdl::KdlDiagnostic) -> (usize, String) {
+    let message = one.message.as_deref().unwrap_or("not KDL");
+    let offset = one.span.offset();
+    let rest = text.get(offset..).unwrap_or_default();
+    let word = rest
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .next()
+        .unwrap_or_default();
+    if matches!(word, "true" | "false" | "null") {
+        return (offset, format!("write #{word}"));
+    }
+    if offset == 0 && message == "Expected property value" {
+        // kdl-rs#172: an incomplete `name=` is reported at the start of the file.
+        let lone = text.match_indices('=').find(|(at, _)| {
+            let after = text.get(at + 1..).unwrap_or_default();
+            after
+                .trim_start_matches([' ', '\t'])
+                .starts_with(['\n', '\r', ';', '{', '}'])
+                || after.trim().is_empty()
+        });
+        return (lone.map_or(0, |(at, _)| at), "a value must follow the \"=\"".to_owned());
+    }
+    let help = one.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
+    (offset, format!("not KDL: {}{help}", message.trim_end_matches('.')))
 }

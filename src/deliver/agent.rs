@@ -36,7 +36,10 @@ impl Agent {
             let socket = self.socket.as_fd();
             // The descriptors go with the first byte.
             let with = if sent == 0 { &descriptors[..] } else { &[] };
-            sent += self.socket.async_io(Interest::WRITABLE, || send(socket, rest, with)).await?;
+            sent += self
+                .socket
+                .async_io(Interest::WRITABLE, || send(socket, rest, with))
+                .await?;
         }
         let payload = self.frame().await?;
         decode(&payload)

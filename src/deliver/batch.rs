@@ -26,10 +26,12 @@ enum Source {
 impl Packed {
     /// The descriptors, in the order of `Item::source`.
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let fd = |source| match source {
-            &Source::Sealed(ref file) => file.as_fd(),
-            Source::Body(file) => file.as_fd(),
-        };
+        fn fd(source: &Source) -> BorrowedFd<'_> {
+            match source {
+                Source::Sealed(file) => file.as_fd(),
+                Source::Body(file) => file.as_fd(),
+            }
+        }
         self.sources.iter().map(fd).collect()
     }
 }
@@ -44,7 +46,10 @@ pub(crate) fn has_room(messages: usize, bytes: u64, size: u64) -> bool {
 pub(crate) fn pack(messages: &[(&Envelope, Content, bool)], clock: &dyn Clock) -> io::Result<Packed> {
     let mut sources = Vec::new();
     let mut items = Vec::with_capacity(messages.len());
-    let small: Vec<IoSlice<'_>> = messages.iter().filter_map(|(_, content, _)| in_memory(content)).collect();
+    let small: Vec<IoSlice<'_>> = messages
+        .iter()
+        .filter_map(|(_, content, _)| in_memory(content))
+        .collect();
     if !small.is_empty() {
         sources.push(Source::Sealed(sealed(small)?));
     }
@@ -88,7 +93,11 @@ fn in_memory(content: &Content) -> Option<IoSlice<'_>> {
 
 /// Return-Path as sendmail writes it at local delivery: `<MAILER-DAEMON>` for the null sender (sendmail.md 5.2).
 fn prepend(envelope: &Envelope) -> String {
-    let sender = if envelope.sender.is_null() { "MAILER-DAEMON" } else { envelope.sender.as_str() };
+    let sender = if envelope.sender.is_null() {
+        "MAILER-DAEMON"
+    } else {
+        envelope.sender.as_str()
+    };
     format!("Return-Path: <{sender}>\r\n{}", envelope.prepend)
 }
 
@@ -100,7 +109,12 @@ fn from_date(envelope: &Envelope, clock: &dyn Clock) -> String {
 
 /// Whether some recipient of the envelope was in flight when the engine died.
 pub(crate) fn perhaps_delivered(state: State) -> bool {
-    matches!(state, State::Due { perhaps_delivered: true })
+    matches!(
+        state,
+        State::Due {
+            perhaps_delivered: true
+        }
+    )
 }
 
 /// A memfd that nobody can change any more: the agent runs as another user.

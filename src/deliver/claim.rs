@@ -48,7 +48,9 @@ async fn claim_forever(inner: &Arc<Inner>) {
         let ids = store.claim(now, room);
         if ids.is_empty() {
             let wait = match store.next_due() {
-                Some(due) => u64::try_from(due.saturating_sub(now.wall)).unwrap_or(0).clamp(10, LONGEST_SLEEP),
+                Some(due) => u64::try_from(due.saturating_sub(now.wall))
+                    .unwrap_or(0)
+                    .clamp(10, LONGEST_SLEEP),
                 None => LONGEST_SLEEP,
             };
             tokio::select! {

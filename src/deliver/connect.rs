@@ -57,7 +57,10 @@ pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Re
                 }
                 Err(Refused::Fate(fate) | Refused::Tls(fate)) => {
                     // One temporary failure among several is reason enough to come again.
-                    if worst.as_ref().is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary()) {
+                    if worst
+                        .as_ref()
+                        .is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary())
+                    {
                         let host = shown.clone();
                         worst = Some(Trouble { fate, relay, host });
                     }
@@ -107,11 +110,20 @@ async fn open(
     shown: &str,
 ) -> Result<Session<TcpStream>, Refused> {
     let dial = || dial(address, settings, shown);
-    let secure = |stream| greet(stream, inner, settings, host, address.ip(), shown, settings.tls);
+    let secure = |stream| greet(stream, &inner.tls, settings, host, address.ip(), shown, settings.tls);
     let session = match secure(dial().await?).await {
         Err(Refused::Tls(_)) if settings.tls == Tls::May => {
             // Only a fresh connection is in a known state (S-70).
-            greet(dial().await?, inner, settings, host, address.ip(), shown, Tls::None).await?
+            greet(
+                dial().await?,
+                &inner.tls,
+                settings,
+                host,
+                address.ip(),
+                shown,
+                Tls::None,
+            )
+            .await?
         }
         other => other?,
     };
@@ -146,7 +158,7 @@ fn broken(error: &Broken, shown: &str) -> Refused {
 /// Greeting, EHLO, and STARTTLS as `tls` says.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    inner: &Inner,
+    client: &crate::tls::Client,
     settings: &Settings,
     host: &Host,
     ip: IpAddr,
@@ -167,14 +179,22 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
             _ => Ok(session),
         };
     }
-    let answer = session.command("STARTTLS", limits.mail()).await.map_err(|e| broken(&e, shown))?;
+    let answer = session
+        .command("STARTTLS", limits.mail())
+        .await
+        .map_err(|e| broken(&e, shown))?;
     if answer.code != 220 {
-        return Err(Refused::Tls(refusal(&answer, (7, 0), "Service unavailable", "STARTTLS")));
+        return Err(Refused::Tls(refusal(
+            &answer,
+            (7, 0),
+            "Service unavailable",
+            "STARTTLS",
+        )));
     }
     let Some(stream) = session.into_clear() else {
         return Err(no_handshake("text before the handshake"));
     };
-    let handshake = inner.tls.connect(&host.name, ip, stream);
+    let handshake = client.connect(&host.name, ip, stream);
     let stream = match tokio::time::timeout(limits.data(), handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(no_handshake(&error.to_string())),

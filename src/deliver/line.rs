@@ -16,7 +16,9 @@ pub(crate) fn to(envelope: &Envelope, indices: &[u32], fate: &Fate, attempt: &At
     Event::To(ToLine {
         id: envelope.id,
         to: concerned().map(|r| shown(envelope, r)).collect(),
-        ctladdr: concerned().next().map_or_else(String::new, |r| controlling(envelope, r)),
+        ctladdr: concerned()
+            .next()
+            .map_or_else(String::new, |r| controlling(envelope, r)),
         delay: u64::try_from(now.wall.saturating_sub(envelope.arrived) / 1_000).unwrap_or(0),
         xdelay: now.mono.saturating_sub(attempt.started) / 1_000,
         mailer: attempt.mailer.to_owned(),
@@ -30,32 +32,36 @@ pub(crate) fn to(envelope: &Envelope, indices: &[u32], fate: &Fate, attempt: &At
 
 /// The recipient as sendmail shows it: in angle brackets when it came so by SMTP, bare when it was named locally or is
 /// what an alias stands for.
-fn shown(envelope: &Envelope, recipient: &Recipient) -> String {
+pub(crate) fn shown(envelope: &Envelope, recipient: &Recipient) -> String {
     let by_smtp = !matches!(envelope.origin.protocol, Protocol::Local | Protocol::Internal);
     let given = bare(&recipient.given);
-    let same = given.eq_ignore_ascii_case(recipient.address.as_str());
-    match (same || is_own_mailbox(given, recipient), by_smtp) {
-        (true, true) => format!("<{given}>"),
-        (true, false) => given.to_owned(),
-        (false, _) => recipient.address.as_str().to_owned(),
+    match (is_aliased(recipient), by_smtp) {
+        (false, true) => format!("<{given}>"),
+        (false, false) => given.to_owned(),
+        (true, _) => recipient.address.as_str().to_owned(),
     }
 }
 
-fn bare(given: &str) -> &str {
-    given.strip_prefix('<').and_then(|g| g.strip_suffix('>')).unwrap_or(given)
+/// Without angle brackets.
+pub(crate) fn bare(given: &str) -> &str {
+    given
+        .strip_prefix('<')
+        .and_then(|g| g.strip_suffix('>'))
+        .unwrap_or(given)
 }
 
-/// `alice@our.host` became `alice`: not an alias.
-fn is_own_mailbox(given: &str, recipient: &Recipient) -> bool {
+/// Whether an alias stands between what was given and where it goes; `alice@our.host` for `alice` is none.
+pub(crate) fn is_aliased(recipient: &Recipient) -> bool {
+    let given = bare(&recipient.given);
     let local = given.rsplit_once('@').map_or(given, |(local, _)| local);
-    recipient.controlling.is_empty() && local.eq_ignore_ascii_case(recipient.address.local())
+    let own = recipient.controlling.is_empty() && local.eq_ignore_ascii_case(recipient.address.local());
+    !own && !given.eq_ignore_ascii_case(recipient.address.as_str())
 }
 
 /// Who is answerable: the alias that named the address, or the local submitter with his ids.
 fn controlling(envelope: &Envelope, recipient: &Recipient) -> String {
-    let given = bare(&recipient.given);
-    if !given.eq_ignore_ascii_case(recipient.address.as_str()) && !is_own_mailbox(given, recipient) {
-        return format!("<{given}>");
+    if is_aliased(recipient) {
+        return format!("<{}>", bare(&recipient.given));
     }
     match envelope.origin.uid {
         // The gid is not kept; on hosts with a group for each user it is the same number.

@@ -2,9 +2,10 @@
 
 use crate::agent::Agent;
 use crate::batch::{self, Packed};
-use crate::hops::{Place, Taken};
+use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
+use crate::place::Place;
 use call::agent::{Done, Kind, Outcomes};
 use mail::Status;
 use queue::Content;
@@ -131,7 +132,11 @@ async fn start(place: &Place) -> Result<Agent, String> {
     let Key::Local { user } = &*place.key else {
         return Err("not a local route".to_owned());
     };
-    let kind = if place.inner.parts.settings.get().maildir { Kind::User } else { Kind::Mailbox };
+    let kind = if place.inner.parts.settings.get().maildir {
+        Kind::User
+    } else {
+        Kind::Mailbox
+    };
     let starting = place.inner.parts.agents.start(kind, user);
     let socket = tokio::time::timeout(START_TIMEOUT, starting)
         .await
@@ -157,7 +162,9 @@ fn unstarted(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, error: String)
 fn settle(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, outcomes: Outcomes) {
     let mut results: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
     for outcome in outcomes.outcomes {
-        let slot = usize::try_from(outcome.ticket).ok().and_then(|ticket| results.get_mut(ticket));
+        let slot = usize::try_from(outcome.ticket)
+            .ok()
+            .and_then(|ticket| results.get_mut(ticket));
         if let Some(slot) = slot {
             *slot = Some(outcome.result);
         }

@@ -3,7 +3,7 @@
 
 use crate::job::Job;
 use crate::line;
-use crate::report::{self, Failed};
+use crate::report::{self, Sheaf};
 use crate::settings::Settings;
 use crate::start::Inner;
 use mail::{Severity, Status};
@@ -32,7 +32,11 @@ pub(crate) struct Fate {
 impl Fate {
     /// Delivered; `text` is what the other side said.
     pub(crate) fn sent(text: &str) -> Self {
-        let stat = if text.is_empty() { "Sent".to_owned() } else { format!("Sent ({text})") };
+        let stat = if text.is_empty() {
+            "Sent".to_owned()
+        } else {
+            format!("Sent ({text})")
+        };
         Self {
             status: Status::success(0, 0),
             stat,
@@ -56,7 +60,11 @@ impl Fate {
     /// A reply of the other side, whole (`550 5.1.1 no such user here`); `stat` in sendmail's words if permanent.
     pub(crate) fn replied(status: Status, reply: &str, stat: &str, command: &str) -> Self {
         let reply: String = reply.chars().take(REPLY).collect();
-        let stat = if status.is_temporary() { format!("Deferred: {reply}") } else { stat.to_owned() };
+        let stat = if status.is_temporary() {
+            format!("Deferred: {reply}")
+        } else {
+            stat.to_owned()
+        };
         Self {
             status,
             stat,
@@ -88,6 +96,8 @@ pub(crate) struct Attempt {
     pub(crate) host: String,
     /// When it began, monotonic milliseconds.
     pub(crate) started: u64,
+    /// The other side was told what is to be notified (DSN), and will do so.
+    pub(crate) passes_dsn: bool,
 }
 
 impl Attempt {
@@ -98,6 +108,7 @@ impl Attempt {
             relay: String::new(),
             host: String::new(),
             started,
+            passes_dsn: false,
         }
     }
 }
@@ -109,40 +120,44 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
     let now = inner.parts.clock.now();
     let envelope = job.message.envelope.clone();
     let age = u64::try_from(now.wall.saturating_sub(envelope.arrived)).unwrap_or(0);
-    let (mut changes, mut failed, mut delayed) = (Vec::with_capacity(job.recipients.len()), Vec::new(), Vec::new());
-    let random = rand::random::<f64>();
+    let (mut changes, mut sheaf) = (Vec::with_capacity(job.recipients.len()), Sheaf::default());
+    // One wait for all, so that they go together again.
+    let delayed = fates.iter().any(|(fate, _)| fate.status.is_temporary());
+    let random = if delayed { rand::random::<f64>() } else { 0.0 };
     for (fate, indices) in &fates {
         inner.parts.log.write(&line::to(&envelope, indices, fate, attempt, now));
+        // An attempt was just made, so a clock that jumped forward ends nothing untried.
+        let expired = fate.status.is_temporary() && age > settings.policy.expire;
         for &index in indices {
             let Some(recipient) = envelope.recipients.get(index as usize) else {
                 continue;
             };
-            let expired = fate.status.is_temporary() && age > settings.policy.expire;
             let state = match fate.status.severity {
                 Severity::Success => NewState::Delivered,
                 Severity::Temporary if !expired => {
                     let wait = wait(&settings, recipient, attempt, random);
-                    if report::wants_warning(&settings, &envelope, recipient, age) {
-                        delayed.push(Failed::new(index, fate, attempt, false));
-                    }
-                    NewState::Deferred(now.wall.saturating_add(wait as i64))
+                    NewState::Deferred(now.wall.saturating_add_unsigned(wait))
                 }
-                Severity::Temporary | Severity::Permanent => {
-                    failed.push(Failed::new(index, fate, attempt, expired));
-                    NewState::Bounced
-                }
+                Severity::Temporary | Severity::Permanent => NewState::Bounced,
             };
+            report::sort(
+                &mut sheaf,
+                &settings,
+                &envelope,
+                (index, fate),
+                attempt,
+                (state, expired, age),
+            );
             changes.push(change(index, state, fate, now.wall));
         }
     }
-    if failed.is_empty() && delayed.is_empty() {
+    if sheaf.is_empty() {
         job.recipients.retain(|r| !changes.iter().any(|c| c.recipient == *r));
         // Written without delay; the store logs its own failures, and what is lost with it is tried again.
         drop(inner.parts.store.record(envelope.id, changes));
         return;
     }
-    let task = report::finish(inner.clone(), job, changes, failed, delayed);
-    inner.spawn(task);
+    inner.spawn(report::finish(inner.clone(), job, attempt.clone(), changes, sheaf));
 }
 
 fn change(recipient: u32, state: NewState, fate: &Fate, at: i64) -> Change {
@@ -161,7 +176,10 @@ fn change(recipient: u32, state: NewState, fate: &Fate, at: i64) -> Change {
 fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f64) -> u64 {
     let policy = &settings.policy;
     if attempt.mailer == "local" {
-        let step = LOCAL_WAITS.get(recipient.tries as usize).copied().unwrap_or(30 * MINUTE);
+        let step = LOCAL_WAITS
+            .get(recipient.tries as usize)
+            .copied()
+            .unwrap_or(30 * MINUTE);
         // A test's short policy shortens these too.
         return step.min(policy.backoff(recipient.tries.saturating_add(1), random));
     }

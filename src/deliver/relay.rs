@@ -1,9 +1,10 @@
 //! The worker of a network hop: one connection, many messages. Started by `hops`, sits on `connect` and `transaction`.
 
 use crate::connect::{Link, connect};
-use crate::hops::{Place, Taken};
+use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
+use crate::place::Place;
 use crate::session::Broken;
 use crate::transaction::{Progress, forbidden};
 use mail::Status;
@@ -102,6 +103,7 @@ fn defer(place: &Place, job: Job, trouble: &Trouble, started: u64) {
         relay: trouble.relay.clone(),
         host: trouble.host.clone(),
         started,
+        passes_dsn: false,
     };
     let all = job.recipients.clone();
     conclude(&place.inner, job, &attempt, vec![(trouble.fate.clone(), all)]);
@@ -122,11 +124,14 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         relay: link.relay.clone(),
         host: link.host.clone(),
         started,
+        passes_dsn: link.session.capabilities.dsn,
     };
     let content = match job.message.content().await {
         Ok(content) => content,
         Err(error) => {
-            place.inner.note(job.message.envelope.id, format!("cannot read queue entry: {error}"));
+            place
+                .inner
+                .note(job.message.envelope.id, format!("cannot read queue entry: {error}"));
             job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
             // An envelope that was sent ahead can only be taken back by hanging up.
             return if sent { After::Over(None) } else { After::Fine(None) };
@@ -152,7 +157,10 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         place.trouble();
     } else if progress.closing {
         place.trouble();
-        progress.rest(&job, Fate::local(Status::temporary(4, 2), &format!("Connection closed by {}", link.host)));
+        progress.rest(
+            &job,
+            Fate::local(Status::temporary(4, 2), &format!("Connection closed by {}", link.host)),
+        );
     }
     let fine = result.is_ok() && !progress.closing;
     conclude(&place.inner, job, &attempt, progress.fates);

@@ -141,20 +141,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             transactions: 0,
         }
     }
-    /// Whether it is inside TLS.
-    pub(crate) const fn is_tls(&self) -> bool {
-        self.stream.is_tls()
-    }
     /// The next reply.
     pub(crate) async fn answer(&mut self, limit: Duration) -> Result<Answer, Broken> {
-        let deadline = Instant::now() + limit;
+        // No clock is read while replies of one packet are taken apart.
+        let mut deadline = None;
         loop {
             let unread = self.input.get(self.unread.clone()).unwrap_or_default();
-            let (used, answer) = self.replies.feed(unread).map_err(|error| Broken::Protocol(error.to_string()))?;
+            let (used, answer) = self
+                .replies
+                .feed(unread)
+                .map_err(|error| Broken::Protocol(error.to_string()))?;
             self.unread.start += used;
             if let Some(answer) = answer {
                 return Ok(answer);
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
             let got = self.read(deadline).await?;
             self.unread = 0..got;
         }

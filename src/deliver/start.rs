@@ -1,7 +1,8 @@
 //! The entry: what the daemon brings along, and the handle it keeps.
 
-use crate::hops::{Hops, Place};
+use crate::hops::Hops;
 use crate::job::Load;
+use crate::place::Place;
 use crate::settings::Current;
 use call::agent::Kind;
 use mail::Address;

@@ -4,4 +4,5 @@ mod bounces;
 mod fake;
 mod local;
 mod relay;
+mod schedule;
 mod session;

@@ -45,7 +45,11 @@ impl Progress {
         }
     }
     fn one(&mut self, index: u32, fate: Fate) {
-        match self.fates.iter_mut().find(|(known, _)| known.status == fate.status && known.reply == fate.reply) {
+        match self
+            .fates
+            .iter_mut()
+            .find(|(known, _)| known.status == fate.status && known.reply == fate.reply)
+        {
             Some((_, indices)) => indices.push(index),
             None => self.fates.push((fate, vec![index])),
         }
@@ -54,7 +58,11 @@ impl Progress {
 
 /// The status of a negative reply; its class is the code's, whatever the enhanced code says.
 fn status(answer: &Answer, subject: u16, detail: u16) -> Status {
-    let severity = if answer.code >= 500 { Severity::Permanent } else { Severity::Temporary };
+    let severity = if answer.code >= 500 {
+        Severity::Permanent
+    } else {
+        Severity::Temporary
+    };
     match answer.status {
         Some(status) => Status { severity, ..status },
         None => Status {
@@ -234,7 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let follows = std::mem::take(&mut self.out);
         match content {
             Content::Memory(bytes) if is_wire_clean(bytes) && is_wire_clean(prepend) => {
-                self.write(&[prepend, bytes, b".\r\n", &follows], self.limits.block()).await?;
+                self.write(&[prepend, bytes, b".\r\n", &follows], self.limits.block())
+                    .await?;
             }
             Content::Memory(bytes) => {
                 let (mut encoder, mut wire) = (Encoder::new(), Vec::with_capacity(bytes.len() + 1_024));

@@ -110,18 +110,18 @@ impl Fresh {
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos());
         let path = folder.join(format!(".lk{}.{count}.{nanos:x}", std::process::id()));
         let file = create(&path).map_err(failed("create lock file"))?;
-        Ok(Self {
-            file: Some(file),
-            path,
-        })
+        Ok(Self { file: Some(file), path })
     }
     fn links(&self) -> u64 {
         let stat = self.file.as_ref().and_then(|file| fs::fstat(file).ok());
-        stat.map_or(0, |stat| stat.st_nlink as u64)
+        stat.map_or(0, |stat| stat.st_nlink)
     }
     /// The file system's own clock: NFS servers have another.
     fn now(&self) -> Option<i64> {
-        self.file.as_ref().and_then(|file| fs::fstat(file).ok()).map(|stat| stat.st_mtime)
+        self.file
+            .as_ref()
+            .and_then(|file| fs::fstat(file).ok())
+            .map(|stat| stat.st_mtime)
     }
     fn into_lock(mut self, path: PathBuf) -> Result<DotLock, Failure> {
         let file = self.file.take().expect("taken only here, which consumes it");
@@ -151,7 +151,11 @@ fn signature() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
         let pid = std::process::id();
-        format!("{pid}\npostrider {} {}\n", Machine::here().text(), start_time(pid).unwrap_or(0))
+        format!(
+            "{pid}\npostrider {} {}\n",
+            Machine::here().text(),
+            start_time(pid).unwrap_or(0)
+        )
     })
 }
 
@@ -198,7 +202,11 @@ enum Holder {
 fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is in brackets and may itself hold brackets and spaces; field 22 is the start.
-    stat.get(stat.rfind(')')? + 1..)?.split_whitespace().nth(19)?.parse().ok()
+    stat.get(stat.rfind(')')? + 1..)?
+        .split_whitespace()
+        .nth(19)?
+        .parse()
+        .ok()
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -208,7 +216,11 @@ fn is_alive(pid: u32) -> bool {
 
 fn holder(content: &str, here: &Machine) -> Holder {
     let mut lines = content.lines();
-    let Some(pid) = lines.next().and_then(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid > 0) else {
+    let Some(pid) = lines
+        .next()
+        .and_then(|line| line.trim().parse::<u32>().ok())
+        .filter(|pid| *pid > 0)
+    else {
         return Holder::Unknown;
     };
     let alive = is_alive(pid);

@@ -80,7 +80,10 @@ impl Mailbox {
         let (file, created) = open(path)?;
         let stat = judge_file(path, &file, owner)?;
         if !kernel_lock(&file)? {
-            return Err(Failure::Busy(format!("{} is locked by another program", path.display())));
+            return Err(Failure::Busy(format!(
+                "{} is locked by another program",
+                path.display()
+            )));
         }
         // Step 4: a script may have renamed the file while we waited.
         match fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
@@ -223,7 +226,10 @@ fn judge_file(path: &Path, file: &File, owner: u32) -> Result<Stat, Failure> {
     if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
         Err(Failure::Refused(format!("{name} is not a regular file")))
     } else if stat.st_uid != owner {
-        Err(Failure::Refused(format!("{name} is owned by uid {}, not {owner}", stat.st_uid)))
+        Err(Failure::Refused(format!(
+            "{name} is owned by uid {}, not {owner}",
+            stat.st_uid
+        )))
     } else if stat.st_nlink > 1 {
         Err(Failure::Refused(format!("{name} has more than one link")))
     } else {
@@ -275,7 +281,9 @@ pub fn sync_and_move(file: &File, from: impl AsFd, name: &str, to: impl AsFd, ta
 
 /// A second with a random part, so that two waiting programs do not stay in step.
 fn delay() -> Duration {
-    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.subsec_nanos());
+    let nanos = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |t| t.subsec_nanos());
     Duration::from_millis(750 + u64::from((nanos ^ std::process::id()) % 500))
 }
 

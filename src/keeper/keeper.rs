@@ -1,35 +1,40 @@
-//! The loop: one poll over signals, the engine's socket, the drop folder, a running plan; and the clock.
+//! The loop: one poll over signals, the engine's socket and the drop folder; and the clock.
 //!
 //! States: the engine is there or not; without it, all its agents are reaped (they end with its socket, at the
 //! latest by SIGKILL) before a new one starts, so that no two processes deliver the same message.
 
 use crate::drop_folder::DropFolder;
-use crate::link::Link;
 use crate::open::Opened;
-use crate::plan::Plan;
-use crate::start::{Planning, pair, role, start};
+use crate::start::{Planning, role, start};
 use crate::{Error, failed, log};
 use call::agent::Kind;
-use call::keep::{FromEngine, InputState, ToEngine};
+use call::keep::{FromEngine, ToEngine};
+use call::link::Link;
+use call::plan::Plan;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::inotify;
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// More agents at a time are refused; the engine defers.
 const AGENTS: usize = 256;
 /// The drop folder is scanned at least so often, whatever inotify says.
 const SCAN: Duration = Duration::from_secs(60);
+/// How often the clock is looked at while something is due.
+const TICK: Duration = Duration::from_millis(200);
 /// Agents without an engine have this long.
 const AGENTS_BOUND: Duration = Duration::from_secs(5);
 /// An engine that is asked to stop has this long.
 const STOP_BOUND: Duration = Duration::from_secs(20);
-/// Between two starts of an engine: doubles up to the second value, and begins again after an engine that lived for it.
+/// Before a new engine: doubles up to the second value, and begins again after an engine that lived for that long.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// What an agent sees of our environment, besides `POSTRIDER_*`.
 const ENVIRONMENT: [&str; 4] = ["PATH", "TZ", "LD_PRELOAD", "RUST_BACKTRACE"];
@@ -41,12 +46,18 @@ struct Engine {
     ready: bool,
 }
 
-pub(crate) struct Keeper {
-    config: PathBuf,
-    /// The parent of `--detach` waits for our word on stdout.
-    detached: bool,
-    root: bool,
-    opened: Opened,
+/// What is to be done at a certain time.
+#[derive(Default)]
+struct Timers {
+    engine: Option<Instant>,
+    users: Option<Instant>,
+    kill: Option<Instant>,
+    scan: Option<Instant>,
+}
+
+/// Begins empty.
+#[derive(Default)]
+struct State {
     /// A reload that the engine has not yet answered.
     reload: Option<Opened>,
     planning: Option<Planning>,
@@ -56,173 +67,154 @@ pub(crate) struct Keeper {
     users: Vec<Child>,
     agents: Vec<(u32, Child)>,
     drop: DropFolder,
-    inotify: OwnedFd,
-    signals: SignalFd,
+    /// Some engine was ready.
     served: bool,
     stopping: bool,
     failure: Option<Error>,
-    back_off: Duration,
-    /// Timers: start an engine, start users, end what is left, look into the drop folder.
-    engine_at: Option<Instant>,
-    users_at: Option<Instant>,
-    kill_at: Option<Instant>,
-    scan_at: Instant,
+    /// Doublings of the time before a new engine.
+    tries: u32,
+    at: Timers,
+}
+
+pub(crate) struct Keeper {
+    config: PathBuf,
+    /// The parent of `--detach` waits for our word on stdout.
+    detached: bool,
+    root: bool,
+    signals: SignalFd,
+    inotify: OwnedFd,
+    opened: Opened,
+    now: State,
 }
 
 impl Keeper {
     /// Plans, opens, and starts the first engine.
     pub(crate) fn start(config: PathBuf, detached: bool) -> Result<Self, Error> {
-        let mut mask = SigSet::empty();
-        mask.extend([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
-        mask.thread_block().map_err(failed("signal mask"))?;
+        let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
+        mask.thread_block().map_err(failed(71, "signal mask"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        let signals = signals.map_err(failed(71, "signalfd"))?;
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(failed(71, "inotify"))?;
+        let mut planning = Planning::start(&config).map_err(failed(71, "start postrider plan"))?;
+        let text = loop {
+            if let Some(outcome) = planning.step() {
+                break outcome.map_err(failed(78, "configuration"))?;
+            }
+            // Its end is a signal, which stays to be read.
+            sleep(&mut [PollFd::new(&signals, PollFlags::IN)], TICK);
+        };
         let root = rustix::process::geteuid().is_root();
-        let plan = first_plan(&config)?;
-        check(&plan, root).map_err(Error::Configuration)?;
-        let opened = Opened::open(plan, None, root).map_err(Error::Configuration)?;
-        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        let opened = Plan::parse(&text).and_then(|plan| Opened::open(plan, None, root));
         let mut keeper = Self {
             config,
             detached,
             root,
-            opened,
-            reload: None,
-            planning: None,
-            plan_again: false,
-            engine: None,
-            users: Vec::new(),
-            agents: Vec::new(),
-            drop: DropFolder::default(),
-            inotify: inotify::init(flags).map_err(failed("inotify"))?,
-            signals: signals.map_err(failed("signalfd"))?,
-            served: false,
-            stopping: false,
-            failure: None,
-            back_off: BACK_OFF.0,
-            engine_at: None,
-            users_at: None,
-            kill_at: None,
-            scan_at: Instant::now(),
+            signals,
+            inotify,
+            opened: opened.map_err(failed(78, "configuration"))?,
+            now: State::default(),
         };
         keeper.watch_drop();
-        keeper.start_engine().map_err(failed("start the engine"))?;
+        keeper.start_engine().map_err(failed(71, "start the engine"))?;
         Ok(keeper)
     }
 
     /// Until the end.
     pub(crate) fn serve(mut self) -> Result<u8, Error> {
-        while !(self.stopping && self.engine.is_none() && self.agents.is_empty()) {
+        while !(self.now.stopping && self.now.engine.is_none() && self.now.agents.is_empty()) {
             self.wait();
-            self.take_signals();
+            let ended = self.take_signals();
             self.step_plan();
             self.hear_engine();
-            self.reap();
+            if ended {
+                self.reap();
+            }
             self.look_at_clock();
         }
         self.opened.remove_sockets(None);
-        if self.served {
+        if self.now.served {
             let _ = std::fs::remove_file(&self.opened.plan.pid_file);
         }
-        for mut child in self.users {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        self.failure.map_or(Ok(0), Err)
+        self.now.failure.map_or(Ok(0), Err)
     }
 
     /// Sleeps until something happens.
     fn wait(&mut self) {
-        let timed = [self.engine_at, self.users_at, self.kill_at];
-        let hurry = timed.iter().any(Option::is_some) || self.planning.is_some() || self.drop.unseen;
-        let bound = if hurry { Duration::from_millis(250) } else { self.scan_at.saturating_duration_since(Instant::now()) };
+        let at = &self.now.at;
+        let due = at.engine.or(at.users).or(at.kill).is_some();
+        let hurry = due || self.now.planning.is_some() || self.now.drop.unseen;
         let mut polled = vec![
-            PollFd::new(&self.signals, PollFlags::IN),
             PollFd::new(&self.inotify, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
         ];
-        if let Some(engine) = &self.engine {
-            let out = if engine.link.has_output() { PollFlags::OUT } else { PollFlags::empty() };
-            polled.push(PollFd::new(&engine.link.socket, PollFlags::IN | out));
+        if let Some(Engine { link, .. }) = &self.now.engine {
+            let events = [PollFlags::IN, PollFlags::IN | PollFlags::OUT];
+            polled.push(PollFd::new(link.socket(), events[usize::from(link.has_output())]));
         }
-        if let Some(out) = self.planning.as_ref().and_then(Planning::output) {
-            polled.push(PollFd::new(out, PollFlags::IN));
-        }
-        let bound = Timespec {
-            tv_sec: bound.as_secs().cast_signed(),
-            tv_nsec: bound.subsec_nanos().into(),
-        };
-        let _ = poll(&mut polled, Some(&bound));
-        let dropped = polled.get(1).is_some_and(|polled| !polled.revents().is_empty());
-        if dropped {
-            let mut events = [0; 4_096];
-            while rustix::io::read(&self.inotify, &mut events).is_ok_and(|n| n > 0) {}
-            self.drop.unseen = true;
+        sleep(&mut polled, if hurry { TICK } else { SCAN });
+        if polled.first().is_some_and(|polled| !polled.revents().is_empty()) {
+            while rustix::io::read(&self.inotify, &mut [0; 4_096]).is_ok_and(|n| n > 0) {}
+            self.now.drop.unseen = true;
         }
     }
 
-    fn take_signals(&mut self) {
+    /// Whether a child has ended.
+    fn take_signals(&mut self) -> bool {
+        let mut ended = false;
         while let Ok(Some(signal)) = self.signals.read_signal() {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGHUP) => self.plan_again = true,
-                Ok(Signal::SIGTERM | Signal::SIGINT) => self.stop(),
-                // SIGCHLD: `reap` looks at every child in each round.
-                _ => {}
+                Ok(Signal::SIGHUP) => self.now.plan_again = true,
+                Ok(Signal::SIGCHLD) => ended = true,
+                _ => self.stop(),
             }
         }
+        ended
     }
 
     fn stop(&mut self) {
-        if !self.stopping {
-            self.stopping = true;
-            self.kill_at = Some(Instant::now() + STOP_BOUND);
+        if !self.now.stopping {
+            self.now.stopping = true;
+            self.now.at.kill = Some(Instant::now() + STOP_BOUND);
             self.tell(&ToEngine::Stop, Vec::new());
         }
     }
 
     /// Sends to the engine, if there is one; if it cannot be reached it is ended.
     fn tell(&mut self, message: &ToEngine, descriptors: Vec<OwnedFd>) {
-        if let Some(engine) = &mut self.engine
+        if let Some(engine) = &mut self.now.engine
             && engine.link.send(message, descriptors).is_err()
         {
             let _ = engine.child.kill();
         }
     }
 
+    /// A reload: plan, open, offer to the engine; the old configuration stays until it says Ready.
     fn step_plan(&mut self) {
-        if self.plan_again && self.planning.is_none() && self.reload.is_none() && !self.stopping {
-            self.plan_again = false;
-            match Planning::start(&self.config) {
-                Ok(planning) => self.planning = Some(planning),
-                Err(error) => log::error(&format!("reload: {error}")),
-            }
+        if self.now.plan_again && self.now.planning.is_none() && self.now.reload.is_none() && !self.now.stopping {
+            self.now.plan_again = false;
+            self.now.planning = Planning::start(&self.config)
+                .inspect_err(|error| stays(&error.to_string()))
+                .ok();
         }
-        let Some(outcome) = self.planning.as_mut().and_then(Planning::step) else {
+        let Some(outcome) = self.now.planning.as_mut().and_then(Planning::step) else {
             return;
         };
-        self.planning = None;
-        let opened = outcome.and_then(|text| {
-            let plan = Plan::parse(&text)?;
-            check(&plan, self.root)?;
-            Opened::open(plan, Some(&self.opened), self.root)
-        });
-        match opened {
-            Err(why) => log::error(&format!("reload: {why}; the old configuration stays")),
+        self.now.planning = None;
+        let plan = outcome.and_then(|text| Plan::parse(&text));
+        match plan.and_then(|plan| Opened::open(plan, Some(&self.opened), self.root)) {
+            Err(why) => stays(&why),
             // A new engine will start with it.
-            Ok(opened) if self.engine.is_none() => self.adopt(opened),
-            Ok(opened) => self.offer(opened),
-        }
-    }
-
-    fn offer(&mut self, mut opened: Opened) {
-        let started = self.start_users().and_then(|users| opened.start_frame(users));
-        match started {
-            Ok((start, descriptors)) => {
-                self.tell(&start, descriptors);
-                self.reload = Some(opened);
-            }
-            Err(error) => {
-                log::error(&format!("reload: {error}; the old configuration stays"));
-                opened.remove_sockets(Some(&self.opened));
-            }
+            Ok(opened) if self.now.engine.is_none() => self.adopt(opened),
+            Ok(mut opened) => match self.start_users().and_then(|users| opened.start_frame(users)) {
+                Ok((start, descriptors)) => {
+                    self.tell(&start, descriptors);
+                    self.now.reload = Some(opened);
+                }
+                Err(error) => {
+                    stays(&error.to_string());
+                    opened.remove_sockets(Some(&self.opened));
+                }
+            },
         }
     }
 
@@ -234,55 +226,57 @@ impl Keeper {
     }
 
     fn watch_drop(&mut self) {
-        use inotify::WatchFlags;
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE;
         if let Err(errno) = inotify::add_watch(&self.inotify, &self.opened.plan.drop, flags) {
             log::error(&format!("cannot watch the drop folder, looking each minute: {errno}"));
         }
     }
 
-    fn start_engine(&mut self) -> std::io::Result<()> {
-        let (ours, theirs) = pair()?;
+    fn start_engine(&mut self) -> io::Result<()> {
+        let (ours, theirs) = UnixStream::pair()?;
         let users = self.start_users()?;
         let (frame, descriptors) = self.opened.start_frame(users)?;
-        let command = self.command("engine");
-        let child = start(command, &theirs, self.root.then_some(self.opened.plan.engine))?;
-        self.engine = Some(Engine {
+        let ids = self.root.then_some(self.opened.plan.engine);
+        let child = start(self.command("engine"), Some(&theirs.into()), ids)?;
+        let (link, since) = (Link::new(ours)?, Instant::now());
+        self.now.engine = Some(Engine {
             child,
-            link: Link::new(ours)?,
-            since: Instant::now(),
+            link,
+            since,
             ready: false,
         });
         self.tell(&frame, descriptors);
         Ok(())
     }
 
-    /// The engine's end of its socket; the process ends with that, so each engine and each reload gets a new one.
-    fn start_users(&mut self) -> std::io::Result<OwnedFd> {
-        let (engine, theirs) = pair()?;
-        let child = start(self.command("users"), &theirs, self.root.then_some(self.opened.plan.users))?;
-        self.users.push(child);
-        self.users_at = None;
+    /// The engine's end of the socket; `postrider-users` ends with that, so each engine and each reload gets a new one.
+    fn start_users(&mut self) -> io::Result<OwnedFd> {
+        let (engine, theirs) = UnixStream::pair()?;
+        let ids = self.root.then_some(self.opened.plan.users);
+        self.now
+            .users
+            .push(start(self.command("users"), Some(&theirs.into()), ids)?);
         Ok(engine.into())
     }
 
     fn command(&self, name: &str) -> Command {
         let mut command = role(name);
+        command.stdout(Stdio::null());
         if self.detached {
+            // Who started us must not wait for the end of our stderr.
             command.stderr(Stdio::null());
         }
         command
     }
 
     fn hear_engine(&mut self) {
-        let Some(engine) = &mut self.engine else { return };
-        let heard = engine.link.flush().and_then(|()| engine.link.read());
-        match heard {
+        let Some(Engine { link, child, .. }) = &mut self.now.engine else {
+            return;
+        };
+        match link.flush().and_then(|()| link.read()) {
             Ok(messages) => messages.into_iter().for_each(|message| self.obey(message)),
             // Gone, or talking nonsense; `reap` sees the end.
-            Err(_) => {
-                let _ = engine.child.kill();
-            }
+            Err(_) => drop(child.kill()),
         }
     }
 
@@ -297,26 +291,25 @@ impl Keeper {
             }
             FromEngine::CheckInput { number } => {
                 let (state, file) = self.opened.input(number.into());
-                debug_assert_eq!(file.is_some(), state == InputState::Open);
                 self.tell(&ToEngine::Input { number, state }, file.into_iter().collect());
             }
-            FromEngine::DropDone { name } => self.drop.done(&self.opened.drop, &name),
-            FromEngine::DropLater { name } => self.drop.later(name),
+            FromEngine::DropDone { name } => self.now.drop.done(&self.opened.drop, &name),
+            FromEngine::DropLater { name } => self.now.drop.later(name),
         }
     }
 
     fn ready(&mut self) {
-        if let Some(opened) = self.reload.take() {
+        if let Some(opened) = self.now.reload.take() {
             self.adopt(opened);
         }
-        if let Some(engine) = &mut self.engine
-            && !engine.ready
-        {
+        if let Some(engine) = self.now.engine.as_mut().filter(|engine| !engine.ready) {
             engine.ready = true;
-            self.drop.start_over();
+            // A new engine has nothing in hand.
+            self.now.drop = DropFolder::default();
+            self.now.at.scan = Some(Instant::now());
         }
-        if !self.served {
-            self.served = true;
+        if !self.now.served {
+            self.now.served = true;
             self.announce();
         }
     }
@@ -330,157 +323,148 @@ impl Keeper {
             log::error(&format!("cannot write {}: {error}", plan.pid_file.display()));
         }
         if self.detached {
-            let _ = std::io::Write::write_all(&mut std::io::stdout(), b"+\n");
-            if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+            let _ = io::Write::write_all(&mut io::stdout(), b"+\n");
+            if let Ok(null) = File::options().write(true).open("/dev/null") {
                 let _ = rustix::stdio::dup2_stdout(&null).and_then(|()| rustix::stdio::dup2_stderr(&null));
             }
         }
     }
 
     fn refused(&mut self, why: String) {
-        if let Some(opened) = self.reload.take() {
-            log::error(&format!("reload: {why}; the old configuration stays"));
+        if let Some(opened) = self.now.reload.take() {
+            stays(&why);
             opened.remove_sockets(Some(&self.opened));
-        } else if self.served {
+        } else if self.now.served {
             log::error(&format!("the engine cannot start: {why}"));
         } else {
-            self.failure = Some(Error::Configuration(why));
+            self.now.failure = Some(failed(78, "configuration")(why));
             self.stop();
         }
     }
 
     fn start_agent(&mut self, ticket: u32, kind: Kind, user: &str) -> Result<(), String> {
-        let descriptor = self.engine.as_mut().and_then(|engine| engine.link.descriptor());
+        let descriptor = self.now.engine.as_mut().and_then(|engine| engine.link.descriptor());
         let socket = descriptor.ok_or("no descriptor came with the request")?;
-        if self.agents.len() >= AGENTS || user.is_empty() || user.contains('\0') {
-            return Err("fork: too many agents, or no name".to_owned());
+        if self.now.agents.len() >= AGENTS {
+            return Err("fork: too many agents".to_owned());
         }
         let plan = &self.opened.plan;
+        let (format, path, group) = &plan.mailbox;
         let mut command = self.command("agent");
-        command.arg(if kind == Kind::Mailbox { "mailbox" } else { "user" }).arg(user);
-        command.args(["--format", &plan.mailbox.0, "--path", &plan.mailbox.1, "--socket-fd", "3"]);
-        command.args(["--group", &plan.mailbox.2.to_string(), "--min-uid", &plan.min_uid.to_string()]);
-        command.args(["--engine-uid", &plan.engine.0.to_string()]);
+        command
+            .arg(if kind == Kind::Mailbox { "mailbox" } else { "user" })
+            .arg(user);
+        command.args(["--format", format, "--path", path, "--group", &group.to_string()]);
+        command.args([
+            "--min-uid",
+            &plan.min_uid.to_string(),
+            "--engine-uid",
+            &plan.engine.0.to_string(),
+        ]);
+        command.args(["--socket-fd", "3"]);
         let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
-        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
-        let child = start(command, &socket, None).map_err(|error| format!("fork: {error}"))?;
-        self.agents.push((ticket, child));
+        command
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
+        let child = start(command, Some(&socket), None).map_err(|error| format!("fork: {error}"))?;
+        self.now.agents.push((ticket, child));
         Ok(())
     }
 
     fn reap(&mut self) {
-        let mut ended = Vec::new();
-        self.agents.retain_mut(|(ticket, child)| {
-            let how = ended_how(child);
-            ended.extend(how.clone().map(|how| (*ticket, how)));
-            how.is_none()
-        });
-        for (ticket, how) in ended {
-            self.tell(&ToEngine::AgentEnded { ticket, how }, Vec::new());
+        for (ticket, mut child) in std::mem::take(&mut self.now.agents) {
+            match end(&mut child) {
+                None => self.now.agents.push((ticket, child)),
+                Some(how) => self.tell(&ToEngine::AgentEnded { ticket, how }, Vec::new()),
+            }
         }
-        let in_use = self.users.last().map(Child::id);
-        self.users.retain_mut(|child| ended_how(child).is_none());
-        if in_use != self.users.last().map(Child::id) && self.engine.is_some() && !self.stopping {
+        let in_use = self.now.users.last().map(Child::id);
+        self.now.users.retain_mut(|child| end(child).is_none());
+        if in_use != self.now.users.last().map(Child::id) && self.now.engine.is_some() && !self.now.stopping {
             log::error("postrider-users has ended; starting it again");
-            self.users_at = Some(Instant::now() + BACK_OFF.0);
+            self.now.at.users = Some(Instant::now() + BACK_OFF.0);
         }
-        if let Some(how) = self.engine.as_mut().and_then(|engine| ended_how(&mut engine.child)) {
+        if let Some(how) = self.now.engine.as_mut().and_then(|engine| end(&mut engine.child)) {
+            // What it said last (a refusal) is still in the socket.
+            self.hear_engine();
             self.engine_ended(&how);
         }
     }
 
     fn engine_ended(&mut self, how: &str) {
-        // What it said last (a refusal) is still in the socket.
-        self.hear_engine();
-        let Some(engine) = self.engine.take() else { return };
-        self.reload = None;
-        self.users_at = None;
-        self.kill_at = Some(Instant::now() + AGENTS_BOUND);
-        if self.stopping {
+        let engine = self.now.engine.take();
+        let lived = engine.map_or(Duration::ZERO, |engine| engine.since.elapsed());
+        self.now.reload = None;
+        self.now.at = Timers::default();
+        self.now.at.kill = Some(Instant::now() + AGENTS_BOUND);
+        if self.now.stopping {
             return;
         }
-        if !self.served {
-            self.failure = Some(Error::Engine(format!("the engine ended before it was ready: {how}")));
-            self.stopping = true;
+        if !self.now.served {
+            self.now.stopping = true;
+            self.now.failure = Some(failed(70, "the engine ended before it was ready")(how));
             return;
         }
-        if engine.since.elapsed() > BACK_OFF.1 {
-            self.back_off = BACK_OFF.0;
-        }
-        log::error(&format!("the engine has ended ({how}); a new one starts in {:?}", self.back_off));
-        self.engine_at = Some(Instant::now() + self.back_off);
-        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        // 1 s, 2 s, 4 s ... 60 s.
+        let tries = if lived > BACK_OFF.1 { 0 } else { self.now.tries };
+        let pause = (BACK_OFF.0 * (1 << tries)).min(BACK_OFF.1);
+        self.now.tries = (tries + 1).min(6);
+        log::error(&format!("the engine has ended ({how}); a new one starts in {pause:?}"));
+        self.now.at.engine = Some(Instant::now() + pause);
     }
 
     fn look_at_clock(&mut self) {
         let now = Instant::now();
         let due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
-        if self.engine.is_none() && self.agents.is_empty() {
-            self.kill_at = None;
+        if self.now.engine.is_none() && self.now.agents.is_empty() {
+            self.now.at.kill = None;
         }
-        if due(self.kill_at) {
-            self.kill_at = None;
-            self.kill_all();
+        if due(self.now.at.kill) {
+            self.now.at.kill = None;
+            let engine = self.now.engine.iter_mut().map(|engine| &mut engine.child);
+            for child in engine.chain(self.now.agents.iter_mut().map(|(_, child)| child)) {
+                log::error(&format!("process {} does not end: killed", child.id()));
+                let _ = child.kill();
+            }
         }
-        if due(self.engine_at) && self.agents.is_empty() && !self.stopping {
-            self.engine_at = None;
+        if due(self.now.at.engine) && self.now.agents.is_empty() && !self.now.stopping {
+            self.now.at.engine = None;
             if let Err(error) = self.start_engine() {
                 log::error(&format!("cannot start the engine: {error}"));
-                self.engine_at = Some(now + self.back_off);
+                self.now.at.engine = Some(now + BACK_OFF.1);
             }
         }
-        if due(self.users_at) {
+        if due(self.now.at.users) {
+            self.now.at.users = None;
             match self.start_users() {
                 Ok(users) => self.tell(&ToEngine::Users, vec![users]),
-                Err(_) => self.users_at = Some(now + BACK_OFF.0),
+                Err(_) => self.now.at.users = Some(now + BACK_OFF.0),
             }
         }
-        if due(Some(self.scan_at)) {
-            self.scan_at = now + SCAN;
-            self.drop.unseen = true;
+        if due(self.now.at.scan) {
+            self.now.at.scan = Some(now + SCAN);
+            self.now.drop.unseen = true;
         }
-        if self.drop.unseen && self.engine.as_ref().is_some_and(|engine| engine.ready) && !self.stopping {
-            for (name, uid, size, file) in self.drop.scan(&self.opened.drop) {
+        if self.now.drop.unseen && self.now.engine.as_ref().is_some_and(|engine| engine.ready) && !self.now.stopping {
+            for (name, uid, size, file) in self.now.drop.scan(&self.opened.drop) {
                 self.tell(&ToEngine::Dropped { name, uid, size }, vec![file]);
             }
         }
     }
-
-    fn kill_all(&mut self) {
-        let engine = self.engine.iter_mut().map(|engine| &mut engine.child);
-        for child in engine.chain(self.agents.iter_mut().map(|(_, child)| child)) {
-            log::error(&format!("process {} does not end: killed", child.id()));
-            let _ = child.kill();
-        }
-    }
 }
 
-/// Rules that no configuration changes.
-fn check(plan: &Plan, root: bool) -> Result<(), String> {
-    if root && (plan.engine.0 == 0 || plan.users.0 == 0) {
-        return Err("the engine and postrider-users never run as root: name other users".to_owned());
-    }
-    Ok(())
+fn sleep(polled: &mut [PollFd<'_>], bound: Duration) {
+    // Every bound here is far below what a Timespec holds.
+    let _ = poll(polled, Timespec::try_from(bound).ok().as_ref());
 }
 
-fn first_plan(config: &std::path::Path) -> Result<Plan, Error> {
-    let mut planning = Planning::start(config).map_err(failed("start postrider plan"))?;
-    loop {
-        if let Some(outcome) = planning.step() {
-            return outcome.and_then(|text| Plan::parse(&text)).map_err(Error::Configuration);
-        }
-        let mut polled = Vec::new();
-        polled.extend(planning.output().map(|out| PollFd::from_borrowed_fd(out.as_fd(), PollFlags::IN)));
-        let moment = Timespec {
-            tv_sec: 0,
-            tv_nsec: 20_000_000,
-        };
-        let _ = poll(&mut polled, Some(&moment));
-    }
+fn stays(why: &str) {
+    log::error(&format!("reload: {why}; the old configuration stays"));
 }
 
-fn ended_how(child: &mut Child) -> Option<String> {
-    let status: ExitStatus = child.try_wait().ok()??;
+/// How a child has ended, if it has.
+fn end(child: &mut Child) -> Option<String> {
+    let status = child.try_wait().ok()??;
     Some(match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit {code}"),
         (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),

@@ -5,10 +5,8 @@
 
 mod drop_folder;
 mod keeper;
-mod link;
 mod log;
 mod open;
-mod plan;
 mod start;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,38 +15,23 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-/// Why the keeper ends with an error.
+/// Why the keeper ends with an error, and its exit code (sysexits).
 #[derive(Debug, thiserror::Error)]
-enum Error {
-    /// The command line.
-    #[error("usage: postrider-keeper [--config FILE] [--detach]")]
-    Usage,
-    /// The configuration or what it names: the administrator's.
-    #[error("{0}")]
-    Configuration(String),
-    /// The engine ended before it was ready.
-    #[error("{0}")]
-    Engine(String),
-    /// A system call.
-    #[error("{0}: {1}")]
-    Io(&'static str, #[source] std::io::Error),
+#[error("{text}")]
+struct Error {
+    exit: u8,
+    text: String,
 }
 
-impl Error {
-    /// sysexits.
-    fn exit(&self) -> u8 {
-        match self {
-            Error::Usage => 64,
-            Error::Configuration(_) => 78,
-            Error::Engine(_) => 70,
-            Error::Io(..) => 71,
-        }
+/// 64 the command line, 70 the engine, 71 the system, 78 the configuration or what it names.
+fn failed<E: std::fmt::Display>(exit: u8, what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Error {
+        exit,
+        text: format!("{what}: {error}"),
     }
 }
 
-fn failed<E: Into<std::io::Error>>(what: &'static str) -> impl Fn(E) -> Error {
-    move |error| Error::Io(what, error.into())
-}
+const USAGE: &str = "usage: postrider-keeper [--config FILE] [--detach]";
 
 #[derive(Default)]
 struct Arguments {
@@ -72,7 +55,7 @@ pub fn run(args: Vec<OsString>) -> u8 {
     });
     outcome.unwrap_or_else(|error| {
         log::error(&error.to_string());
-        error.exit()
+        error.exit
     })
 }
 
@@ -84,13 +67,13 @@ fn parse(args: Vec<OsString>) -> Result<Arguments, Error> {
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("--config") => arguments.config = args.next().ok_or(Error::Usage)?.into(),
+            Some("--config") => arguments.config = args.next().ok_or("no file").map_err(failed(64, USAGE))?.into(),
             Some("--detach") => arguments.detach = true,
             Some("--detached") => arguments.detached = true,
-            _ => return Err(Error::Usage),
+            _ => return Err(failed(64, USAGE)("unknown argument")),
         }
     }
-    arguments.config = std::path::absolute(&arguments.config).map_err(failed("configuration path"))?;
+    arguments.config = std::path::absolute(&arguments.config).map_err(failed(71, "configuration path"))?;
     Ok(arguments)
 }
 
@@ -99,22 +82,26 @@ fn detach(arguments: &Arguments) -> Result<u8, Error> {
     let mut command = start::role("keeper");
     command.arg("--detached").arg("--config").arg(&arguments.config);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(failed("start in the background"))?;
+    let mut child = command.spawn().map_err(failed(71, "start in the background"))?;
     let word = child.stdout.as_mut().map(|out| out.read(&mut [0]));
     if matches!(word, Some(Ok(1))) {
         return Ok(0);
     }
-    let status = child.wait().map_err(failed("wait for the background process"))?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(70))
+    let status = child.wait().map_err(failed(71, "wait for the background process"))?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .filter(|code| *code != 0)
+        .unwrap_or(70))
 }
 
 /// A known state, whoever started us. std has opened 0 to 2 on /dev/null if they were closed.
 fn prepare(arguments: &Arguments) -> Result<(), Error> {
-    start::occupy_three().map_err(failed("/dev/null"))?;
+    start::occupy_three().map_err(failed(71, "/dev/null"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    std::env::set_current_dir("/").map_err(failed("/"))?;
+    std::env::set_current_dir("/").map_err(failed(71, "/"))?;
     if arguments.detached {
-        rustix::process::setsid().map_err(failed("setsid"))?;
+        rustix::process::setsid().map_err(failed(71, "setsid"))?;
     }
     // The engine inherits it: thousands of sessions.
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {

@@ -1,9 +1,9 @@
 //! Binding and opening what the plan names, for the engine, which names no path. A reload keeps what did not change.
 
 use crate::log;
-use crate::plan::{Listen, Plan};
 use call::keep::{InputState, ToEngine};
-use rustix::fs::{self as rfs, CWD, Mode, OFlags, Stat};
+use call::plan::{Listen, Plan};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::fs::File;
@@ -24,7 +24,7 @@ type Stamp = (u64, u64, i64, u64, i64, u64, i64);
 pub(crate) struct Opened {
     pub plan: Plan,
     tcp: Vec<(String, SocketAddr, Rc<OwnedFd>)>,
-    unix: Vec<(PathBuf, Rc<UnixListener>)>,
+    unix: Vec<(PathBuf, Rc<OwnedFd>)>,
     inputs: Vec<Option<Stamp>>,
     pub drop: File,
 }
@@ -33,6 +33,9 @@ impl Opened {
     /// # Errors
     /// What could not be opened, for the log. Nothing of `old` has changed then.
     pub(crate) fn open(plan: Plan, old: Option<&Self>, root: bool) -> Result<Self, String> {
+        if root && (plan.engine.0 == 0 || plan.users.0 == 0) {
+            return Err("the engine and postrider-users never run as root: name other users".to_owned());
+        }
         let mut tcp = Vec::new();
         for wanted in &plan.listen {
             let known = old.and_then(|old| old.tcp.iter().find(|(_, address, _)| *address == wanted.address));
@@ -42,17 +45,19 @@ impl Opened {
             };
             tcp.extend(socket.map(|socket| (wanted.name.clone(), wanted.address, socket)));
         }
-        folder(&plan.spool, 0o700, root.then_some(plan.engine))?;
-        let drop = folder(&plan.drop, 0o1733, None)?;
+        let told = |path: &Path, error: io::Error| format!("cannot create {}: {error}", path.display());
+        folder(&plan.spool, 0o700, root.then_some(plan.engine)).map_err(|error| told(&plan.spool, error))?;
+        let drop = folder(&plan.drop, 0o1733, None).map_err(|error| told(&plan.drop, error))?;
         let mut unix = Vec::new();
         for (path, mode) in &plan.sockets {
             let known = old.and_then(|old| old.unix.iter().find(|(known, _)| known == path));
             let socket = match known {
-                Some((_, socket)) => std::fs::set_permissions(path, PermissionsExt::from_mode(*mode))
-                    .map(|()| Rc::clone(socket)),
+                Some((_, socket)) => {
+                    std::fs::set_permissions(path, PermissionsExt::from_mode(*mode)).map(|()| Rc::clone(socket))
+                }
                 None => bind_unix(path, *mode).map(Rc::new),
             };
-            unix.push((path.clone(), socket.map_err(|e| format!("cannot create {}: {e}", path.display()))?));
+            unix.push((path.clone(), socket.map_err(|error| told(path, error))?));
         }
         let inputs = vec![None; plan.inputs.len()];
         Ok(Self {
@@ -66,29 +71,30 @@ impl Opened {
 
     /// The first frame for an engine, with `users`, its socket to `postrider-users`.
     pub(crate) fn start_frame(&mut self, users: OwnedFd) -> io::Result<(ToEngine, Vec<OwnedFd>)> {
-        let mut descriptors = Vec::new();
-        for (.., socket) in &self.tcp {
+        let (mut listeners, mut inputs, mut descriptors) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, _, socket) in &self.tcp {
+            listeners.push(name.clone());
             descriptors.push(socket.try_clone()?);
         }
-        let mut inputs = Vec::new();
+        self.inputs.fill(None);
         for number in 0..self.inputs.len() {
-            if let Some(stamp) = self.inputs.get_mut(number) {
-                *stamp = None;
-            }
             let (state, file) = self.input(number);
             inputs.push(state);
             descriptors.extend(file);
         }
         descriptors.push(users);
-        for (.., socket) in &self.unix {
-            descriptors.push(socket.try_clone()?.into());
+        for (_, socket) in &self.unix {
+            descriptors.push(socket.try_clone()?);
         }
-        let start = ToEngine::Start {
-            settings: self.plan.settings.clone(),
-            listeners: self.tcp.iter().map(|(name, ..)| name.clone()).collect(),
-            inputs,
-        };
-        Ok((start, descriptors))
+        let settings = self.plan.settings.clone();
+        Ok((
+            ToEngine::Start {
+                settings,
+                listeners,
+                inputs,
+            },
+            descriptors,
+        ))
     }
 
     /// The state of an input now, and its descriptor if it is another than the one last passed.
@@ -97,45 +103,50 @@ impl Opened {
             return (InputState::Absent, None);
         };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = rfs::open(path, flags, Mode::empty()).and_then(|file| Ok((rfs::fstat(&file)?, file)));
-        match opened {
+        let opened = open(path, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
+        let (stat, file) = match opened {
+            Ok((stat, _)) if !FileType::from_raw_mode(stat.st_mode).is_file() => {
+                return (InputState::Unreadable(Errno::INVAL.raw_os_error()), None);
+            }
+            Ok(opened) => opened,
             Err(Errno::NOENT | Errno::NOTDIR) => {
                 *known = None;
-                (InputState::Absent, None)
+                return (InputState::Absent, None);
             }
-            Err(errno) => (InputState::Unreadable(errno.raw_os_error()), None),
-            Ok((stat, _)) if *known == Some(stamp(&stat)) => (InputState::Unchanged, None),
-            Ok((stat, _)) if !rfs::FileType::from_raw_mode(stat.st_mode).is_file() => {
-                (InputState::Unreadable(Errno::INVAL.raw_os_error()), None)
-            }
-            Ok((stat, file)) => {
-                *known = Some(stamp(&stat));
-                (InputState::Open, Some(file))
-            }
+            Err(errno) => return (InputState::Unreadable(errno.raw_os_error()), None),
+        };
+        if known.replace(stamp(&stat)) == Some(stamp(&stat)) {
+            return (InputState::Unchanged, None);
         }
+        (InputState::Open, Some(file))
     }
 
-    /// Removes the socket files (all, or those that `next` no longer has).
+    /// Removes the socket files: all, or those that `next` does not have.
     pub(crate) fn remove_sockets(&self, next: Option<&Self>) {
-        for (path, ..) in &self.unix {
-            if !next.is_some_and(|next| next.unix.iter().any(|(kept, ..)| kept == path)) {
+        for (path, _) in &self.unix {
+            if !next.is_some_and(|next| next.unix.iter().any(|(kept, _)| kept == path)) {
                 let _ = std::fs::remove_file(path);
             }
         }
     }
 }
 
-fn stamp(stat: &Stat) -> Stamp {
-    let (seconds, nanos) = (stat.st_mtime, stat.st_mtime_nsec);
-    (stat.st_dev, stat.st_ino, seconds, nanos, stat.st_ctime, stat.st_ctime_nsec, stat.st_size)
+#[rustfmt::skip]
+fn stamp(s: &Stat) -> Stamp {
+    (s.st_dev, s.st_ino, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec, s.st_size)
 }
 
 /// `None` if the machine does not have the address and the plan can do without.
 fn bind_tcp(wanted: &Listen) -> Result<Option<OwnedFd>, String> {
+    let v6 = wanted.address.is_ipv6();
     let tried = || -> Result<OwnedFd, Errno> {
-        let v6 = wanted.address.is_ipv6();
         let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+        let socket = socket_with(
+            family,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if v6 {
             sockopt::set_ipv6_v6only(&socket, true)?;
@@ -155,10 +166,8 @@ fn bind_tcp(wanted: &Listen) -> Result<Option<OwnedFd>, String> {
 }
 
 /// A stale socket file is replaced, one that answers is not.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
+fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
     if let Ok(there) = std::fs::symlink_metadata(path) {
         if !there.file_type().is_socket() || UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -172,29 +181,27 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = bound?;
     listen(&socket, BACKLOG)?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok(socket.into())
 }
 
-/// Opens a folder, making it with this mode and owner if absent.
-fn folder(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<File, String> {
-    let tried = || -> io::Result<File> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let fresh = rfs::mkdirat(CWD, path, Mode::RWXU);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rfs::open(path, flags, Mode::empty())?;
-        match fresh {
-            // An administrator's own owner and mode are left as they are.
-            Err(Errno::EXIST) if owner.is_some() && rfs::fstat(&file)?.st_uid != 0 => return Ok(file.into()),
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
-        }
+/// Opens a folder, making it with this mode if absent. With `owner` it is given to him if it is root's; without, it
+/// must be ours: the owner of the drop folder could remove others' mail.
+fn folder(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<File> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    match mkdirat(CWD, path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    let ours = fstat(&file)?.st_uid == rustix::process::geteuid().as_raw();
+    if ours {
         if let Some((uid, gid)) = owner {
             nix::unistd::fchown(&file, Some(uid.into()), Some(gid.into()))?;
         }
-        rfs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        Ok(file.into())
-    };
-    tried().map_err(|error| format!("cannot make folder {}: {error}", path.display()))
+        fchmod(&file, Mode::from_raw_mode(mode))?;
+    } else if owner.is_none() {
+        return Err(io::Error::other("it is there and belongs to another user"));
+    }
+    Ok(file)
 }

@@ -133,3 +133,32 @@ pub(crate) fn without_route(input: &str) -> Result<&str, AddressError> {
     }
     Ok(rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::client::{MailOptions, ReplyDecoder, mail_from};
+    use crate::{Address, command, path};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_reader_of_addresses_panics(text in "([a@.<>:,\"\\\\\\[\\] ]|IPv6:|\\PC|.){0,30}") {
+            if let Ok(read) = path::reverse_path(&text) {
+                let line = mail_from(&read.address, &MailOptions::default());
+                let again = path::reverse_path(line["MAIL From:".len()..].trim_end()).unwrap();
+                prop_assert_eq!(again.address, read.address);
+            }
+            let _ = (Address::parse(&text), path::forward_path(&text), path::written(&text));
+            let _ = (command::mail_parameters(&text), command::rcpt_parameters(&text), command::decode_xtext(&text));
+        }
+
+        #[test]
+        fn no_reader_of_bytes_panics(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (command::parse(&bytes), ReplyDecoder::new().feed(&bytes));
+            let reply = [b"250-", &bytes[..], b"\r\n"].concat();
+            let _ = ReplyDecoder::new().feed(&reply);
+        }
+    }
+}

@@ -10,9 +10,9 @@ use call::agent::{Batch, Done, Outcome, Outcomes};
 use call::frame::Connection;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::net::Shutdown;
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -61,7 +61,12 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// The batch's own descriptors: those of a next frame may have arrived with it.
 fn take_sources(batch: &Batch, descriptors: &mut VecDeque<OwnedFd>) -> Result<Vec<File>, Error> {
-    let count = batch.items.iter().map(|item| usize::from(item.source) + 1).max().unwrap_or(0);
+    let count = batch
+        .items
+        .iter()
+        .map(|item| usize::from(item.source) + 1)
+        .max()
+        .unwrap_or(0);
     if count > descriptors.len() {
         return Err(call::Error::Malformed.into());
     }

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn arguments_are_read_and_wrong_ones_refused() {
-        let line = "mailbox -alice --format mbox --path /var/mail/{user} --group 8 --min-uid 1 --engine-uid 99 --socket-fd 3";
+        let line =
+            "mailbox -alice --format mbox --path /var/mail/{user} --group 8 --min-uid 1 --engine-uid 99 --socket-fd 3";
         let parse = |line: &str| Arguments::parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         let arguments = parse(line).unwrap();
         assert_eq!((arguments.kind, arguments.user.as_str()), (Kind::Mailbox, "-alice"));
@@ -95,7 +96,10 @@ mod tests {
     #[test]
     fn a_name_never_leaves_its_place_in_the_path() {
         assert_eq!(fill("/var/mail/{user}", "alice", "/"), Some("/var/mail/alice".into()));
-        assert_eq!(fill("{home}/Maildir", "alice", "/home/alice"), Some("/home/alice/Maildir".into()));
+        assert_eq!(
+            fill("{home}/Maildir", "alice", "/home/alice"),
+            Some("/home/alice/Maildir".into())
+        );
         for bad in ["", ".", "..", "../root", "a/b", "a\0b", "a\nb", ".lk1"] {
             assert_eq!(fill("/var/mail/{user}", bad, "/"), None, "{bad:?}");
         }

@@ -2,8 +2,8 @@
 //! size. Memory: one input piece and what the caller lets gather in `out`.
 
 use memchr::memchr;
-use std::io;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Bytes read at once.

@@ -181,7 +181,10 @@ impl Writer {
     fn has(&self, item: &Item, content: Content<'_>) -> io::Result<bool> {
         let needle = format!(" id {}", item.queue_id);
         let finder = memmem::Finder::new(needle.as_bytes());
-        let mut at = self.mailbox.size().saturating_sub(LOOK_BACK.saturating_add(content.length));
+        let mut at = self
+            .mailbox
+            .size()
+            .saturating_sub(LOOK_BACK.saturating_add(content.length));
         let mut window = vec![0; WINDOW];
         loop {
             let got = self.mailbox.read_at(&mut window, at)?;
@@ -216,7 +219,13 @@ impl Writer {
             body.clear();
             Ok(())
         };
-        let outcome = copy(content, Converter::new(true).body_only(), &mut Vec::new(), &mut body, &mut compare);
+        let outcome = copy(
+            content,
+            Converter::new(true).body_only(),
+            &mut Vec::new(),
+            &mut body,
+            &mut compare,
+        );
         match outcome {
             // Behind the body comes the separating line, or the file ends where it would begin.
             Ok(()) => {
@@ -245,7 +254,3 @@ fn flush(mailbox: &mut Mailbox, buffer: &mut Vec<u8>, written: &mut u64) -> io::
     }
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "mbox_test.rs"]
-mod tests;

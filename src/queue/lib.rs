@@ -6,6 +6,7 @@
 pub mod envelope;
 pub mod schedule;
 pub mod settings;
+pub mod spool;
 pub mod store;
 
 pub use envelope::{Body, Change, Envelope, NewState, Notify, Origin, Protocol, Recipient, Ret, State};

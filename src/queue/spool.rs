@@ -19,6 +19,7 @@ mod read;
 mod record;
 mod recover;
 mod roll;
+mod scan;
 mod select;
 mod standing;
 mod store;

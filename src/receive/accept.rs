@@ -40,7 +40,7 @@ impl Draft {
     pub(crate) fn new(sender: Address, from: &MailFrom) -> Self {
         Self {
             sender,
-            given: from.given.clone(),
+            given: from.address.to_string(),
             ret: from.ret.map(policy_ret),
             envid: from.envid.clone(),
             body: if from.eight_bit { Body::EightBitMime } else { Body::SevenBit },

@@ -39,7 +39,7 @@ pub struct Current {
     /// Settings.
     pub settings: Settings,
     /// Answers where addresses go.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// For STARTTLS, if configured.
     pub tls: Option<tokio_rustls::TlsAcceptor>,
 }

@@ -64,7 +64,7 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
     if draft.expanded() + targets.len() > EXPANDED {
         return Err(Reply::new(452, Some(Status::temporary(5, 3)), "Too many recipients"));
     }
-    draft.add(Taken { given: to.given, orcpt: to.orcpt, notify: notify(to.notify), targets });
+    draft.add(Taken { given: to.address.to_string(), orcpt: to.orcpt, notify: notify(to.notify), targets });
     Ok(())
 }
 

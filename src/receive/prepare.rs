@@ -119,6 +119,7 @@ fn lead(submission: &Submission, draft: &Draft, id: QueueId, date: &str, unix: i
     if submission.message_id {
         text.push_str(&format!("Message-Id: <{stamp}.{id}@{host}>\r\n"));
     }
-    text.push_str(&submission.warnings.replace("{host}", host));
+    // Only the first in each line is ours: the rest of it is text of the user's.
+    submission.warnings.split_inclusive('\n').for_each(|line| text.push_str(&line.replacen("{host}", host, 1)));
     text
 }

@@ -98,6 +98,10 @@ impl Serving {
 
     async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(&mut self, mut wire: Wire<S>) -> End<S> {
         loop {
+            if self.session.is_closing() {
+                wire.close().await;
+                return End::Over;
+            }
             let step = match wire.line().await {
                 Ok(Line::Whole(line)) => self.session.command(&line),
                 Ok(Line::Overlong) => self.session.overlong(),

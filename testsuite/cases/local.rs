@@ -36,7 +36,7 @@ fn a_script_calls_sendmail_t_and_the_user_reads_it_in_his_mbox() {
 #[test]
 fn smtp_into_a_maildir() {
     let server = Setup {
-        mailbox: "mailbox \"maildir\" path=\"@F@/mail/{user}/Maildir\"".into(),
+        mailbox: "mailbox \"maildir\" path=\"@F@/mail/{user}\"".into(),
         ..Setup::default()
     }
     .start();
@@ -51,7 +51,7 @@ fn smtp_into_a_maildir() {
             250
         );
     }
-    let folder = server.path("mail/daemon/Maildir");
+    let folder = server.mailbox("daemon");
     wait_for("5 files in new", seconds(20), || mbox::maildir(&folder).len() == 5);
     for text in mbox::maildir(&folder) {
         message::whole(&text).unwrap();

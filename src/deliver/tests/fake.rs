@@ -72,7 +72,9 @@ fn done<T: Send + 'static>(result: Result<T, Error>) -> Pending<T> {
 
 impl Memory {
     fn apply(held: &mut Held, id: QueueId, changes: &[Change]) {
-        let Some((envelope, _)) = held.messages.get_mut(&id) else { return };
+        let Some((envelope, _)) = held.messages.get_mut(&id) else {
+            return;
+        };
         for change in changes {
             let recipient = &mut envelope.recipients[change.recipient as usize];
             recipient.state = match change.state {
@@ -110,7 +112,13 @@ impl Memory {
         }
     }
     pub(crate) fn waiting(&self) -> Vec<Envelope> {
-        self.held.lock().unwrap().messages.values().map(|(e, _)| e.clone()).collect()
+        self.held
+            .lock()
+            .unwrap()
+            .messages
+            .values()
+            .map(|(e, _)| e.clone())
+            .collect()
     }
     pub(crate) fn finished(&self) -> Vec<Envelope> {
         self.held.lock().unwrap().finished.clone()
@@ -128,7 +136,11 @@ impl Store for Memory {
         Err(Error::ReadOnly("test".into()))
     }
     fn room(&self, _size: u64) -> Result<(), Error> {
-        if *self.read_only.lock().unwrap() { Err(Error::ReadOnly("test".into())) } else { Ok(()) }
+        if *self.read_only.lock().unwrap() {
+            Err(Error::ReadOnly("test".into()))
+        } else {
+            Ok(())
+        }
     }
     fn transaction(&self) -> Box<dyn Transaction> {
         unreachable!("deliver opens no transactions")
@@ -151,14 +163,14 @@ impl Store for Memory {
         for (id, (envelope, _)) in messages {
             let mut due = false;
             for r in &mut envelope.recipients {
-                let now_due = matches!(r.state, State::Due { .. })
-                    || matches!(r.state, State::Deferred(at) if at <= now.wall);
-                if now_due && !out.contains(id) {
+                let now_due =
+                    matches!(r.state, State::Due { .. }) || matches!(r.state, State::Deferred(at) if at <= now.wall);
+                if now_due && !out.contains(id) && ids.len() < limit {
                     due = true;
                     r.state = State::InFlight;
                 }
             }
-            if due && ids.len() < limit {
+            if due {
                 ids.push(*id);
             }
         }
@@ -167,7 +179,11 @@ impl Store for Memory {
     }
     fn next_due(&self) -> Option<i64> {
         let held = self.held.lock().unwrap();
-        let recipients = held.messages.iter().filter(|(id, _)| !held.out.contains(id)).flat_map(|(_, (e, _))| &e.recipients);
+        let recipients = held
+            .messages
+            .iter()
+            .filter(|(id, _)| !held.out.contains(id))
+            .flat_map(|(_, (e, _))| &e.recipients);
         recipients
             .filter_map(|r| match r.state {
                 State::Due { .. } => Some(0),
@@ -180,16 +196,28 @@ impl Store for Memory {
         let changed = self.changed.clone();
         let mut waiting = Box::pin(async move { changed.notified().await });
         // Registers now.
-        let _ = waiting.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        let _ = waiting
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         waiting
     }
     fn load(&self, id: QueueId) -> Pending<Arc<Envelope>> {
         let held = self.held.lock().unwrap();
-        done(held.messages.get(&id).map(|(e, _)| Arc::new(e.clone())).ok_or(Error::Unknown))
+        done(
+            held.messages
+                .get(&id)
+                .map(|(e, _)| Arc::new(e.clone()))
+                .ok_or(Error::Unknown),
+        )
     }
     fn content(&self, id: QueueId) -> Pending<Content> {
         let held = self.held.lock().unwrap();
-        done(held.messages.get(&id).map(|(_, c)| Content::Memory(c.clone())).ok_or(Error::Unknown))
+        done(
+            held.messages
+                .get(&id)
+                .map(|(_, c)| Content::Memory(c.clone()))
+                .ok_or(Error::Unknown),
+        )
     }
     fn release_claim(&self, id: QueueId, at: i64) {
         let mut held = self.held.lock().unwrap();
@@ -272,10 +300,14 @@ impl Resolver for NoDns {
 /// What an agent does with each item.
 pub(crate) type Behaviour = dyn Fn(&str, &call::agent::Item) -> Option<Done> + Send + Sync;
 
+/// What agents got: user, batch, contents.
+pub(crate) type Batches = Mutex<Vec<(String, Batch, Vec<Vec<u8>>)>>;
+
 /// Agents that are threads; `None` from the behaviour is an agent that dies.
 pub(crate) struct Threads {
     pub(crate) behave: Arc<Behaviour>,
-    pub(crate) batches: Arc<Mutex<Vec<(String, Batch, Vec<Vec<u8>>)>>>,
+    pub(crate) batches: Arc<Batches>,
+    pub(crate) asked: AtomicUsize,
     pub(crate) started: AtomicUsize,
     pub(crate) refuse: Mutex<bool>,
 }
@@ -285,6 +317,7 @@ impl Threads {
         Arc::new(Self {
             behave: Arc::new(behave),
             batches: Arc::default(),
+            asked: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             refuse: Mutex::new(false),
         })
@@ -296,6 +329,7 @@ impl Threads {
 
 impl Agents for Threads {
     fn start<'a>(&'a self, _kind: Kind, user: &'a str) -> Started<'a> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         if *self.refuse.lock().unwrap() {
             return Box::pin(ready(Err("fork: Resource temporarily unavailable".to_owned())));
         }
@@ -307,7 +341,7 @@ impl Agents for Threads {
     }
 }
 
-fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Mutex<Vec<(String, Batch, Vec<Vec<u8>>)>>) {
+fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches) {
     let mut connection = Connection::new(socket);
     while let Ok(Some(Frame::Message(payload))) = connection.next() {
         let batch: Batch = call::frame::decode(&payload).unwrap();
@@ -337,7 +371,10 @@ pub(crate) struct AllLocal;
 
 impl Routes for AllLocal {
     fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<Recipient>> + Send + 'a>> {
-        let route = format!("local:{}", address.local());
+        let route = match address.local() {
+            "parked" => "error:4.2.1 parked".to_owned(),
+            local => format!("local:{local}"),
+        };
         Box::pin(ready(vec![Recipient::new(address.as_str(), address.clone(), &route)]))
     }
 }
@@ -347,17 +384,20 @@ pub(crate) struct Stage {
     pub(crate) store: Arc<Memory>,
     pub(crate) agents: Arc<Threads>,
     pub(crate) log: Arc<Lines>,
-    pub(crate) settings: Arc<Current>,
     pub(crate) clock: Arc<Ticking>,
     pub(crate) deliver: Deliver,
 }
 
 impl Stage {
     pub(crate) fn new(agents: Arc<Threads>, settings: Settings) -> Self {
-        let (store, log, clock) = (Arc::new(Memory::default()), Arc::new(Lines::default()), Arc::new(Ticking(Instant::now())));
+        let (store, log, clock) = (
+            Arc::new(Memory::default()),
+            Arc::new(Lines::default()),
+            Arc::new(Ticking(Instant::now())),
+        );
         let settings = Arc::new(Current::new(settings));
         let deliver = Deliver::start(Parts {
-            settings: settings.clone(),
+            settings,
             store: store.clone(),
             resolver: Arc::new(NoDns),
             local: route::Local::default(),
@@ -371,7 +411,6 @@ impl Stage {
             store,
             agents,
             log,
-            settings,
             clock,
             deliver,
         }
@@ -403,7 +442,10 @@ impl Stage {
             queue_only: false,
             prepend: String::new(),
             hold: None,
-            recipients: routes.iter().map(|(to, route)| Recipient::new(to, address(to), route)).collect(),
+            recipients: routes
+                .iter()
+                .map(|(to, route)| Recipient::new(to, address(to), route))
+                .collect(),
             unknown: Vec::new(),
         }
     }
@@ -421,7 +463,11 @@ impl Stage {
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        panic!("never: {what}; log: {:#?}; waiting: {:#?}", self.lines(), self.store.waiting());
+        panic!(
+            "never: {what}; log: {:#?}; waiting: {:#?}",
+            self.lines(),
+            self.store.waiting()
+        );
     }
     pub(crate) fn lines(&self) -> Vec<String> {
         self.log.0.lock().unwrap().clone()
@@ -447,9 +493,31 @@ pub(crate) async fn serve<S>(stream: S, script: Arc<Script>, seen: Arc<Mutex<See
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
+    dialogue(stream, script, seen, "GREETING".to_owned()).await;
+}
+
+/// One whose greeting was given, waiting for the first command.
+pub(crate) async fn serve_after_greeting<S>(mut stream: S, script: Arc<Script>, seen: Arc<Mutex<Seen>>)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    use tokio::io::AsyncReadExt;
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(stream.read_u8().await.unwrap());
+    }
+    let command = String::from_utf8(line).unwrap().trim_end().to_owned();
+    seen.lock().unwrap().commands.push(command.clone());
+    dialogue(stream, script, seen, command).await;
+}
+
+async fn dialogue<S>(stream: S, script: Arc<Script>, seen: Arc<Mutex<Seen>>, mut command: String)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     let mut stream = BufReader::new(stream);
-    let (mut data, mut command) = (None::<String>, "GREETING".to_owned());
+    let mut data = None::<String>;
     seen.lock().unwrap().connections += 1;
     loop {
         let said = script(&command, &seen.lock().unwrap().clone());
@@ -488,7 +556,9 @@ where
 }
 
 /// A sink on loopback: its route key and what it sees.
-pub(crate) async fn sink(script: impl Fn(&str, &Seen) -> Option<String> + Send + Sync + 'static) -> (String, Arc<Mutex<Seen>>) {
+pub(crate) async fn sink(
+    script: impl Fn(&str, &Seen) -> Option<String> + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Seen>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let key = format!("relay:[127.0.0.1]:{}", listener.local_addr().unwrap().port());
     let (script, seen): (Arc<Script>, _) = (Arc::new(script), Arc::new(Mutex::new(Seen::default())));

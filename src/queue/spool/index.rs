@@ -97,6 +97,8 @@ pub(crate) struct Index {
     pub submissions: Submissions,
     /// Messages with so many patches that a fresh copy of the envelope is due.
     pub overgrown: Vec<QueueId>,
+    /// Copies of envelopes, by segment, whose message was finished while they were made; gone with its last word.
+    pub ghosts: Vec<(QueueId, u32)>,
     /// Total size of all contents, in bytes.
     pub bytes: u64,
 }
@@ -256,6 +258,10 @@ impl Index {
         for home in homes.chain([entry.base.segment]) {
             self.dig(id, home, last);
         }
+        let (own, rest) = std::mem::take(&mut self.ghosts).into_iter().partition(|(ghost, _)| *ghost == id);
+        self.ghosts = rest;
+        let own: Vec<(QueueId, u32)> = own;
+        own.into_iter().for_each(|(id, home)| self.dig(id, home, last));
         self.release_content(entry.content).then_some(entry.content)
     }
 

@@ -1,9 +1,8 @@
 //! What the writer is asked to do. A job is complete when it is queued: the work goes on even if whoever asked has gone.
 
 use super::index::Entry;
-use super::record::Verb;
 use super::standing::Standing;
-use crate::{Accepted, Change, ContentId, Error, Recipient};
+use crate::{Change, ContentId, Error, Recipient};
 use bytes::Bytes;
 use mail::QueueId;
 use std::collections::VecDeque;
@@ -30,6 +29,8 @@ pub(crate) enum Effect {
     Changes(Changes),
     /// Recipients become others.
     Expand(Expansion),
+    /// A fresh copy of something, made by the compactor.
+    Copy,
     /// Ids below this may be given.
     Counter(u64),
     /// Write everything, write a checkpoint, take nothing more.
@@ -95,7 +96,7 @@ impl Job {
             Effect::Close(answer) => {
                 let _nobody_waits = answer.send(Err(error.clone()));
             }
-            Effect::Changes(_) | Effect::Counter(_) => {}
+            Effect::Changes(_) | Effect::Counter(_) | Effect::Copy => {}
         }
     }
 }
@@ -238,18 +239,10 @@ impl Waiting {
     }
 }
 
-/// What an operator's verb does to an entry.
-pub(crate) fn apply_verb(verb: Verb, entry: &mut Entry) {
-    entry.verb(verb);
-}
-
 /// Standings of new recipients.
 pub(crate) fn standings(recipients: &[Recipient]) -> Vec<Standing> {
     recipients.iter().map(|recipient| Standing::new(recipient.state)).collect()
 }
-
-/// What a caller gets for an accepted message.
-pub(crate) type HandedOut = Vec<Accepted>;
 
 /// A job that reserves ids.
 pub(crate) fn counter(limit: u64) -> Job {

@@ -217,8 +217,35 @@ impl Source {
 }
 
 impl Snapshot {
-    /// Reads and puts together.
+    /// The envelope as it stands now.
     pub fn read(&self) -> Result<Envelope, Error> {
+        let mut envelope = self.settled()?;
+        for bytes in &self.floating {
+            patch_with(&mut envelope, bytes).map_err(|_| Error::Corrupt("malformed change".into()))?;
+        }
+        let standings = self.standings.as_slice();
+        if standings.len() != envelope.recipients.len() {
+            return Err(Error::Corrupt("number of recipients differs from the index".into()));
+        }
+        for (recipient, standing) in envelope.recipients.iter_mut().zip(standings) {
+            recipient.state = standing.state();
+        }
+        Ok(envelope)
+    }
+
+    /// The envelope as the log has it, for a fresh copy: without changes on their way, which follow the copy.
+    pub fn read_settled(&self) -> Result<Envelope, Error> {
+        let mut envelope = self.settled()?;
+        for (recipient, standing) in envelope.recipients.iter_mut().zip(self.standings.as_slice()) {
+            if let State::Due { perhaps_delivered } = &mut recipient.state {
+                // Known in memory only since an unclean stop.
+                *perhaps_delivered |= standing.is_doubtful();
+            }
+        }
+        Ok(envelope)
+    }
+
+    fn settled(&self) -> Result<Envelope, Error> {
         let malformed = |_| Error::Corrupt("malformed record".into());
         let mut envelope = None;
         for record in records(&self.base.read()?) {
@@ -231,16 +258,6 @@ impl Snapshot {
         let mut envelope = envelope.ok_or_else(|| Error::Corrupt("no envelope where one should be".into()))?;
         for patch in &self.patches {
             patch_with(&mut envelope, &patch.read()?).map_err(malformed)?;
-        }
-        for bytes in &self.floating {
-            patch_with(&mut envelope, bytes).map_err(malformed)?;
-        }
-        let standings = self.standings.as_slice();
-        if standings.len() != envelope.recipients.len() {
-            return Err(Error::Corrupt("number of recipients differs from the index".into()));
-        }
-        for (recipient, standing) in envelope.recipients.iter_mut().zip(standings) {
-            recipient.state = standing.state();
         }
         Ok(envelope)
     }
@@ -303,7 +320,7 @@ fn patch_recipient(envelope: &mut Envelope, change: &crate::Change) {
         NewState::Deferred(until) => State::Deferred(until),
     };
     if change.attempted {
-        recipient.tries += 1;
+        recipient.tries = recipient.tries.saturating_add(1);
         recipient.last_attempt = change.at;
         if recipient.first_attempt == 0 {
             recipient.first_attempt = change.at;

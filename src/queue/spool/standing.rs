@@ -60,6 +60,10 @@ impl Standing {
     pub const fn is_flying(self) -> bool {
         self.0 == FLYING || self.0 == FLYING_PERHAPS
     }
+    /// The last attempt's outcome is unknown.
+    pub const fn is_doubtful(self) -> bool {
+        self.0 == DUE_PERHAPS || self.0 == FLYING_PERHAPS
+    }
     /// The time until which it is deferred.
     pub fn deferred(self) -> Option<i64> {
         match self.state() {

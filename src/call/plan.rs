@@ -1,44 +1,58 @@
-//! The plan: what `postrider plan` read from the configuration, as lines of fields (its format is the contract
-//! with `daemon`). Read strictly: what is not understood is an error, for it may have been a restriction.
+//! The plan: what `postrider plan` read from the configuration, for the keeper. One item a line, fields separated by
+//! one tab, first line `postrider-plan` and the version. Read strictly: what is not understood is an error, for it may have been a restriction.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A TCP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub struct Listen {
+    /// By which the engine knows it.
     pub name: String,
+    /// Where.
     pub address: SocketAddr,
+    /// Otherwise the machine need not have the address.
     pub required: bool,
 }
 
 /// Everything the keeper knows about the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub struct Plan {
+    /// In the order of the descriptors.
     pub listen: Vec<Listen>,
     /// Submission, control: path and mode.
     pub sockets: [(PathBuf, u32); 2],
+    /// Files for the engine, by number.
     pub inputs: Vec<PathBuf>,
-    /// uid and gid.
+    /// uid and gid of the engine.
     pub engine: (u32, u32),
+    /// uid and gid of `postrider-users`.
     pub users: (u32, u32),
+    /// Folder of the queue, 0700, the engine's.
     pub spool: PathBuf,
+    /// The drop folder, 1733.
     pub drop: PathBuf,
     /// Format, path template, group.
     pub mailbox: (String, String, u32),
+    /// Accounts below get no agent, but root a mailbox agent.
     pub min_uid: u32,
+    /// Where our pid goes.
     pub pid_file: PathBuf,
+    /// Second line of the pid file.
     pub command_line: String,
+    /// The engine's settings (JSON), opaque here.
     pub settings: String,
 }
 
 /// More listeners and inputs would not fit into one frame's descriptors.
-const DESCRIPTORS: usize = call::frame::MAX_DESCRIPTORS - 3;
+const DESCRIPTORS: usize = crate::frame::MAX_DESCRIPTORS - 3;
 
 impl Plan {
+    /// Reads a whole plan.
+    ///
     /// # Errors
     /// Line and what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
         if lines.next() != Some("postrider-plan\t1") {
             return Err("not a plan of version 1".to_owned());
@@ -51,7 +65,8 @@ impl Plan {
             if !matches!(name, "listen" | "input") && seen.contains(&name) {
                 return Err(format!("plan: {name} given twice"));
             }
-            plan.item(&fields).ok_or_else(|| format!("plan: bad line {line:.200}"))?;
+            plan.item(&fields)
+                .ok_or_else(|| format!("plan: bad line {line:.200}"))?;
             seen.push(name);
         }
         let needed = [

@@ -1,0 +1,183 @@
+//! Changes of unfinished messages: outcomes, expansion, and the operator's verbs. Memory changes at once and under the same lock
+//! the job is queued, so the log has the changes in the order in which they happened.
+
+use super::accept::{closed, refused};
+use super::code::Fields;
+use super::index::Index;
+use super::job::{Changes, Effect, Expansion, Job};
+use super::record::{Verb, put_changes, put_expanded, put_removed, put_verb};
+use super::standing::Standing;
+use super::{Shared, job};
+use crate::{Accepted, Change, Envelope, Error, Notice, Pending, Recipient};
+use bytes::Bytes;
+use mail::QueueId;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Ids in one frame of a verb: whoever reads one message's changes reads the whole list.
+const VERB_IDS: usize = 64;
+
+fn waiting<T: Send + 'static>(receiver: oneshot::Receiver<Result<T, Error>>) -> Pending<T> {
+    Box::pin(async move { receiver.await.unwrap_or_else(|_| Err(closed())) })
+}
+
+impl Shared {
+    pub fn record(self: &Arc<Self>, id: QueueId, changes: &[Change]) -> Pending<()> {
+        let mut records = Fields::default();
+        put_changes(&mut records, id, changes);
+        let records = Bytes::from(records.0);
+        let (answer, receiver) = oneshot::channel();
+        let mut index = self.index();
+        if !index.messages.contains_key(&id) {
+            return refused(Error::Unknown);
+        }
+        index.alter(id, |entry| {
+            entry.change(changes);
+            entry.settle();
+        });
+        let mut job = Changes { answer: Some(answer), ..Changes::default() };
+        index.depart(id, &mut job, &records);
+        let waits = index.due.first().is_some_and(|(_, first)| *first == id);
+        self.jobs.push(Job { records, content: Bytes::new(), effect: Effect::Changes(job) });
+        drop(index);
+        if waits {
+            self.changed.notify_one();
+        }
+        waiting(receiver)
+    }
+
+    pub fn record_with(self: &Arc<Self>, id: QueueId, changes: Vec<Change>, notice: Notice) -> Pending<Accepted> {
+        if !self.index().messages.contains_key(&id) {
+            return refused(Error::Unknown);
+        }
+        let accepted = self.accept_notice(notice.content, notice.envelope, (id, changes));
+        Box::pin(async move {
+            let first = accepted.await?.into_iter().next();
+            first.ok_or_else(|| Error::Failed("no envelope".into()))
+        })
+    }
+
+    pub fn expand(
+        self: &Arc<Self>,
+        id: QueueId,
+        expanded: Vec<u32>,
+        children: &[Recipient],
+    ) -> Pending<Arc<Envelope>> {
+        if let Err(error) = self.writable().and_then(|()| self.can_expand(id, &expanded)) {
+            return refused(error);
+        }
+        let mut records = Fields::default();
+        put_expanded(&mut records, id, &expanded, children);
+        let (answer, receiver) = oneshot::channel();
+        let children = job::standings(children);
+        let effect = Effect::Expand(Expansion { id, expanded, children, answer });
+        self.jobs.push(Job { records: records.0.into(), content: Bytes::new(), effect });
+        let shared = Arc::clone(self);
+        Box::pin(async move {
+            receiver.await.unwrap_or_else(|_| Err(closed()))?;
+            let read = shared.blocking(move |shared| shared.read_envelope(id));
+            read.await.map(|(envelope, _)| Arc::new(envelope))
+        })
+    }
+
+    fn can_expand(&self, id: QueueId, expanded: &[u32]) -> Result<(), Error> {
+        let index = self.index();
+        let standings = index.messages.get(&id).ok_or(Error::Unknown)?.standings.as_slice();
+        let open = |n: &u32| standings.get(*n as usize).is_some_and(|s| !s.is_finished());
+        if expanded.is_empty() || !expanded.iter().all(open) {
+            return Err(Error::Failed("no such recipient to expand, or it is finished".into()));
+        }
+        Ok(())
+    }
+
+    /// Applies a verb to messages that were selected; resolves to how many it changed, after the sync.
+    pub fn apply_verb(&self, verb: Verb, ids: &[QueueId], reason: &str) -> Pending<u64> {
+        let mut answers = Vec::new();
+        let mut changed = 0;
+        for ids in ids.chunks(VERB_IDS) {
+            let mut index = self.index();
+            let ids: Vec<QueueId> = ids.iter().copied().filter(|id| index.messages.contains_key(id)).collect();
+            let mut records = Fields::default();
+            put_verb(&mut records, verb, &ids, reason);
+            let records = Bytes::from(records.0);
+            for &id in &ids {
+                index.alter(id, |entry| entry.verb(verb));
+                index.floating.entry(id).or_default().push(records.clone());
+            }
+            changed += ids.len() as u64;
+            answers.push(self.push_urgent(ids, Vec::new(), records));
+        }
+        self.changed.notify_one();
+        all(answers, changed)
+    }
+
+    /// Removes messages that were selected; resolves to how many, after the sync.
+    pub fn remove(&self, ids: &[QueueId]) -> Pending<u64> {
+        let mut answers = Vec::new();
+        let mut removed = 0;
+        for ids in ids.chunks(VERB_IDS) {
+            let mut index = self.index();
+            let leaving: Vec<_> = ids.iter().filter_map(|&id| Some((id, index.leave(id)?))).collect();
+            let gone: Vec<QueueId> = leaving.iter().map(|(id, _)| *id).collect();
+            let mut records = Fields::default();
+            put_removed(&mut records, &gone);
+            removed += gone.len() as u64;
+            answers.push(self.push_urgent(Vec::new(), leaving, records.0.into()));
+        }
+        all(answers, removed)
+    }
+
+    fn push_urgent(
+        &self,
+        ids: Vec<QueueId>,
+        leaving: Vec<(QueueId, Box<super::index::Entry>)>,
+        records: Bytes,
+    ) -> oneshot::Receiver<Result<(), Error>> {
+        let (answer, receiver) = oneshot::channel();
+        let changes = Changes { ids, leaving, urgent: true, answer: Some(answer) };
+        self.jobs.push(Job { records, content: Bytes::new(), effect: Effect::Changes(changes) });
+        receiver
+    }
+}
+
+/// Waits for all answers.
+fn all(answers: Vec<oneshot::Receiver<Result<(), Error>>>, count: u64) -> Pending<u64> {
+    Box::pin(async move {
+        for answer in answers {
+            answer.await.unwrap_or_else(|_| Err(closed()))?;
+        }
+        Ok(count)
+    })
+}
+
+impl super::index::Entry {
+    /// After outcomes: nothing to be tried now means that it is given back.
+    pub fn settle(&mut self) {
+        let busy = |s: &Standing| s.is_due() || s.is_flying();
+        if self.active && !self.standings.as_slice().iter().any(busy) {
+            self.active = false;
+        }
+    }
+}
+
+impl Index {
+    /// Takes a message out of the index; its last word is about to be queued.
+    pub fn leave(&mut self, id: QueueId) -> Option<Box<super::index::Entry>> {
+        let entry = self.messages.remove(&id)?;
+        self.unwait(id, &entry);
+        self.floating.remove(&id);
+        Some(entry)
+    }
+
+    /// After outcomes: a finished message leaves with the job, another keeps the records in memory until their sync.
+    fn depart(&mut self, id: QueueId, job: &mut Changes, records: &Bytes) {
+        if self.messages.get(&id).is_some_and(|entry| entry.standings.all_finished()) {
+            if let Some(entry) = self.leave(id) {
+                job.leaving.push((id, entry));
+            }
+        } else {
+            job.ids.push(id);
+            self.floating.entry(id).or_default().push(records.clone());
+        }
+    }
+}

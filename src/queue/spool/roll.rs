@@ -1,0 +1,164 @@
+//! From one segment to the next: recycled files first, then new ones, the reserve last and never for new mail.
+
+use super::chore::Chore;
+use super::frame::{BLOCK, Salt, SegmentHeader, Seeds};
+use super::index::Segment;
+use super::writer::{Current, Writer};
+use super::{failed, lock};
+use crate::Error;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Spares kept beyond the reserve.
+const EXTRA: usize = 2;
+
+/// Where the next segment comes from.
+pub(crate) enum Next {
+    /// A file in `spare/`; the last ones are the reserve.
+    Spare { name: String, reserved: bool },
+    /// A new file.
+    New,
+}
+
+/// 128 random bits.
+fn new_salt() -> Salt {
+    let mut salt = Salt::default();
+    let name = durable::random_name();
+    for (byte, pair) in salt.iter_mut().zip(name.as_bytes().as_chunks::<2>().0) {
+        let digit = |c: u8| (c as char).to_digit(16).unwrap_or(0) as u8;
+        *byte = digit(pair[0]) << 4 | digit(pair[1]);
+    }
+    salt
+}
+
+impl Writer {
+    /// Chooses the next segment, or says that there is no room.
+    pub fn pick(&mut self, mail: bool) -> Result<Next, Error> {
+        let mut spares = lock(&self.spares);
+        if spares.len() > self.shared.reserve
+            && let Some(name) = spares.pop()
+        {
+            return Ok(Next::Spare { name, reserved: false });
+        }
+        let space = self.shared.disk.space().map_err(failed)?;
+        let needed = u64::from(self.shared.segment) + self.shared.min_free;
+        if space.bytes >= needed && space.inodes >= super::MIN_INODES {
+            return Ok(Next::New);
+        }
+        if mail {
+            return Err(Error::Full(format!("{} bytes free", space.bytes)));
+        }
+        match spares.pop() {
+            Some(name) => Ok(Next::Spare { name, reserved: true }),
+            // The last bytes of the disk, if there are any: better than not recording an outcome.
+            None => Ok(Next::New),
+        }
+    }
+
+    /// Makes the chosen file the segment that is written. Everything before must be settled.
+    pub fn begin(&mut self, next: Next) -> Result<(), Error> {
+        let number = self.next;
+        self.next += 1;
+        let (file, reserved) = self.bring(number, next).map_err(failed)?;
+        let salt = new_salt();
+        let mut index = self.shared.index();
+        let header = SegmentHeader {
+            number,
+            salt,
+            counter_limit: self.shared.limit.load(Ordering::Relaxed),
+            history: index.history(number),
+        };
+        index.segments.insert(number, Segment::new(salt));
+        drop(index);
+        self.current = Some(Current {
+            number,
+            path: self.shared.disk.segment(number),
+            file: Arc::new(file),
+            seeds: Seeds::new(&salt),
+            pos: BLOCK,
+            synced: 0,
+            reserved,
+            header: Some(header.encode()),
+        });
+        self.want_spares();
+        self.want_checkpoint();
+        Ok(())
+    }
+
+    fn bring(&self, number: u32, next: Next) -> io::Result<(File, bool)> {
+        let disk = &self.shared.disk;
+        let path = disk.segment(number);
+        match next {
+            Next::New => {
+                let file = disk.create(&path, u64::from(self.shared.segment), false)?;
+                disk.sync_folder("segments")?;
+                Ok((file, false))
+            }
+            Next::Spare { name, reserved } => {
+                let spare = disk.folder("spare").join(name);
+                disk.rename(&spare, &path)?;
+                disk.sync_folder("segments")?;
+                // Otherwise the old name could come back beside the new one after a power cut.
+                disk.sync_folder("spare")?;
+                let file = File::options().read(true).write(true).open(&path)?;
+                Ok((file, reserved))
+            }
+        }
+    }
+
+    /// Asks for spare segments if there are too few and the disk has room.
+    pub fn want_spares(&mut self) {
+        let have = lock(&self.spares).len();
+        let Ok(space) = self.shared.disk.space() else { return };
+        let wanted = (self.shared.reserve + 1).saturating_sub(have + self.asked_spares());
+        let affordable = space.bytes.saturating_sub(self.shared.min_free) / u64::from(self.shared.segment);
+        for _ in 0..wanted.min(usize::try_from(affordable).unwrap_or(usize::MAX)) {
+            self.shared.chores.send(Chore::Spare(Arc::clone(&self.spares)));
+        }
+    }
+
+    /// Spares that are being made. The list is shared with each request, so the number of its owners tells.
+    fn asked_spares(&self) -> usize {
+        Arc::strong_count(&self.spares) - 1
+    }
+
+    /// Takes dead segments out of the log, durably, and keeps some as spares.
+    pub fn free(&mut self, numbers: &[u32]) {
+        for &number in numbers {
+            if let Err(error) = self.retire(number) {
+                self.shared.note(format!("spool: segment {number} cannot be recycled: {error}"));
+                return;
+            }
+        }
+        let disk = &self.shared.disk;
+        // What is not durably gone may come back, with messages that are finished; so nothing is forgotten before the sync.
+        let synced = disk.sync_folder("segments").and_then(|()| disk.sync_folder("spare"));
+        if let Err(error) = synced {
+            self.shared.note(format!("spool: folder sync failed: {error}"));
+            self.compactor.stuck.extend(numbers);
+            return;
+        }
+        let mut index = self.shared.index();
+        let mut spares = lock(&self.spares);
+        for &number in numbers {
+            index.forget_segment(number);
+            let name = format!("{number:08}.seg");
+            if disk.folder("spare").join(&name).exists() {
+                spares.push(name);
+            }
+        }
+    }
+
+    fn retire(&self, number: u32) -> io::Result<()> {
+        let disk = &self.shared.disk;
+        let path = disk.segment(number);
+        let keep = lock(&self.spares).len() < self.shared.reserve + EXTRA;
+        if keep {
+            disk.rename(&path, &disk.folder("spare").join(format!("{number:08}.seg")))
+        } else {
+            disk.unlink(&path)
+        }
+    }
+}

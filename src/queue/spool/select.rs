@@ -1,0 +1,124 @@
+//! Finding messages for the operator. Envelopes are read in the order in which they lie on the disk, a few hundred at a time, so
+//! that memory stays bounded and a long list neither blocks the writer nor seeks.
+
+use super::Shared;
+use crate::{Envelope, Error, Select, Summary};
+use mail::QueueId;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Messages looked at under one lock.
+const CHUNK: usize = 256;
+
+/// Conditions that need nothing but the index.
+fn is_plain(select: &Select) -> bool {
+    select.sender.is_none()
+        && select.recipient.is_none()
+        && select.domain.is_none()
+        && select.reason.is_none()
+        && select.before.is_none()
+}
+
+fn contains(text: &str, part: &str) -> bool {
+    // ASCII case only, as domains compare; part is lower case already.
+    text.to_ascii_lowercase().contains(part)
+}
+
+fn fits(envelope: &Envelope, select: &Select) -> bool {
+    let lower = |part: &Option<String>| part.as_ref().map(|part| part.to_ascii_lowercase());
+    let any = |test: &dyn Fn(&crate::Recipient) -> bool| envelope.recipients.iter().any(test);
+    lower(&select.sender).is_none_or(|part| contains(envelope.sender.as_str(), &part))
+        && lower(&select.recipient).is_none_or(|part| any(&|r| contains(r.address.as_str(), &part)))
+        && select.domain.as_ref().is_none_or(|domain| {
+            any(&|r| r.address.domain().is_some_and(|own| own.eq_ignore_ascii_case(domain)))
+        })
+        && lower(&select.reason).is_none_or(|part| {
+            envelope.hold.as_ref().is_some_and(|hold| contains(hold, &part))
+                || any(&|r| contains(&r.last_reply, &part))
+        })
+        && select.before.is_none_or(|before| envelope.arrived <= before)
+}
+
+impl Shared {
+    /// Ids after `after` that fit what the index knows, at most a chunk.
+    fn candidates(&self, select: &Select, after: Option<QueueId>) -> Vec<QueueId> {
+        let index = self.index();
+        let held = |id: &QueueId| {
+            let entry = index.messages.get(id);
+            entry.is_some_and(|entry| select.held.is_none_or(|held| held == entry.held))
+        };
+        if !select.ids.is_empty() {
+            let later = |id: &QueueId| after.is_none_or(|after| *id > after);
+            let mut ids: Vec<_> = select.ids.iter().copied().filter(later).filter(held).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids.truncate(CHUNK);
+            return ids;
+        }
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = index.messages.range((start, Bound::Unbounded));
+        let wanted = range.filter(|(_, entry)| select.held.is_none_or(|held| held == entry.held));
+        wanted.take(CHUNK).map(|(id, _)| *id).collect()
+    }
+
+    /// Envelopes of `ids`, read in the order of the disk; finished and corrupt ones are left out.
+    fn summaries(&self, ids: &[QueueId]) -> Vec<Summary> {
+        let mut snapshots: Vec<_> = {
+            let mut index = self.index();
+            ids.iter().filter_map(|&id| self.snapshot(&mut index, id).ok()).collect()
+        };
+        snapshots.sort_by_key(super::read::Snapshot::key);
+        let read = |snapshot: super::read::Snapshot| {
+            let (envelope, active) = match snapshot.read() {
+                Ok(envelope) => (envelope, snapshot.active),
+                // It moved meanwhile, or is damaged: the careful way finds out.
+                Err(_) => self.read_envelope(snapshot.id()).ok()?,
+            };
+            Some(Summary { envelope: Arc::new(envelope), active })
+        };
+        let mut all: Vec<Summary> = snapshots.into_iter().filter_map(read).collect();
+        all.sort_by_key(|summary| summary.envelope.id);
+        all
+    }
+
+    /// Every matching message after `after`, at most `limit`. Blocks.
+    pub fn list(&self, select: &Select, after: Option<QueueId>, limit: usize) -> Result<Vec<Summary>, Error> {
+        let mut found = Vec::new();
+        let mut after = after;
+        while found.len() < limit {
+            let ids = self.candidates(select, after);
+            let Some(&last) = ids.last() else { break };
+            after = Some(last);
+            let all = self.summaries(&ids);
+            found.extend(all.into_iter().filter(|summary| fits(&summary.envelope, select)));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Ids of every matching message. Blocks.
+    pub fn select(&self, select: &Select) -> Result<Vec<QueueId>, Error> {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let ids = self.candidates(select, after);
+            let Some(&last) = ids.last() else { return Ok(found) };
+            after = Some(last);
+            if is_plain(select) {
+                found.extend(ids);
+            } else {
+                let all = self.summaries(&ids);
+                let fitting = all.into_iter().filter(|summary| fits(&summary.envelope, select));
+                found.extend(fitting.map(|summary| summary.envelope.id));
+            }
+        }
+    }
+
+    /// How many match.
+    pub fn count(&self, select: &Select) -> Result<u64, Error> {
+        if is_plain(select) && select.ids.is_empty() && select.held.is_none() {
+            return Ok(self.index().messages.len() as u64);
+        }
+        Ok(self.select(select)?.len() as u64)
+    }
+}

@@ -1,0 +1,163 @@
+//! The simple cases, each across a restart.
+
+use super::*;
+use crate::{Change, Content, Error, NewState, Notice, Select, State};
+use mail::Status;
+
+fn change(recipient: u32, state: NewState) -> Change {
+    Change {
+        recipient,
+        state,
+        at: NOW.wall,
+        status: Some(Status::success(0, 0)),
+        reply: "ok".into(),
+        attempted: true,
+        warned: false,
+    }
+}
+
+async fn bytes(spool: &Spool, id: mail::QueueId) -> Vec<u8> {
+    match spool.content(id).await.unwrap() {
+        Content::Memory(bytes) => bytes.to_vec(),
+        Content::File { file, length } => {
+            let mut bytes = vec![0; length as usize];
+            durable::read_at_most(&file, &mut bytes, 0).unwrap();
+            bytes
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_survives_and_is_finished() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let accepted = accept(&*spool, &["a", "b"], b"Subject: x\r\n\r\nhello\r\n").await;
+    let id = accepted.envelope.id;
+    assert_eq!(accepted.envelope.size, 21);
+    assert!(accepted.envelope.recipients.iter().all(|r| r.state == State::InFlight));
+    assert!(matches!(accepted.content, Some(Content::Memory(_))));
+    assert_eq!(spool.claim(NOW, 10), [], "it is handed out");
+    spool.record(id, vec![change(0, NewState::Delivered)]).await.unwrap();
+    spool.record(id, vec![change(1, NewState::Deferred(NOW.wall + 1000))]).await.unwrap();
+    assert_eq!(spool.next_due(), Some(NOW.wall + 1000));
+    drop(accepted);
+    drop(spool);
+
+    let (spool, recovery) = Spool::open(&folder.settings(), NOW).unwrap();
+    assert_eq!((recovery.messages, recovery.lines), (1, vec![]));
+    assert_eq!(bytes(&spool, id).await, b"Subject: x\r\n\r\nhello\r\n");
+    let envelope = spool.load(id).await.unwrap();
+    assert_eq!(envelope.recipients[0].state, State::Delivered);
+    assert_eq!(envelope.recipients[1].state, State::Deferred(NOW.wall + 1000));
+    assert_eq!(envelope.recipients[1].tries, 1);
+    assert_eq!(envelope.recipients[1].last_reply, "ok");
+    assert_eq!(spool.claim(NOW, 10), []);
+    assert_eq!(spool.claim(NOW.plus(1000), 10), [id]);
+    assert_eq!(spool.list(Select::default(), None, 10).await.unwrap()[0].active, true);
+    spool.record(id, vec![change(1, NewState::Bounced)]).await.unwrap();
+    assert_eq!(spool.load(id).await.unwrap_err(), Error::Unknown);
+    assert_eq!(spool.count(Select::default()).await, Ok(0));
+    assert!(spool.new_id(NOW) > id);
+    drop(spool);
+    let (spool, recovery) = Spool::open(&folder.settings(), NOW).unwrap();
+    assert_eq!((recovery.messages, recovery.lines), (0, vec![]));
+    assert!(spool.new_id(NOW).counter() > id.counter());
+}
+
+#[tokio::test]
+async fn a_large_body_has_its_own_file_and_goes_with_its_message() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let body: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+    let id = accept(&*spool, &["a"], &body).await.envelope.id;
+    let bodies = || std::fs::read_dir(folder.0.join("bodies")).unwrap().count();
+    assert_eq!((bodies(), bytes(&spool, id).await == body), (1, true));
+    drop(spool);
+    std::fs::write(folder.0.join("bodies/tmp.left-over"), b"x").unwrap();
+    let spool = open(&folder.settings());
+    assert_eq!((bodies(), bytes(&spool, id).await == body), (1, true));
+    assert_eq!(spool.claim(NOW, 1), [id]);
+    spool.record(id, vec![change(0, NewState::Delivered)]).await.unwrap();
+    drop(spool);
+    let _spool = open(&folder.settings());
+    assert_eq!(bodies(), 0);
+}
+
+#[tokio::test]
+async fn a_second_start_hears_who_has_the_spool() {
+    let folder = Folder::new();
+    let _spool = open(&folder.settings());
+    let error = Spool::open(&folder.settings(), NOW).err().unwrap().to_string();
+    assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+}
+
+#[tokio::test]
+async fn expansion_and_bounce_are_one_frame_each() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let id = accept(&*spool, &["list"], b"x").await.envelope.id;
+    let child = |n: u32| {
+        let mut child = Recipient::new("list", Address::from_parts(&format!("m{n}"), None), "local");
+        child.parent = Some(0);
+        child
+    };
+    let envelope = spool.expand(id, vec![0], vec![child(1), child(2)]).await.unwrap();
+    let states: Vec<State> = envelope.recipients.iter().map(|r| r.state).collect();
+    assert_eq!(states, [State::Expanded, State::InFlight, State::InFlight]);
+    assert!(spool.expand(id, vec![0], vec![child(3)]).await.is_err(), "not twice");
+    let notice = Notice { envelope: super::envelope(&*spool, &["sender"]), content: "bounce".into() };
+    let changes = vec![change(1, NewState::Bounced), change(2, NewState::Delivered)];
+    let bounce = spool.record_with(id, changes, notice).await.unwrap().envelope.id;
+    assert_eq!(spool.load(id).await.unwrap_err(), Error::Unknown);
+    drop(spool);
+    let spool = open(&folder.settings());
+    let list = spool.list(Select::default(), None, 10).await.unwrap();
+    let ids: Vec<_> = list.iter().map(|summary| summary.envelope.id).collect();
+    assert_eq!(ids, [bounce]);
+    assert_eq!(list[0].envelope.recipients[0].state, State::Due { perhaps_delivered: true });
+}
+
+#[tokio::test]
+async fn verbs_last() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        let id = accept(&*spool, &[&format!("user{n}")], b"x").await.envelope.id;
+        spool.release_claim(id, NOW.wall + 5000);
+        ids.push(id);
+    }
+    let one = |n: usize| Select { recipient: Some(format!("USER{n}@")), ..Select::default() };
+    assert_eq!(spool.hold(Select::default(), "audit".into()).await, Ok(100));
+    assert_eq!(spool.release(one(7)).await, Ok(1));
+    assert_eq!(spool.delete(one(8)).await, Ok(1));
+    assert_eq!(spool.claim(NOW.plus(5000), 100), [ids[7]]);
+    drop(spool);
+    let spool = open(&folder.settings());
+    let held = Select { held: Some(true), reason: Some("AUDIT".into()), ..Select::default() };
+    assert_eq!(spool.count(held).await, Ok(98));
+    assert_eq!(spool.claim(NOW, 100), [ids[7]]);
+    let page = spool.list(Select::default(), Some(ids[8]), 5).await.unwrap();
+    let page: Vec<_> = page.iter().map(|summary| summary.envelope.id).collect();
+    assert_eq!(page, ids[9..14]);
+    let plain = Select { ids: vec![ids[3], ids[8]], ..Select::default() };
+    assert_eq!(spool.flush(plain).await, Ok(1));
+}
+
+#[tokio::test]
+async fn many_messages_recycle_their_segments() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let stays = accept(&*spool, &["stays"], b"stays").await.envelope.id;
+    for n in 0..300 {
+        let id = accept(&*spool, &["a"], &[n as u8; 4000]).await.envelope.id;
+        spool.record(id, vec![change(0, NewState::Delivered)]).await.unwrap();
+    }
+    assert_eq!(spool.statistics().messages, 1);
+    assert!(spool.statistics().segments < 8, "{:?}", spool.statistics());
+    assert_eq!(bytes(&spool, stays).await, b"stays");
+    drop(spool);
+    let (spool, recovery) = Spool::open(&folder.settings(), NOW).unwrap();
+    assert_eq!((recovery.messages, recovery.lines), (1, vec![]));
+    assert_eq!(bytes(&spool, stays).await, b"stays");
+}
