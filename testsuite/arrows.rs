@@ -19,10 +19,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("control", "mail table queue route receive deliver call"),
     ("keeper", "call"),
     ("users", "call"),
-    (
-        "config",
-        "mail durable call table queue route mailbox receive deliver control",
-    ),
+    ("config", "mail durable call table queue route mailbox receive deliver control"),
     ("compat-command", "mail durable call"),
     ("compat-table", "mail table durable"),
     ("compat-import", "config compat-table queue"),
@@ -33,18 +30,7 @@ const ALLOWED: &[(&str, &str)] = &[
 /// Crates of others that must not be found anywhere below a small program.
 const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
     // The process that runs as root parses neither mail, nor network data, nor KDL, and has no runtime.
-    (
-        "keeper",
-        &[
-            "tokio",
-            "rustls",
-            "hickory-resolver",
-            "hickory-proto",
-            "hickory-net",
-            "nom",
-            "kdl",
-        ],
-    ),
+    ("keeper", &["tokio", "rustls", "hickory-resolver", "hickory-proto", "hickory-net", "nom", "kdl"]),
     ("users", &["tokio", "rustls", "hickory-resolver", "nom", "kdl"]),
     ("mailbox", &["tokio", "rustls", "hickory-resolver", "kdl"]),
     // `sendmail` is started for each message; a runtime would cost more than its work.
@@ -54,16 +40,8 @@ const FORBIDDEN_BELOW: &[(&str, &[&str])] = &[
 
 fn cargo(arguments: &[&str]) -> Vec<u8> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let out = Command::new(cargo)
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo runs");
-    assert!(
-        out.status.success(),
-        "cargo {arguments:?}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let out = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo runs");
+    assert!(out.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
     out.stdout
 }
 
@@ -98,11 +76,7 @@ fn every_arrow_is_in_the_table() {
     }
     wrong.sort();
     wrong.dedup();
-    assert!(
-        wrong.is_empty(),
-        "arrows DESIGN §1 does not allow:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "arrows DESIGN §1 does not allow:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn host(client: &str) -> Option<Host> {
         let _ = fs::remove_file(entry.unwrap().path());
     }
     let setup = Setup {
-        whole: Some("aliases \"/etc/aliases\"\nlog { file \"@F@/log\"; syslog #false }\n".into()),
+        whole: Some("aliases \"/etc/aliases\"\nlog { file \"@F@/logs/log\"; syslog #false }\n".into()),
         ..Setup::default().with_roles()
     };
     let mut server = Server::make(setup);
@@ -71,14 +71,7 @@ fn shell(user: &str, command: &str) -> Output {
         .arg(format!("HOME=/home/{user}"))
         .arg(format!("USER={user}"))
         .arg(format!("LOGNAME={user}"))
-        .args([
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-            "LC_ALL=C.UTF-8",
-            "TERM=xterm",
-            "sh",
-            "-c",
-            command,
-        ])
+        .args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "TERM=xterm", "sh", "-c", command])
         .current_dir("/tmp");
     server::run(c, b"")
 }
@@ -91,22 +84,17 @@ fn good(out: &Output) {
 impl Host {
     fn mail(&self, user: &str, n: usize) -> Vec<mbox::Entry> {
         let path = Path::new("/var/mail").join(user);
-        wait_for(
-            &format!("{n} messages for {user}:\n{}", self.server.story()),
-            seconds(20),
-            || mbox::read(&path).is_ok_and(|m| m.len() >= n),
-        );
+        wait_for(&format!("{n} messages for {user}:\n{}", self.server.story()), seconds(20), || {
+            mbox::read(&path).is_ok_and(|m| m.len() >= n)
+        });
         let mail = mbox::read(&path).unwrap();
         assert_eq!(mail.len(), n, "{user}");
         mail
     }
     /// The one message that was given to `sendmail`.
     fn given(&self) -> Vec<u8> {
-        let files: Vec<PathBuf> = fs::read_dir(&self.kept)
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .filter(|p| p.extension().is_none())
-            .collect();
+        let files: Vec<PathBuf> =
+            fs::read_dir(&self.kept).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_none()).collect();
         assert_eq!(files.len(), 1, "calls of sendmail: {files:?}");
         fs::read(&files[0]).unwrap()
     }
@@ -117,15 +105,8 @@ impl Host {
 }
 
 /// Fields that a submission agent adds when they are missing, and those of each delivery (sendmail.md 1.9).
-const ADDED: &[&str] = &[
-    "return-path",
-    "received",
-    "date",
-    "from",
-    "message-id",
-    "delivered-to",
-    "x-authentication-warning",
-];
+const ADDED: &[&str] =
+    &["return-path", "received", "date", "from", "message-id", "delivered-to", "x-authentication-warning"];
 
 /// Header fields as (lower-case name, text with continuation lines).
 fn fields(header: &str) -> Vec<(String, String)> {
@@ -169,17 +150,8 @@ fn compare(given: &[u8], entry: &mbox::Entry, sender: &str) {
             );
         }
     }
-    assert!(
-        wanted.peek().is_none(),
-        "missing: {:?}\n{}",
-        wanted.next(),
-        entry.header()
-    );
-    assert!(
-        entry.from_line.starts_with(&format!("From {sender} ")),
-        "sender: {}",
-        entry.from_line
-    );
+    assert!(wanted.peek().is_none(), "missing: {:?}\n{}", wanted.next(), entry.header());
+    assert!(entry.from_line.starts_with(&format!("From {sender} ")), "sender: {}", entry.from_line);
 }
 
 fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -219,10 +191,7 @@ fn php_mail() {
     );
     let path = host.server.path("mail.php");
     fs::write(&path, script).unwrap();
-    good(&shell(
-        "u05",
-        &format!("php8.2 -d sendmail_path='/usr/sbin/sendmail -t -i' {}", path.display()),
-    ));
+    good(&shell("u05", &format!("php8.2 -d sendmail_path='/usr/sbin/sendmail -t -i' {}", path.display())));
     for user in ["u01", "u02", "u03"] {
         host.compare(&host.mail(user, 1)[0], "u05@mx.test");
     }
@@ -273,17 +242,9 @@ fn swaks() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
     for user in ["u01", "u02"] {
         let mail = host.mail(user, 1);
-        assert!(
-            mail[0].from_line.starts_with("From a@client.test "),
-            "{}",
-            mail[0].from_line
-        );
+        assert!(mail[0].from_line.starts_with("From a@client.test "), "{}", mail[0].from_line);
         assert_eq!(mail[0].field("Subject").as_deref(), Some("swaks"));
-        assert!(
-            String::from_utf8_lossy(mail[0].body()).starts_with("one\n.\ntwo\n"),
-            "{:?}",
-            mail[0]
-        );
+        assert!(String::from_utf8_lossy(mail[0].body()).starts_with("one\n.\ntwo\n"), "{:?}", mail[0]);
     }
 }
 
@@ -295,18 +256,12 @@ fn cron() {
     let pam = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n";
     fs::write("/etc/pam.d/cron", pam).unwrap();
     let table = Path::new("/var/spool/cron/crontabs/u02");
-    fs::write(
-        table,
-        "MAILTO=u01@mx.test\n* * * * * printf 'a job says\\n.\\nFrom cron'\n",
-    )
-    .unwrap();
+    fs::write(table, "MAILTO=u01@mx.test\n* * * * * printf 'a job says\\n.\\nFrom cron'\n").unwrap();
     std::os::unix::fs::chown(table, Some(20_002), None).unwrap();
     fs::set_permissions(table, fs::Permissions::from_mode(0o600)).unwrap();
     let mut daemon = Command::new("/usr/sbin/cron").arg("-f").spawn().unwrap();
     let path = Path::new("/var/mail/u01");
-    wait_for("cron's mail", seconds(80), || {
-        mbox::read(path).is_ok_and(|m| !m.is_empty())
-    });
+    wait_for("cron's mail", seconds(80), || mbox::read(path).is_ok_and(|m| !m.is_empty()));
     let _ = fs::remove_file(table);
     let _ = daemon.kill();
     let _ = daemon.wait();

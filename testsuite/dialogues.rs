@@ -99,13 +99,7 @@ fn dialogue(text: &str) -> Result<(), String> {
     }
     server.start();
     let session = connect(&server, from).map_err(|e| format!("0: connect: {e}"))?;
-    let mut run = Run {
-        server,
-        sink,
-        from,
-        session,
-        last: Reply::default(),
-    };
+    let mut run = Run { server, sink, from, session, last: Reply::default() };
     for (n, line) in text.lines().enumerate() {
         run.line(line).map_err(|e| format!("{}: {line}\n    {e}", n + 1))?;
     }
@@ -137,11 +131,7 @@ impl Run {
             "S-" if self.last.lines.iter().any(|l| matches(rest, text_of(l))) => {
                 Err(format!("there is such a line in: {}", self.last.text()))
             }
-            "TLS" => self
-                .session
-                .starttls()
-                .map(|r| self.last = r)
-                .map_err(|e| format!("TLS: {e}")),
+            "TLS" => self.session.starttls().map(|r| self.last = r).map_err(|e| format!("TLS: {e}")),
             "NEW" => {
                 self.session = connect(&self.server, self.from).map_err(|e| e.to_string())?;
                 Ok(())
@@ -186,16 +176,10 @@ impl Run {
         }
         let wanted = unescape(rest);
         let entries = mbox::read(&path)?;
-        if entries
-            .iter()
-            .any(|e| e.text.windows(wanted.len()).any(|w| w == wanted))
-        {
+        if entries.iter().any(|e| e.text.windows(wanted.len()).any(|w| w == wanted)) {
             return Ok(());
         }
-        let all: Vec<_> = entries
-            .iter()
-            .map(|e| String::from_utf8_lossy(&e.text).into_owned())
-            .collect();
+        let all: Vec<_> = entries.iter().map(|e| String::from_utf8_lossy(&e.text).into_owned()).collect();
         Err(format!("not in {all:?}"))
     }
 }
@@ -209,11 +193,7 @@ fn settle(n: usize, count: impl Fn() -> usize) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(if n == 0 { 500 } else { 100 }));
-    if count() == n {
-        Ok(())
-    } else {
-        Err(format!("{} messages", count()))
-    }
+    if count() == n { Ok(()) } else { Err(format!("{} messages", count())) }
 }
 
 /// A reply line without its code.
@@ -225,11 +205,9 @@ fn text_of(line: &str) -> &str {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((head, rest)) => text.strip_prefix(head).is_some_and(|text| {
-            (0..=text.len())
-                .filter_map(|at| text.get(at..))
-                .any(|t| matches(rest, t))
-        }),
+        Some((head, rest)) => text
+            .strip_prefix(head)
+            .is_some_and(|text| (0..=text.len()).filter_map(|at| text.get(at..)).any(|t| matches(rest, t))),
     }
 }
 

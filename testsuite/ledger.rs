@@ -67,9 +67,7 @@ impl Caller {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(server::programs().join("sendmail"));
-        command
-            .env("POSTRIDER_RUN", &self.run)
-            .env("POSTRIDER_DROP", &self.drop);
+        command.env("POSTRIDER_RUN", &self.run).env("POSTRIDER_DROP", &self.drop);
         command.current_dir("/");
         if nix::unistd::geteuid().is_root() {
             command.uid(self.uid).gid(self.uid);
@@ -82,10 +80,7 @@ impl Ledger {
     /// With messages of about `lines` × 60 bytes.
     #[must_use]
     pub fn new(lines: usize) -> Self {
-        Self {
-            lines,
-            ..Self::default()
-        }
+        Self { lines, ..Self::default() }
     }
     /// How many were acknowledged.
     #[must_use]
@@ -131,11 +126,8 @@ impl Ledger {
     /// Next id and its recipient: half local, half relayed.
     fn draw(&self) -> (String, String) {
         let n = self.next.fetch_add(1, Ordering::SeqCst);
-        let to = if n.is_multiple_of(2) {
-            format!("u{:02}@local.test", (n / 2) % USERS)
-        } else {
-            format!("r{n}@far.test")
-        };
+        let to =
+            if n.is_multiple_of(2) { format!("u{:02}@local.test", (n / 2) % USERS) } else { format!("r{n}@far.test") };
         (format!("m{n}"), to)
     }
     /// Starts `sessions` SMTP clients, and one that calls `sendmail -t`.
@@ -173,17 +165,9 @@ impl Ledger {
             }
             let (id, to) = self.draw();
             let mut refused = false;
-            for line in [
-                "MAIL FROM:<sender@client.test>".to_owned(),
-                format!("RCPT TO:<{to}>"),
-                "DATA".into(),
-            ] {
+            for line in ["MAIL FROM:<sender@client.test>".to_owned(), format!("RCPT TO:<{to}>"), "DATA".into()] {
                 let reply = session.command(&line)?;
-                assert!(
-                    reply.code < 500,
-                    "a permanent refusal under load: {line}: {}",
-                    reply.text()
-                );
+                assert!(reply.code < 500, "a permanent refusal under load: {line}: {}", reply.text());
                 if reply.code >= 400 {
                     refused = true;
                     break;
@@ -245,10 +229,6 @@ impl Ledger {
     }
     fn missing(&self, seen: &BTreeMap<String, usize>) -> Vec<String> {
         let acknowledged = self.acknowledged.lock().unwrap();
-        acknowledged
-            .iter()
-            .filter(|id| !seen.contains_key(*id))
-            .cloned()
-            .collect()
+        acknowledged.iter().filter(|id| !seen.contains_key(*id)).cloned().collect()
     }
 }

@@ -45,11 +45,7 @@ pub fn root_or_skip(test: &str) -> bool {
 /// The full sizes of the "Must show" (`POSTRIDER_FULL=1`), or smaller ones for each commit.
 #[must_use]
 pub fn scaled(full: usize, small: usize) -> usize {
-    if std::env::var_os("POSTRIDER_FULL").is_some() {
-        full
-    } else {
-        small
-    }
+    if std::env::var_os("POSTRIDER_FULL").is_some() { full } else { small }
 }
 
 /// Seconds, for deadlines.

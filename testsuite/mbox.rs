@@ -69,16 +69,10 @@ pub fn parse(data: &[u8]) -> Result<Vec<Entry>, String> {
     for line in data.split_inclusive(|&b| b == b'\n') {
         if empty_before && line.starts_with(b"From ") {
             let from_line = String::from_utf8_lossy(line).trim_end().to_owned();
-            entries.push(Entry {
-                from_line,
-                text: Vec::new(),
-            });
+            entries.push(Entry { from_line, text: Vec::new() });
         } else {
             let Some(entry) = entries.last_mut() else {
-                return Err(format!(
-                    "text before the first From line: {:?}",
-                    String::from_utf8_lossy(line)
-                ));
+                return Err(format!("text before the first From line: {:?}", String::from_utf8_lossy(line)));
             };
             entry.text.extend_from_slice(line);
         }

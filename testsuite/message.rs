@@ -8,9 +8,7 @@ pub const FIELD: &str = "X-Test-Id";
 pub fn text(id: &str, to: &str, lines: usize) -> String {
     let mut out = format!("From: tester@mx.test\nTo: {to}\nSubject: test {id}\n{FIELD}: {id}\n\n");
     for n in 0..lines {
-        out.push_str(&format!(
-            "line {n} of {id} ................................................\n"
-        ));
+        out.push_str(&format!("line {n} of {id} ................................................\n"));
     }
     out.push_str(&format!("end of {id}\n"));
     out
@@ -20,9 +18,7 @@ pub fn text(id: &str, to: &str, lines: usize) -> String {
 #[must_use]
 pub fn ids(message: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(message);
-    text.lines()
-        .filter_map(|l| l.trim_end_matches('\r').strip_prefix("X-Test-Id: ").map(str::to_owned))
-        .collect()
+    text.lines().filter_map(|l| l.trim_end_matches('\r').strip_prefix("X-Test-Id: ").map(str::to_owned)).collect()
 }
 
 /// Its id if the message is whole: one id, and the end mark of that id as the last line that is not empty.
@@ -33,9 +29,5 @@ pub fn whole(message: &[u8]) -> Result<String, String> {
     };
     let text = String::from_utf8_lossy(message);
     let last = text.lines().rev().map(str::trim_end).find(|l| !l.is_empty());
-    if last == Some(&format!("end of {id}")) {
-        Ok(id.clone())
-    } else {
-        Err(format!("message {id} ends with {last:?}"))
-    }
+    if last == Some(&format!("end of {id}")) { Ok(id.clone()) } else { Err(format!("message {id} ends with {last:?}")) }
 }

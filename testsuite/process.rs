@@ -38,9 +38,7 @@ pub fn all() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    entries
-        .filter_map(|e| read(e.ok()?.file_name().to_str()?.parse().ok()?))
-        .collect()
+    entries.filter_map(|e| read(e.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// `root` and everything below it that is not yet dead.
@@ -59,10 +57,7 @@ pub fn tree(root: i32) -> Vec<Process> {
             break;
         }
     }
-    table
-        .into_iter()
-        .filter(|p| known.contains(&p.pid) && p.state != 'Z')
-        .collect()
+    table.into_iter().filter(|p| known.contains(&p.pid) && p.state != 'Z').collect()
 }
 
 /// Sends a signal; a process that is gone is no error.
@@ -77,11 +72,7 @@ pub fn signal(pid: i32, signal: Signal) {
 pub fn kill_tree(root: i32) -> usize {
     let mut stopped = HashSet::new();
     loop {
-        let new: Vec<i32> = tree(root)
-            .iter()
-            .map(|p| p.pid)
-            .filter(|p| !stopped.contains(p))
-            .collect();
+        let new: Vec<i32> = tree(root).iter().map(|p| p.pid).filter(|p| !stopped.contains(p)).collect();
         if new.is_empty() {
             break;
         }
@@ -116,7 +107,5 @@ pub fn open_files(pid: i32) -> Vec<String> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Vec::new();
     };
-    entries
-        .filter_map(|e| Some(fs::read_link(e.ok()?.path()).ok()?.to_string_lossy().into_owned()))
-        .collect()
+    entries.filter_map(|e| Some(fs::read_link(e.ok()?.path()).ok()?.to_string_lossy().into_owned())).collect()
 }

@@ -21,10 +21,7 @@ pub fn programs() -> PathBuf {
         return folder.into();
     }
     let exe = std::env::current_exe().expect("our own path");
-    exe.parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE/deps/x")
-        .to_owned()
+    exe.parent().and_then(Path::parent).expect("target/PROFILE/deps/x").to_owned()
 }
 
 /// What to start. In every text `@F@` stands for the server's folder and `@PORT@` for its SMTP port.
@@ -76,8 +73,7 @@ impl Setup {
     /// All mail that is not local goes to this address.
     #[must_use]
     pub fn relay_to(mut self, sink: SocketAddr) -> Self {
-        self.more
-            .push_str(&format!("\nsmart-host \"[{}]:{}\"", sink.ip(), sink.port()));
+        self.more.push_str(&format!("\nsmart-host \"[{}]:{}\"", sink.ip(), sink.port()));
         self
     }
     /// Adds nodes.
@@ -128,20 +124,19 @@ impl Server {
         };
         // Port 0 first, so that two tests never want the same one.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self {
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            folder,
-            setup,
-            child: None,
-            _kept: kept,
-        };
+        let server =
+            Self { address: SocketAddr::from(([127, 0, 0, 1], port)), folder, setup, child: None, _kept: kept };
         fs::set_permissions(&server.folder, fs::Permissions::from_mode(0o755)).unwrap();
-        for name in ["mail", "tmp"] {
+        for name in ["mail", "tmp", "logs"] {
             fs::create_dir(server.path(name)).unwrap();
             server.give(&server.path(name));
         }
         server.give(&server.folder);
         if server.setup.roles {
+            // The engine writes its own log file.
+            if let Ok(Some(user)) = nix::unistd::User::from_name("postrider") {
+                chown(server.path("logs"), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+            }
             let mail = nix::unistd::Group::from_name("mail").unwrap().unwrap();
             chown(server.path("mail"), Some(0), Some(mail.gid.as_raw())).unwrap();
             fs::set_permissions(server.path("mail"), fs::Permissions::from_mode(0o2775)).unwrap();
@@ -176,7 +171,7 @@ impl Server {
                 "host \"mx.test\"\n{}\nlocal-domains \"local.test\"\naliases \"@F@/aliases\"\n{}\n\
                  queue {{ path \"{spool}/spool\"; {} }}\n\
                  run {{ folder \"@F@/run\"; drop \"{spool}/drop\"; {user}pid-file \"@F@/run/pid\" }}\n\
-                 dns {{ servers \"{dns}\" }}\nlog {{ file \"@F@/log\"; syslog #false }}\n{}\n",
+                 dns {{ servers \"{dns}\" }}\nlog {{ file \"@F@/logs/log\"; syslog #false }}\n{}\n",
                 s.listen,
                 s.mailbox,
                 s.queue,
@@ -184,9 +179,8 @@ impl Server {
                 spool = spool.display(),
             )
         });
-        let text = text
-            .replace("@F@", &self.folder.to_string_lossy())
-            .replace("@PORT@", &self.address.port().to_string());
+        let text =
+            text.replace("@F@", &self.folder.to_string_lossy()).replace("@PORT@", &self.address.port().to_string());
         fs::write(self.configuration(), text).unwrap();
         fs::write(self.path("aliases"), &s.aliases).unwrap();
         self.give(&self.configuration());
@@ -195,11 +189,7 @@ impl Server {
     /// A command with the environment of this server, as its user.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let path = if program.starts_with('/') {
-            PathBuf::from(program)
-        } else {
-            programs().join(program)
-        };
+        let path = if program.starts_with('/') { PathBuf::from(program) } else { programs().join(program) };
         let mut command = Command::new(path);
         command
             .env("POSTRIDER_RUN", self.path("run"))
@@ -210,30 +200,18 @@ impl Server {
     }
     fn as_ordinary(&self, command: &mut Command) {
         if !self.setup.roles && nix::unistd::geteuid().is_root() {
-            command
-                .uid(ORDINARY)
-                .gid(ORDINARY)
-                .env("HOME", &self.folder)
-                .env("USER", "nobody");
+            command.uid(ORDINARY).gid(ORDINARY).env("HOME", &self.folder).env("USER", "nobody");
         }
     }
     /// The drop folder.
     #[must_use]
     pub fn drop_folder(&self) -> PathBuf {
-        self.setup
-            .spool
-            .clone()
-            .unwrap_or_else(|| self.folder.clone())
-            .join("drop")
+        self.setup.spool.clone().unwrap_or_else(|| self.folder.clone()).join("drop")
     }
     /// Starts the keeper without waiting.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "already started");
-        let err = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("stderr"))
-            .unwrap();
+        let err = fs::OpenOptions::new().create(true).append(true).open(self.path("stderr")).unwrap();
         let program = programs().join("postrider");
         let mut words = self.setup.wrap.clone();
         words.push(program.to_string_lossy().into_owned());
@@ -337,7 +315,7 @@ impl Server {
     /// The log so far.
     #[must_use]
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.path("logs/log")).unwrap_or_default()).into_owned()
     }
     /// What to print when a test fails: the last lines of stderr and log.
     #[must_use]
@@ -357,11 +335,7 @@ impl Server {
             if let Some(line) = self.log().lines().find(|l| l.contains(text)) {
                 return line.to_owned();
             }
-            assert!(
-                begin.elapsed() < Duration::from_secs(30),
-                "log never said {text:?}:\n{}",
-                self.story()
-            );
+            assert!(begin.elapsed() < Duration::from_secs(30), "log never said {text:?}:\n{}", self.story());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -409,11 +383,7 @@ impl Server {
             if list.contains("is empty") {
                 return;
             }
-            assert!(
-                begin.elapsed() < limit,
-                "queue not empty within {limit:?}:\n{list}\n{}",
-                self.story()
-            );
+            assert!(begin.elapsed() < limit, "queue not empty within {limit:?}:\n{list}\n{}", self.story());
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -110,9 +110,8 @@ impl Sink {
     /// On a given address, offering STARTTLS or not.
     pub fn on(address: &str, tls: bool, script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("sink on {address}: {e}"));
-        let mut keywords: Vec<String> = ["PIPELINING", "8BITMIME", "SIZE 0", "ENHANCEDSTATUSCODES", "SMTPUTF8"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut keywords: Vec<String> =
+            ["PIPELINING", "8BITMIME", "SIZE 0", "ENHANCEDSTATUSCODES", "SMTPUTF8"].map(str::to_owned).to_vec();
         if tls {
             keywords.push("STARTTLS".into());
         }
@@ -205,11 +204,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// Asks the script; `Ok(true)` means go on with the step.
     fn ask(&mut self, at: At, line: &[u8]) -> io::Result<bool> {
-        let step = Step {
-            at,
-            line,
-            connection: self.connection,
-        };
+        let step = Step { at, line, connection: self.connection };
         match (self.shared.script)(&step) {
             Act::Go => Ok(true),
             Act::Say(text) => {
@@ -232,19 +227,14 @@ impl Session<'_> {
         }
     }
     fn say(&mut self, text: &str) -> io::Result<()> {
-        self.lines
-            .write(format!("{}\r\n", text.replace('\n', "\r\n")).as_bytes())
+        self.lines.write(format!("{}\r\n", text.replace('\n', "\r\n")).as_bytes())
     }
     fn run(&mut self) -> io::Result<()> {
         if self.ask(At::Connect, b"")? {
             self.say("220 sink.test ESMTP")?;
         }
         while let Some(line) = self.lines.line()? {
-            let verb = line
-                .split(|&b| b == b' ')
-                .next()
-                .unwrap_or_default()
-                .to_ascii_uppercase();
+            let verb = line.split(|&b| b == b' ').next().unwrap_or_default().to_ascii_uppercase();
             let text = String::from_utf8_lossy(&line).into_owned();
             match verb.as_slice() {
                 b"EHLO" if self.ask(At::Ehlo, &line)? => self.ehlo()?,
@@ -281,19 +271,10 @@ impl Session<'_> {
     fn ehlo(&mut self) -> io::Result<()> {
         let inside = !matches!(self.lines.stream, Some(Stream::Plain(_)));
         let mut words = vec!["sink.test".to_owned()];
-        words.extend(
-            self.shared
-                .keywords
-                .iter()
-                .filter(|k| !(inside && *k == "STARTTLS"))
-                .cloned(),
-        );
+        words.extend(self.shared.keywords.iter().filter(|k| !(inside && *k == "STARTTLS")).cloned());
         let last = words.len() - 1;
-        let text: Vec<String> = words
-            .iter()
-            .enumerate()
-            .map(|(i, w)| format!("250{}{w}", if i == last { ' ' } else { '-' }))
-            .collect();
+        let text: Vec<String> =
+            words.iter().enumerate().map(|(i, w)| format!("250{}{w}", if i == last { ' ' } else { '-' })).collect();
         self.say(&text.join("\n"))
     }
     fn data(&mut self) -> io::Result<()> {

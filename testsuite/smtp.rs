@@ -72,10 +72,7 @@ impl Lines {
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
-        Self {
-            stream: Some(Stream::Plain(stream)),
-            buffer: Vec::new(),
-        }
+        Self { stream: Some(Stream::Plain(stream)), buffer: Vec::new() }
     }
     /// The next line without its CRLF or LF; `None` at the end.
     pub fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -116,9 +113,7 @@ impl Smtp {
         let stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self {
-            lines: Lines::new(stream),
-        })
+        Ok(Self { lines: Lines::new(stream) })
     }
     /// The same from a given local address: the stranger, who is not on loopback.
     pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
@@ -129,9 +124,7 @@ impl Smtp {
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Self {
-            lines: Lines::new(stream),
-        })
+        Ok(Self { lines: Lines::new(stream) })
     }
     /// Connects, reads the greeting and says EHLO.
     pub fn hello(to: SocketAddr) -> io::Result<Self> {

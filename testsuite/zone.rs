@@ -61,10 +61,7 @@ impl Zone {
         let address = udp.local_addr().unwrap();
         udp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let shared = Arc::new(Shared::default());
-        let zone = Self {
-            address,
-            shared: shared.clone(),
-        };
+        let zone = Self { address, shared: shared.clone() };
         zone.set(text);
         let for_tcp = shared.clone();
         std::thread::spawn(move || serve_udp(&udp, &shared));
@@ -253,10 +250,8 @@ mod tests {
     #[test]
     fn answers_from_the_text() {
         let shared = Shared::default();
-        *shared.records.lock().unwrap() = "far.test MX 10 mail.test\nx.test SERVFAIL"
-            .lines()
-            .filter_map(record)
-            .collect();
+        *shared.records.lock().unwrap() =
+            "far.test MX 10 mail.test\nx.test SERVFAIL".lines().filter_map(record).collect();
         let mut query = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         put_name(&mut query, "FAR.test");
         query.extend([0, 15, 0, 1]);

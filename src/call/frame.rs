@@ -64,9 +64,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
 /// The five bytes before `length` bytes of raw content.
 #[must_use]
 pub fn data_header(length: usize) -> [u8; 5] {
-    let whole = u32::try_from(length + 1)
-        .expect("content frames are cut far below 4 GiB")
-        .to_le_bytes();
+    let whole = u32::try_from(length + 1).expect("content frames are cut far below 4 GiB").to_le_bytes();
     [whole[0], whole[1], whole[2], whole[3], DATA]
 }
 
@@ -135,12 +133,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], descriptors: &mut Vec<
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let got = loop {
-        match recvmsg(
-            socket,
-            &mut [IoSliceMut::new(buffer)],
-            &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
-        ) {
+        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
@@ -162,10 +155,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "too many descriptors for one frame",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one frame"));
     }
     loop {
         match sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL) {
@@ -187,11 +177,7 @@ impl Connection {
     /// Over a connected stream; time-outs are the stream's (`set_read_timeout`).
     #[must_use]
     pub fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            decoder: Decoder::default(),
-            descriptors: Vec::new(),
-        }
+        Self { stream, decoder: Decoder::default(), descriptors: Vec::new() }
     }
     /// The stream, for time-outs and polling.
     #[must_use]
@@ -270,10 +256,7 @@ mod tests {
     fn a_message_arrives_with_its_descriptor() {
         let (a, b) = UnixStream::pair().unwrap();
         let (mut a, mut b) = (Connection::new(a), Connection::new(b));
-        let question = Question {
-            ticket: 7,
-            name: "alice".into(),
-        };
+        let question = Question { ticket: 7, name: "alice".into() };
         let file = std::fs::File::open("/dev/null").unwrap();
         a.send(&question, &[file.as_fd()]).unwrap();
         a.send_data(b"hello").unwrap();

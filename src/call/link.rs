@@ -28,12 +28,7 @@ impl Link {
     /// The system call's.
     pub fn new(socket: UnixStream) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket,
-            decoder: Decoder::default(),
-            descriptors: VecDeque::new(),
-            out: VecDeque::new(),
-        })
+        Ok(Self { socket, decoder: Decoder::default(), descriptors: VecDeque::new(), out: VecDeque::new() })
     }
     /// For polling.
     #[must_use]
@@ -120,10 +115,7 @@ mod tests {
     fn a_side_that_does_not_read_stops_nobody() {
         let (a, b) = UnixStream::pair().unwrap();
         let (mut a, mut b) = (Link::new(a).unwrap(), Link::new(b).unwrap());
-        let question = |ticket| Question {
-            ticket,
-            name: "x".repeat(2_000),
-        };
+        let question = |ticket| Question { ticket, name: "x".repeat(2_000) };
         for ticket in 0..1_000 {
             let null = std::fs::File::open("/dev/null").unwrap();
             a.send(&question(ticket), vec![null.into()]).unwrap();

@@ -65,13 +65,11 @@ impl Plan {
             if !matches!(name, "listen" | "input") && seen.contains(&name) {
                 return Err(format!("plan: {name} given twice"));
             }
-            plan.item(&fields)
-                .ok_or_else(|| format!("plan: bad line {line:.200}"))?;
+            plan.item(&fields).ok_or_else(|| format!("plan: bad line {line:.200}"))?;
             seen.push(name);
         }
-        let needed = [
-            "submit", "control", "engine", "users", "spool", "drop", "mailbox", "min-uid", "pid-file", "settings",
-        ];
+        let needed =
+            ["submit", "control", "engine", "users", "spool", "drop", "mailbox", "min-uid", "pid-file", "settings"];
         if let Some(missing) = needed.iter().find(|name| !seen.contains(*name)) {
             return Err(format!("plan: no {missing}"));
         }

@@ -33,7 +33,9 @@ pub struct Control {
 pub async fn listen(control: Arc<Control>, listener: UnixListener) {
     let seats = Arc::new(tokio::sync::Semaphore::new(CALLERS));
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let control = Arc::clone(&control);
@@ -79,7 +81,12 @@ async fn answer(control: &Control, uid: u32, request: Request, stream: &mut Unix
     }
     let store = &control.store;
     let selected = match &request {
-        Request::List(s) | Request::Flush(s) | Request::Hold(s, _) | Request::Release(s) | Request::Delete(s) | Request::Count(s) => s,
+        Request::List(s)
+        | Request::Flush(s)
+        | Request::Hold(s, _)
+        | Request::Release(s)
+        | Request::Delete(s)
+        | Request::Count(s) => s,
     };
     let select = match select(control, selected) {
         Ok(select) => select,
@@ -107,7 +114,9 @@ async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Res
             Ok(page) => page,
             Err(error) => return send(stream, &Reply::Refused(error.to_string())).await,
         };
-        let Some(last) = page.last() else { return send(stream, &Reply::End(count)).await };
+        let Some(last) = page.last() else {
+            return send(stream, &Reply::End(count)).await;
+        };
         after = Some(last.envelope.id);
         count += page.len() as u64;
         send(stream, &Reply::Entries(page.iter().map(entry).collect())).await?;

@@ -46,7 +46,9 @@ impl Clock for RealClock {
 
 fn look_up(unix: i64) -> (i32, String) {
     let zone = jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC);
-    let Ok(moment) = jiff::Timestamp::from_second(unix) else { return (0, "GMT".into()) };
+    let Ok(moment) = jiff::Timestamp::from_second(unix) else {
+        return (0, "GMT".into());
+    };
     let info = zone.to_offset_info(moment);
     (info.offset().seconds(), info.abbreviation().to_owned())
 }

@@ -43,7 +43,8 @@ pub(crate) fn run() -> u8 {
         return 64;
     }
     let _closed_on_exec = rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
     let Ok(runtime) = runtime else {
         eprintln!("postrider engine: cannot start threads");
         return 71;
@@ -139,29 +140,31 @@ impl Engine {
         let router = router(&settings, &mut brought, &link, &log, &people);
         let routes = Arc::new(Routes { router: RwLock::new(Arc::new(router)) });
         let delivery = Arc::new(deliver::Current::new(settings.deliver.clone()));
+        let (next, agents) = (AtomicU32::new(1), link.clone());
         let deliver = Arc::new(Deliver::start(deliver::Parts {
             settings: Arc::clone(&delivery),
             store: Arc::clone(&store),
             resolver: Arc::clone(&resolver),
             local: local_names(&settings),
-            agents: Arc::new(KeeperAgents { link: link.clone(), next: AtomicU32::new(1) }),
+            agents: Arc::new(KeeperAgents { link: agents, next }),
             routes: Arc::<Routes>::clone(&routes),
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         })?);
-        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls: tls(&settings, &mut brought)? };
-        let receive = Receive::new(
-            current,
-            Arc::clone(&store),
-            Arc::new(Onward { deliver: Arc::clone(&deliver) }),
+        let tls = tls(&settings, &mut brought)?;
+        let parts = receive::Parts {
+            store: Arc::clone(&store),
+            next: Arc::new(Onward { deliver: Arc::clone(&deliver) }),
             resolver,
-            Arc::<People>::clone(&people),
-            Arc::clone(&log),
-            Arc::clone(&clock),
-        );
+            accounts: Arc::<People>::clone(&people),
+            log: Arc::clone(&log),
+            clock: Arc::clone(&clock),
+        };
+        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls };
+        let receive = Receive::new(current, parts);
         let seats = Arc::new(Semaphore::new(settings.receive.sessions.max(1) as usize));
-        let mut engine =
-            Self { link, log, clock, store, people, receive, deliver, delivery, routes, seats, listening: Vec::new() };
+        let listening = Vec::new();
+        let mut engine = Self { link, log, clock, store, people, receive, deliver, delivery, routes, seats, listening };
         engine.listen(brought)?;
         engine.server(format!("starting daemon ({}): SMTP+queueing", settings.receive.version));
         Ok(engine)
@@ -297,7 +300,9 @@ fn router(
 }
 
 fn tls(settings: &EngineSettings, brought: &mut Brought) -> anyhow::Result<Option<tokio_rustls::TlsAcceptor>> {
-    let Some((certificate, key)) = settings.receive.tls else { return Ok(None) };
+    let Some((certificate, key)) = settings.receive.tls else {
+        return Ok(None);
+    };
     let mut pem = |number: u16, what: &str| match brought.input(number) {
         (InputState::Open, Some(descriptor)) => Ok(crate::input::read(descriptor)?),
         (state, _) => Err(anyhow::anyhow!("tls {what} cannot be opened ({state:?})")),
@@ -345,7 +350,11 @@ impl deliver::Routes for Routes {
             let targets = match self.current().expand(address).await {
                 Verdict::Targets(targets) => targets,
                 Verdict::Refused { status, text, .. } => {
-                    return vec![Recipient::new(address.as_str(), address.clone(), &Key::Error { status, text }.to_string())];
+                    return vec![Recipient::new(
+                        address.as_str(),
+                        address.clone(),
+                        &Key::Error { status, text }.to_string(),
+                    )];
                 }
                 Verdict::Unavailable { text } => {
                     let key = Key::Error { status: mail::Status::temporary(3, 0), text };

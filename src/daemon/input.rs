@@ -82,7 +82,9 @@ impl LiveTable {
                         table.warnings().iter().for_each(|warning| self.server(warning.clone()));
                         self.set(Ok(table));
                     }
-                    Err(Unavailable(text)) => self.server(format!("{}: {text}; the last good version serves", self.name)),
+                    Err(Unavailable(text)) => {
+                        self.server(format!("{}: {text}; the last good version serves", self.name))
+                    }
                 },
                 Err(error) => self.unreadable(&error.to_string()),
             },

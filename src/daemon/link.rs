@@ -84,7 +84,9 @@ impl Incoming {
     pub(crate) async fn next(&mut self) -> Result<Option<(ToEngine, Vec<OwnedFd>)>, frame::Error> {
         loop {
             if let Some(frame) = self.decoder.next()? {
-                let Frame::Message(payload) = frame else { return Err(frame::Error::Malformed) };
+                let Frame::Message(payload) = frame else {
+                    return Err(frame::Error::Malformed);
+                };
                 let message: ToEngine = frame::decode(&payload)?;
                 let count = descriptors_of(&message).min(self.descriptors.len());
                 let descriptors: Vec<OwnedFd> = self.descriptors.drain(..count).collect();
@@ -96,9 +98,8 @@ impl Incoming {
             }
             let (mut buffer, mut got) = (vec![0; 65_536], Vec::new());
             let stream = &self.stream;
-            let n = stream
-                .async_io(Interest::READABLE, || frame::receive(stream.as_fd(), &mut buffer, &mut got))
-                .await?;
+            let n =
+                stream.async_io(Interest::READABLE, || frame::receive(stream.as_fd(), &mut buffer, &mut got)).await?;
             self.descriptors.extend(got);
             if n == 0 {
                 return Ok(None);

@@ -83,7 +83,8 @@ fn request(asked: &Asked) -> Option<Request> {
 fn talk(request: &Request, json: bool) -> anyhow::Result<u8> {
     let folder = std::env::var_os("POSTRIDER_RUN").map_or_else(|| PathBuf::from("/run/postrider"), PathBuf::from);
     let path = folder.join("control");
-    let stream = UnixStream::connect(&path).map_err(|e| anyhow::anyhow!("{}: {e} (is the server running?)", path.display()))?;
+    let stream =
+        UnixStream::connect(&path).map_err(|e| anyhow::anyhow!("{}: {e} (is the server running?)", path.display()))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut connection = Connection::new(stream);
     connection.send(request, &[])?;

@@ -61,7 +61,9 @@ impl People {
             let (mut decoder, mut buffer) = (Decoder::default(), Vec::new());
             loop {
                 while let Ok(Some(Frame::Message(payload))) = decoder.next() {
-                    let Ok(answer) = frame::decode::<Answer>(&payload) else { return };
+                    let Ok(answer) = frame::decode::<Answer>(&payload) else {
+                        return;
+                    };
                     people.hear(answer);
                 }
                 buffer.clear();

@@ -47,8 +47,9 @@ fn own() -> config::Ids {
 
 fn named(config: &config::Config) -> anyhow::Result<config::Ids> {
     let user = |name: &str| -> anyhow::Result<(u32, u32)> {
-        let found = nix::unistd::User::from_name(name)?
-            .with_context(|| format!("no user \"{name}\"; create it: adduser --system --group --no-create-home {name}"))?;
+        let found = nix::unistd::User::from_name(name)?.with_context(|| {
+            format!("no user \"{name}\"; create it: adduser --system --group --no-create-home {name}")
+        })?;
         anyhow::ensure!(!found.uid.is_root(), "user \"{name}\" has uid 0; the engine never runs as root");
         Ok((found.uid.as_raw(), found.gid.as_raw()))
     };

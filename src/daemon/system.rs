@@ -13,12 +13,15 @@ fn qualified(hostname: &str) -> String {
     if hostname.contains('.') {
         return hostname.to_owned();
     }
-    let Ok(hosts) = std::fs::read_to_string("/etc/hosts") else { return hostname.to_owned() };
+    let Ok(hosts) = std::fs::read_to_string("/etc/hosts") else {
+        return hostname.to_owned();
+    };
     let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
     for line in lines {
         let names: Vec<&str> = line.split_whitespace().skip(1).collect();
         if names.contains(&hostname)
-            && let Some(full) = names.iter().find(|name| name.strip_prefix(hostname).is_some_and(|r| r.starts_with('.')))
+            && let Some(full) =
+                names.iter().find(|name| name.strip_prefix(hostname).is_some_and(|r| r.starts_with('.')))
         {
             return (*full).to_owned();
         }
@@ -27,7 +30,9 @@ fn qualified(hostname: &str) -> String {
 }
 
 fn interfaces() -> Vec<IpAddr> {
-    let Ok(all) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let Ok(all) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
     let ip = |interface: nix::ifaddrs::InterfaceAddress| {
         let address = interface.address?;
         if let Some(v4) = address.as_sockaddr_in() {

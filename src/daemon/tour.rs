@@ -86,7 +86,8 @@ impl Tour {
         let config = write_configuration(folder.path(), smtp, world)?;
         println!("A complete server, running as {user} in {}\n", folder.path().display());
         println!("$ cat {}\n{}", config.display(), std::fs::read_to_string(&config)?);
-        let keeper = role::command("postrider-keeper", "keeper").arg("--config").arg(&config).stdin(Stdio::null()).spawn()?;
+        let keeper =
+            role::command("postrider-keeper", "keeper").arg("--config").arg(&config).stdin(Stdio::null()).spawn()?;
         let mut tour = Self { folder, keeper, user, smtp, inbox };
         tour.wait_ready()?;
         Ok(tour)
@@ -136,7 +137,9 @@ impl Tour {
         println!("== 4. A host that says \"later\": the message waits, and mailq says why.");
         self.submit("To: later@world.example\nSubject: patience\n\nNo hurry.\n")?;
         let listing = wait("the deferred message in mailq", || {
-            self.run("mailq", &["mailq"], None).ok().filter(|listing| listing.contains("Deferred: 451 4.7.1 greylisted"))
+            self.run("mailq", &["mailq"], None)
+                .ok()
+                .filter(|listing| listing.contains("Deferred: 451 4.7.1 greylisted"))
         })?;
         println!("$ mailq\n{listing}");
         println!("Every step was checked and held.\n");

@@ -21,10 +21,7 @@ impl Agent {
     /// Takes over the engine's end.
     pub(crate) fn adopt(socket: StdStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket: UnixStream::from_std(socket)?,
-            decoder: Decoder::default(),
-        })
+        Ok(Self { socket: UnixStream::from_std(socket)?, decoder: Decoder::default() })
     }
     /// One batch. An error means that the agent is gone or talks nonsense: it must not be used again, and what it did
     /// with the batch is unknown.
@@ -36,10 +33,7 @@ impl Agent {
             let socket = self.socket.as_fd();
             // The descriptors go with the first byte.
             let with = if sent == 0 { &descriptors[..] } else { &[] };
-            sent += self
-                .socket
-                .async_io(Interest::WRITABLE, || send(socket, rest, with))
-                .await?;
+            sent += self.socket.async_io(Interest::WRITABLE, || send(socket, rest, with)).await?;
         }
         let payload = self.frame().await?;
         decode(&payload)
@@ -53,10 +47,7 @@ impl Agent {
             }
             let (mut buffer, mut unwanted) = ([0; 4_096], Vec::new());
             let socket = self.socket.as_fd();
-            let got = self
-                .socket
-                .async_io(Interest::READABLE, || receive(socket, &mut buffer, &mut unwanted))
-                .await?;
+            let got = self.socket.async_io(Interest::READABLE, || receive(socket, &mut buffer, &mut unwanted)).await?;
             // Descriptors from an agent are not asked for; `unwanted` closes them.
             match buffer.get(..got) {
                 Some(bytes) if got > 0 => self.decoder.feed(bytes),

@@ -46,10 +46,7 @@ pub(crate) fn has_room(messages: usize, bytes: u64, size: u64) -> bool {
 pub(crate) fn pack(messages: &[(&Envelope, Content, bool)], clock: &dyn Clock) -> io::Result<Packed> {
     let mut sources = Vec::new();
     let mut items = Vec::with_capacity(messages.len());
-    let small: Vec<IoSlice<'_>> = messages
-        .iter()
-        .filter_map(|(_, content, _)| in_memory(content))
-        .collect();
+    let small: Vec<IoSlice<'_>> = messages.iter().filter_map(|(_, content, _)| in_memory(content)).collect();
     if !small.is_empty() {
         sources.push(Source::Sealed(sealed(small)?));
     }
@@ -78,10 +75,7 @@ pub(crate) fn pack(messages: &[(&Envelope, Content, bool)], clock: &dyn Clock) -
             perhaps_delivered: *perhaps,
         });
     }
-    Ok(Packed {
-        batch: Batch { items },
-        sources,
-    })
+    Ok(Packed { batch: Batch { items }, sources })
 }
 
 fn in_memory(content: &Content) -> Option<IoSlice<'_>> {
@@ -93,11 +87,7 @@ fn in_memory(content: &Content) -> Option<IoSlice<'_>> {
 
 /// Return-Path as sendmail writes it at local delivery: `<MAILER-DAEMON>` for the null sender (sendmail.md 5.2).
 fn prepend(envelope: &Envelope) -> String {
-    let sender = if envelope.sender.is_null() {
-        "MAILER-DAEMON"
-    } else {
-        envelope.sender.as_str()
-    };
+    let sender = if envelope.sender.is_null() { "MAILER-DAEMON" } else { envelope.sender.as_str() };
     format!("Return-Path: <{sender}>\r\n{}", envelope.prepend)
 }
 
@@ -109,12 +99,7 @@ fn from_date(envelope: &Envelope, clock: &dyn Clock) -> String {
 
 /// Whether some recipient of the envelope was in flight when the engine died.
 pub(crate) fn perhaps_delivered(state: State) -> bool {
-    matches!(
-        state,
-        State::Due {
-            perhaps_delivered: true
-        }
-    )
+    matches!(state, State::Due { perhaps_delivered: true })
 }
 
 /// A memfd that nobody can change any more: the agent runs as another user.
@@ -128,9 +113,6 @@ fn sealed(mut parts: Vec<IoSlice<'_>>) -> io::Result<File> {
         }
         IoSlice::advance_slices(&mut rest, written);
     }
-    fcntl_add_seals(
-        &file,
-        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
-    )?;
+    fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
     Ok(file)
 }

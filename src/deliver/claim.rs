@@ -15,8 +15,8 @@ use std::time::Duration;
 const AT_ONCE: usize = 100;
 /// The wall clock may jump, so no sleep towards a wall time is longer than this.
 const LONGEST_SLEEP: u64 = 5_000;
-/// Wait while the store takes no changes: nothing may be tried whose outcome could not be recorded.
-const READ_ONLY: u64 = 10_000;
+/// Wait while the store takes no changes, milliseconds.
+pub(crate) const READ_ONLY: u64 = 10_000;
 /// A message that could not be loaded, or has nothing due, comes again after this long, milliseconds.
 const LATER: i64 = 300_000;
 
@@ -41,16 +41,14 @@ async fn claim_forever(inner: &Arc<Inner>) {
             inner.load.wait_for_room().await;
             continue;
         }
-        if matches!(store.room(0), Err(queue::Error::ReadOnly(_))) {
+        if inner.cannot_record() {
             tokio::time::sleep(Duration::from_millis(READ_ONLY)).await;
             continue;
         }
         let ids = store.claim(now, room);
         if ids.is_empty() {
             let wait = match store.next_due() {
-                Some(due) => u64::try_from(due.saturating_sub(now.wall))
-                    .unwrap_or(0)
-                    .clamp(10, LONGEST_SLEEP),
+                Some(due) => u64::try_from(due.saturating_sub(now.wall)).unwrap_or(0).clamp(10, LONGEST_SLEEP),
                 None => LONGEST_SLEEP,
             };
             tokio::select! {

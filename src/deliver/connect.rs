@@ -8,11 +8,13 @@ use crate::stream::Stream;
 use crate::transaction::refusal;
 use mail::Status;
 use mail::client::Answer;
+use mail::log::Event;
 use route::{Host, Key};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// A session with the host it goes to.
 #[derive(Debug)]
@@ -49,17 +51,11 @@ pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Re
             let relay = format!("{shown} [{}]", address.ip());
             match open(inner, key, settings, host, address, &shown).await {
                 Ok(session) => {
-                    return Ok(Link {
-                        session,
-                        relay,
-                        host: shown,
-                    });
+                    return Ok(Link { session, relay, host: shown });
                 }
                 Err(Refused::Fate(fate) | Refused::Tls(fate)) => {
                     // One temporary failure among several is reason enough to come again.
-                    if worst
-                        .as_ref()
-                        .is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary())
+                    if worst.as_ref().is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary())
                     {
                         let host = shown.clone();
                         worst = Some(Trouble { fate, relay, host });
@@ -78,20 +74,12 @@ fn nowhere(key: &Key) -> Trouble {
         _ => "",
     };
     let text = format!("config error: mail loops back to me (MX problem?) for {domain}");
-    Trouble {
-        fate: Fate::local(Status::permanent(3, 5), &text),
-        relay: String::new(),
-        host: String::new(),
-    }
+    Trouble { fate: Fate::local(Status::permanent(3, 5), &text), relay: String::new(), host: String::new() }
 }
 
 /// A host in the log's spelling: names end in a dot, as sendmail's canonical names do.
 fn shown(host: &Host) -> String {
-    if host.name.starts_with('[') || host.name.ends_with('.') {
-        host.name.clone()
-    } else {
-        format!("{}.", host.name)
-    }
+    if host.name.starts_with('[') || host.name.ends_with('.') { host.name.clone() } else { format!("{}.", host.name) }
 }
 
 /// What the world's DNS must not make us talk to: ourselves, nobody, everybody.
@@ -110,20 +98,12 @@ async fn open(
     shown: &str,
 ) -> Result<Session<TcpStream>, Refused> {
     let dial = || dial(address, settings, shown);
-    let secure = |stream| greet(stream, &inner.tls, settings, host, address.ip(), shown, settings.tls);
-    let session = match secure(dial().await?).await {
+    let ip = address.ip();
+    let door = Door { inner, settings, host, ip, shown };
+    let session = match door.greet(dial().await?, settings.tls).await {
         Err(Refused::Tls(_)) if settings.tls == Tls::May => {
             // Only a fresh connection is in a known state (S-70).
-            greet(
-                dial().await?,
-                &inner.tls,
-                settings,
-                host,
-                address.ip(),
-                shown,
-                Tls::None,
-            )
-            .await?
+            door.greet(dial().await?, Tls::None).await?
         }
         other => other?,
     };
@@ -155,54 +135,66 @@ fn broken(error: &Broken, shown: &str) -> Refused {
     deferred(4, 2, &error.text(shown))
 }
 
-/// Greeting, EHLO, and STARTTLS as `tls` says.
-async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    client: &crate::tls::Client,
-    settings: &Settings,
-    host: &Host,
+/// The host at whose door we stand.
+struct Door<'a> {
+    inner: &'a Inner,
+    settings: &'a Settings,
+    host: &'a Host,
     ip: IpAddr,
-    shown: &str,
-    tls: Tls,
-) -> Result<Session<S>, Refused> {
-    let limits = Limits(settings.timeout_divisor);
-    let mut session = Session::new(Stream::Plain(stream), limits);
-    let greeting = session.answer(limits.greeting()).await.map_err(|e| broken(&e, shown))?;
-    welcome(&greeting, "greeting")?;
-    hello(&mut session, settings, shown).await?;
-    if tls == Tls::None {
-        return Ok(session);
+    shown: &'a str,
+}
+
+impl Door<'_> {
+    /// Greeting, EHLO, and STARTTLS as `tls` says.
+    async fn greet<S>(&self, stream: S, tls: Tls) -> Result<Session<S>, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let limits = Limits(self.settings.timeout_divisor);
+        let lost = |error: Broken| broken(&error, self.shown);
+        let mut session = Session::new(Stream::Plain(stream), limits);
+        let greeting = session.answer(limits.greeting()).await.map_err(lost)?;
+        welcome(&greeting, "greeting")?;
+        hello(&mut session, self.settings, self.shown).await?;
+        if tls == Tls::None {
+            return Ok(session);
+        }
+        if !session.capabilities.starttls {
+            return match tls {
+                Tls::Required => Err(deferred(7, 10, "encryption required, but not offered")),
+                _ => Ok(session),
+            };
+        }
+        let answer = session.command("STARTTLS", limits.mail()).await.map_err(lost)?;
+        if answer.code != 220 {
+            let mut fate = refusal(&answer, (7, 0), "", "STARTTLS");
+            // A 5xx here is about TLS, not about the message: it may go when they have put it right.
+            if fate.status.is_permanent() {
+                fate = Fate::local(Status::temporary(7, 0), &fate.reply);
+            }
+            return Err(Refused::Tls(fate));
+        }
+        let stream = session.into_clear().ok_or_else(|| no_handshake("text before the handshake"))?;
+        let stream = self.shake_hands(stream, limits).await?;
+        let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
+        hello(&mut session, self.settings, self.shown).await?;
+        Ok(session)
     }
-    if !session.capabilities.starttls {
-        return match tls {
-            Tls::Required => Err(deferred(7, 10, "encryption required, but not offered")),
-            _ => Ok(session),
+    async fn shake_hands<S>(&self, stream: S, limits: Limits) -> Result<TlsStream<S>, Refused>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = self.inner.tls.connect(&self.host.name, self.ip, stream);
+        let stream = match tokio::time::timeout(limits.data(), handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(no_handshake(&error.to_string())),
+            Err(_) => return Err(no_handshake("timed out")),
         };
+        let (shown, ip, agreed) = (self.shown, self.ip, crate::tls::agreed(&stream));
+        let text = format!("STARTTLS=client, relay={shown} [{ip}], {agreed}");
+        self.inner.parts.log.write(&Event::Server { text });
+        Ok(stream)
     }
-    let answer = session
-        .command("STARTTLS", limits.mail())
-        .await
-        .map_err(|e| broken(&e, shown))?;
-    if answer.code != 220 {
-        return Err(Refused::Tls(refusal(
-            &answer,
-            (7, 0),
-            "Service unavailable",
-            "STARTTLS",
-        )));
-    }
-    let Some(stream) = session.into_clear() else {
-        return Err(no_handshake("text before the handshake"));
-    };
-    let handshake = client.connect(&host.name, ip, stream);
-    let stream = match tokio::time::timeout(limits.data(), handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(no_handshake(&error.to_string())),
-        Err(_) => return Err(no_handshake("timed out")),
-    };
-    let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
-    hello(&mut session, settings, shown).await?;
-    Ok(session)
 }
 
 fn no_handshake(why: &str) -> Refused {

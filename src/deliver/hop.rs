@@ -13,11 +13,7 @@ impl Window {
     /// `initial` connections at first, never more than `most`; both at least 1.
     pub(crate) fn new(initial: u32, most: u32) -> Self {
         let most = most.max(1);
-        Self {
-            limit: initial.clamp(1, most),
-            most,
-            row: 0,
-        }
+        Self { limit: initial.clamp(1, most), most, row: 0 }
     }
     /// Workers allowed now.
     pub(crate) const fn limit(self) -> u32 {

@@ -136,11 +136,8 @@ impl State {
 impl Hop {
     fn new(key: Key, settings: &Settings) -> Self {
         // One agent for a mailbox at a time: two would only wait for each other's lock.
-        let window = if is_local(&key) {
-            Window::new(1, 1)
-        } else {
-            Window::new(settings.hop_initial, settings.hop_limit)
-        };
+        let window =
+            if is_local(&key) { Window::new(1, 1) } else { Window::new(settings.hop_initial, settings.hop_limit) };
         Self {
             key: Arc::new(key),
             queue: VecDeque::new(),

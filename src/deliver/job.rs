@@ -117,18 +117,12 @@ pub(crate) struct Job {
 impl Job {
     /// A job for these recipients.
     pub(crate) fn new(message: Arc<Message>, recipients: Vec<u32>) -> Self {
-        Self {
-            message,
-            recipients,
-            again: false,
-        }
+        Self { message, recipients, again: false }
     }
     /// Its recipients, with their index.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = (u32, &queue::Recipient)> {
         let all = &self.message.envelope.recipients;
-        self.recipients
-            .iter()
-            .filter_map(move |&index| Some((index, all.get(index as usize)?)))
+        self.recipients.iter().filter_map(move |&index| Some((index, all.get(index as usize)?)))
     }
     /// Ends it without an attempt; it is due again at wall time `at`.
     pub(crate) fn give_back(mut self, at: i64) {

@@ -16,9 +16,7 @@ pub(crate) fn to(envelope: &Envelope, indices: &[u32], fate: &Fate, attempt: &At
     Event::To(ToLine {
         id: envelope.id,
         to: concerned().map(|r| shown(envelope, r)).collect(),
-        ctladdr: concerned()
-            .next()
-            .map_or_else(String::new, |r| controlling(envelope, r)),
+        ctladdr: concerned().next().map_or_else(String::new, |r| controlling(envelope, r)),
         delay: u64::try_from(now.wall.saturating_sub(envelope.arrived) / 1_000).unwrap_or(0),
         xdelay: now.mono.saturating_sub(attempt.started) / 1_000,
         mailer: attempt.mailer.to_owned(),
@@ -44,10 +42,7 @@ pub(crate) fn shown(envelope: &Envelope, recipient: &Recipient) -> String {
 
 /// Without angle brackets.
 pub(crate) fn bare(given: &str) -> &str {
-    given
-        .strip_prefix('<')
-        .and_then(|g| g.strip_suffix('>'))
-        .unwrap_or(given)
+    given.strip_prefix('<').and_then(|g| g.strip_suffix('>')).unwrap_or(given)
 }
 
 /// Whether an alias stands between what was given and where it goes; `alice@our.host` for `alice` is none.

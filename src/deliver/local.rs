@@ -38,6 +38,7 @@ pub(crate) async fn work(place: Place) {
                 let all = job.recipients.clone();
                 conclude(&place.inner, job, &attempt, vec![(trouble.fate.clone(), all)]);
             }
+            Taken::Job(job) if place.inner.cannot_record() => place.inner.postpone(job),
             Taken::Job(first) => {
                 let jobs = collect(&place, first).await;
                 if !jobs.is_empty() {
@@ -132,25 +133,16 @@ async fn start(place: &Place) -> Result<Agent, String> {
     let Key::Local { user } = &*place.key else {
         return Err("not a local route".to_owned());
     };
-    let kind = if place.inner.parts.settings.get().maildir {
-        Kind::User
-    } else {
-        Kind::Mailbox
-    };
+    let kind = if place.inner.parts.settings.get().maildir { Kind::User } else { Kind::Mailbox };
     let starting = place.inner.parts.agents.start(kind, user);
-    let socket = tokio::time::timeout(START_TIMEOUT, starting)
-        .await
-        .map_err(|_| "no answer from the keeper".to_owned())??;
+    let socket =
+        tokio::time::timeout(START_TIMEOUT, starting).await.map_err(|_| "no answer from the keeper".to_owned())??;
     Agent::adopt(socket).map_err(|error| error.to_string())
 }
 
 fn unstarted(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, error: String) {
     let fate = Fate::local(Status::temporary(3, 0), &format!("cannot start agent: {error}"));
-    let trouble = Arc::new(Trouble {
-        fate: fate.clone(),
-        relay: String::new(),
-        host: String::new(),
-    });
+    let trouble = Arc::new(Trouble { fate: fate.clone(), relay: String::new(), host: String::new() });
     place.unreachable(&trouble, NO_AGENT);
     for Loaded { job, .. } in jobs {
         let all = job.recipients.clone();
@@ -162,9 +154,7 @@ fn unstarted(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, error: String)
 fn settle(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, outcomes: Outcomes) {
     let mut results: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
     for outcome in outcomes.outcomes {
-        let slot = usize::try_from(outcome.ticket)
-            .ok()
-            .and_then(|ticket| results.get_mut(ticket));
+        let slot = usize::try_from(outcome.ticket).ok().and_then(|ticket| results.get_mut(ticket));
         if let Some(slot) = slot {
             *slot = Some(outcome.result);
         }

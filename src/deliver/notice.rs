@@ -59,17 +59,10 @@ impl Original {
         let fields = header::fields(&head);
         let is_bulk = fields.filter(|f| f.is("Precedence")).any(|f| {
             let value = header::unfold(head.get(f.body.clone()).unwrap_or_default(), 100);
-            ["bulk", "junk", "list"]
-                .iter()
-                .any(|word| value.eq_ignore_ascii_case(word))
+            ["bulk", "junk", "list"].iter().any(|word| value.eq_ignore_ascii_case(word))
         });
         let header = header::split(&head).header;
-        Self {
-            head,
-            header,
-            whole,
-            is_bulk,
-        }
+        Self { head, header, whole, is_bulk }
     }
 }
 
@@ -108,11 +101,7 @@ impl Page<'_> {
             kind: kind(about, &age, &life),
             host: host.clone(),
             id: self.envelope.id.to_string(),
-            from: if self.is_local {
-                "MAILER-DAEMON".to_owned()
-            } else {
-                format!("MAILER-DAEMON@{host}")
-            },
+            from: if self.is_local { "MAILER-DAEMON".to_owned() } else { format!("MAILER-DAEMON@{host}") },
             to: self.to.as_str().to_owned(),
             date: self.date(self.now.wall),
             message_id: format!("{}.{}@{host}", date::compact(seconds), self.id),
@@ -159,36 +148,21 @@ impl Page<'_> {
             About::Receipt => Status::success(1, 5),
             _ => fate.status,
         };
-        let expire = self
-            .envelope
-            .arrived
-            .saturating_add_unsigned(self.settings.policy.expire);
+        let expire = self.envelope.arrived.saturating_add_unsigned(self.settings.policy.expire);
         Some(dsn::Recipient {
             shown: line::shown(self.envelope, recipient),
             expanded_from: if aliased { given.to_owned() } else { String::new() },
             final_recipient: with_domain(given, &self.settings.host),
-            actual: if aliased {
-                with_domain(recipient.address.as_str(), &self.settings.host)
-            } else {
-                String::new()
-            },
+            actual: if aliased { with_domain(recipient.address.as_str(), &self.settings.host) } else { String::new() },
             orcpt: recipient.orcpt.clone(),
             action,
             status,
             remote_mta: remote.to_owned(),
             reason: reason(about, fate),
-            diagnostic: if fate.reply.is_empty() {
-                String::new()
-            } else {
-                format!("SMTP; {}", fate.reply)
-            },
+            diagnostic: if fate.reply.is_empty() { String::new() } else { format!("SMTP; {}", fate.reply) },
             transcript: transcript(about, item, recipient, &self.attempt.host),
             last_attempt: self.date(self.now.wall),
-            will_retry_until: if about == About::Delay {
-                self.date(expire)
-            } else {
-                String::new()
-            },
+            will_retry_until: if about == About::Delay { self.date(expire) } else { String::new() },
         })
     }
 }
@@ -234,11 +208,7 @@ fn code(status: Status) -> u16 {
 }
 
 fn with_domain(address: &str, host: &str) -> String {
-    if address.contains('@') {
-        address.to_owned()
-    } else {
-        format!("{address}@{host}")
-    }
+    if address.contains('@') { address.to_owned() } else { format!("{address}@{host}") }
 }
 
 fn peer(origin: &Origin) -> String {
@@ -272,11 +242,7 @@ pub(crate) fn words(ms: u64) -> String {
         .filter(|(n, _)| *n > 0)
         .map(|(n, unit)| format!("{n} {unit}{}", if *n == 1 { "" } else { "s" }))
         .collect();
-    if said.is_empty() {
-        "0 seconds".to_owned()
-    } else {
-        said.join(" ")
-    }
+    if said.is_empty() { "0 seconds".to_owned() } else { said.join(" ") }
 }
 
 /// The envelope of a report: from nobody, so that nobody is told of its failure but the postmaster.
@@ -286,10 +252,7 @@ pub(crate) fn envelope(id: QueueId, now: Time, host: &str, recipients: Vec<Recip
         content: ContentId::default(),
         size: 0,
         arrived: now.wall,
-        origin: Origin {
-            protocol: Protocol::Internal,
-            ..Origin::default()
-        },
+        origin: Origin { protocol: Protocol::Internal, ..Origin::default() },
         sender: Address::null(),
         sender_given: "<>".to_owned(),
         message_id: format!("<{}.{id}@{host}>", date::compact(now.seconds())),

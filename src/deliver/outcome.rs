@@ -32,17 +32,8 @@ pub(crate) struct Fate {
 impl Fate {
     /// Delivered; `text` is what the other side said.
     pub(crate) fn sent(text: &str) -> Self {
-        let stat = if text.is_empty() {
-            "Sent".to_owned()
-        } else {
-            format!("Sent ({text})")
-        };
-        Self {
-            status: Status::success(0, 0),
-            stat,
-            reply: String::new(),
-            command: String::new(),
-        }
+        let stat = if text.is_empty() { "Sent".to_owned() } else { format!("Sent ({text})") };
+        Self { status: Status::success(0, 0), stat, reply: String::new(), command: String::new() }
     }
     /// Decided on this side, or by an agent.
     pub(crate) fn local(status: Status, text: &str) -> Self {
@@ -50,27 +41,13 @@ impl Fate {
             Severity::Temporary => format!("Deferred: {text}"),
             Severity::Success | Severity::Permanent => text.to_owned(),
         };
-        Self {
-            status,
-            stat,
-            reply: String::new(),
-            command: String::new(),
-        }
+        Self { status, stat, reply: String::new(), command: String::new() }
     }
     /// A reply of the other side, whole (`550 5.1.1 no such user here`); `stat` in sendmail's words if permanent.
     pub(crate) fn replied(status: Status, reply: &str, stat: &str, command: &str) -> Self {
         let reply: String = reply.chars().take(REPLY).collect();
-        let stat = if status.is_temporary() {
-            format!("Deferred: {reply}")
-        } else {
-            stat.to_owned()
-        };
-        Self {
-            status,
-            stat,
-            reply,
-            command: command.to_owned(),
-        }
+        let stat = if status.is_temporary() { format!("Deferred: {reply}") } else { stat.to_owned() };
+        Self { status, stat, reply, command: command.to_owned() }
     }
 }
 
@@ -103,13 +80,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// Without another host.
     pub(crate) fn here(mailer: &'static str, started: u64) -> Self {
-        Self {
-            mailer,
-            relay: String::new(),
-            host: String::new(),
-            started,
-            passes_dsn: false,
-        }
+        Self { mailer, relay: String::new(), host: String::new(), started, passes_dsn: false }
     }
 }
 
@@ -140,14 +111,7 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
                 }
                 Severity::Temporary | Severity::Permanent => NewState::Bounced,
             };
-            report::sort(
-                &mut sheaf,
-                &settings,
-                &envelope,
-                (index, fate),
-                attempt,
-                (state, expired, age),
-            );
+            report::sort(&mut sheaf, &settings, &envelope, (index, fate), attempt, (state, expired, age));
             changes.push(change(index, state, fate, now.wall));
         }
     }
@@ -161,25 +125,14 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
 }
 
 fn change(recipient: u32, state: NewState, fate: &Fate, at: i64) -> Change {
-    Change {
-        recipient,
-        state,
-        at,
-        status: Some(fate.status),
-        reply: fate.stat.clone(),
-        attempted: true,
-        warned: false,
-    }
+    Change { recipient, state, at, status: Some(fate.status), reply: fate.stat.clone(), attempted: true, warned: false }
 }
 
 /// Wait before the next try, milliseconds.
 fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f64) -> u64 {
     let policy = &settings.policy;
     if attempt.mailer == "local" {
-        let step = LOCAL_WAITS
-            .get(recipient.tries as usize)
-            .copied()
-            .unwrap_or(30 * MINUTE);
+        let step = LOCAL_WAITS.get(recipient.tries as usize).copied().unwrap_or(30 * MINUTE);
         // A test's short policy shortens these too.
         return step.min(policy.backoff(recipient.tries.saturating_add(1), random));
     }

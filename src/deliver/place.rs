@@ -29,14 +29,7 @@ impl Place {
         wake: Arc<Notify>,
         pressure: Arc<Notify>,
     ) -> Self {
-        Self {
-            inner: inner.clone(),
-            key,
-            name,
-            wake,
-            pressure,
-            connected: false,
-        }
+        Self { inner: inner.clone(), key, name, wake, pressure, connected: false }
     }
     fn now(&self) -> u64 {
         self.inner.parts.clock.now().mono
@@ -50,10 +43,7 @@ impl Place {
         };
         if let Some((until, trouble)) = hop.dead.clone() {
             if until > self.now() {
-                return hop
-                    .queue
-                    .pop_front()
-                    .map_or(Taken::Leave, |job| Taken::Dead(job, trouble));
+                return hop.queue.pop_front().map_or(Taken::Leave, |job| Taken::Dead(job, trouble));
             }
             hop.dead = None;
         }
@@ -124,11 +114,7 @@ impl Place {
         }
         self.connected = connected;
         if let Some(hop) = self.inner.hops.lock().hops.get_mut(&self.name) {
-            hop.connected = if connected {
-                hop.connected + 1
-            } else {
-                hop.connected.saturating_sub(1)
-            };
+            hop.connected = if connected { hop.connected + 1 } else { hop.connected.saturating_sub(1) };
         }
     }
     /// A job ended well. If more waits and the window allows it, another worker is started.
@@ -227,8 +213,7 @@ impl Drop for Place {
         state.pool(local).waiting = line;
         drop(state);
         for (name, key, wake, pressure) in starts {
-            self.inner
-                .start_worker(Self::new(&self.inner, name, key, wake, pressure));
+            self.inner.start_worker(Self::new(&self.inner, name, key, wake, pressure));
         }
     }
 }

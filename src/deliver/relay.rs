@@ -37,6 +37,7 @@ pub(crate) async fn work(mut place: Place) {
                 }
             }
             Taken::Dead(job, trouble) => defer(&place, job, &trouble, place.inner.parts.clock.now().mono),
+            Taken::Job(job) if place.inner.cannot_record() => place.inner.postpone(job),
             Taken::Job(job) => {
                 if !serve(&mut place, &mut link, job).await {
                     break;
@@ -129,16 +130,14 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
     let content = match job.message.content().await {
         Ok(content) => content,
         Err(error) => {
-            place
-                .inner
-                .note(job.message.envelope.id, format!("cannot read queue entry: {error}"));
+            place.inner.note(job.message.envelope.id, format!("cannot read queue entry: {error}"));
             job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
             // An envelope that was sent ahead can only be taken back by hanging up.
             return if sent { After::Over(None) } else { After::Fine(None) };
         }
     };
     let offers = &link.session.capabilities;
-    if let Some(fate) = forbidden(&job, offers).filter(|_| !sent) {
+    if let Some(fate) = forbidden(&job, offers, Some(&content)).filter(|_| !sent) {
         let all = job.recipients.clone();
         conclude(&place.inner, job, &attempt, vec![(fate, all)]);
         return After::Fine(None);
@@ -157,10 +156,7 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         place.trouble();
     } else if progress.closing {
         place.trouble();
-        progress.rest(
-            &job,
-            Fate::local(Status::temporary(4, 2), &format!("Connection closed by {}", link.host)),
-        );
+        progress.rest(&job, Fate::local(Status::temporary(4, 2), &format!("Connection closed by {}", link.host)));
     }
     let fine = result.is_ok() && !progress.closing;
     conclude(&place.inner, job, &attempt, progress.fates);
@@ -188,7 +184,7 @@ async fn exchange(
         Err(error) => return (None, Err(error)),
     }
     let ahead = if session.pipelines() {
-        place.take_if(|next| forbidden(next, &session.capabilities).is_none())
+        place.take_if(|next| forbidden(next, &session.capabilities, None).is_none())
     } else {
         None
     };

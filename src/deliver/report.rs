@@ -68,12 +68,7 @@ struct Desk {
 pub(crate) async fn finish(inner: Arc<Inner>, job: Job, attempt: Attempt, mut changes: Vec<Change>, sheaf: Sheaf) {
     let settings = inner.parts.settings.get();
     let original = Original::read(&job, settings.return_size).await;
-    let mut desk = Desk {
-        inner,
-        job,
-        attempt,
-        original,
-    };
+    let mut desk = Desk { inner, job, attempt, original };
     let envelope = desk.job.message.envelope.clone();
     let wants_failure = |item: &Item| wants(&envelope, item.index, |r| r.notify.wants_failure());
     let failed: Vec<Item> = sheaf.failed.into_iter().filter(wants_failure).collect();
@@ -84,9 +79,7 @@ pub(crate) async fn finish(inner: Arc<Inner>, job: Job, attempt: Attempt, mut ch
         delayed.clear();
     }
     let mine = |items: &[Item], changes: &mut Vec<Change>| -> Vec<Change> {
-        let (of_items, rest) = changes
-            .drain(..)
-            .partition(|c| items.iter().any(|item| item.index == c.recipient));
+        let (of_items, rest) = changes.drain(..).partition(|c| items.iter().any(|item| item.index == c.recipient));
         *changes = rest;
         of_items
     };
@@ -148,8 +141,7 @@ impl Desk {
             return self.commit(About::Postmaster, &items, changes, &to, recipients).await;
         }
         let id = self.envelope().id;
-        self.inner
-            .note(id, "savemail: cannot save rejected email anywhere".to_owned());
+        self.inner.note(id, "savemail: cannot save rejected email anywhere".to_owned());
         self.record(changes);
         true
     }
@@ -234,10 +226,7 @@ pub(crate) fn kind(about: About, age: &str, life: &str) -> Kind {
         About::Failure => Kind::Failure,
         About::Postmaster => Kind::Postmaster,
         About::Receipt => Kind::Success,
-        About::Delay => Kind::Delay {
-            past: age.to_owned(),
-            until: life.to_owned(),
-        },
+        About::Delay => Kind::Delay { past: age.to_owned(), until: life.to_owned() },
     }
 }
 
@@ -260,9 +249,5 @@ pub(crate) fn sort(
         NewState::Delivered if wants_receipt(envelope, recipient, attempt) => &mut sheaf.delivered,
         NewState::Deferred(_) | NewState::Delivered => return,
     };
-    pile.push(Item {
-        index,
-        fate: fate.clone(),
-        expired,
-    });
+    pile.push(Item { index, fate: fate.clone(), expired });
 }

@@ -147,10 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut deadline = None;
         loop {
             let unread = self.input.get(self.unread.clone()).unwrap_or_default();
-            let (used, answer) = self
-                .replies
-                .feed(unread)
-                .map_err(|error| Broken::Protocol(error.to_string()))?;
+            let (used, answer) = self.replies.feed(unread).map_err(|error| Broken::Protocol(error.to_string()))?;
             self.unread.start += used;
             if let Some(answer) = answer {
                 return Ok(answer);

@@ -1,7 +1,7 @@
 //! The entry: what the daemon brings along, and the handle it keeps.
 
 use crate::hops::Hops;
-use crate::job::Load;
+use crate::job::{Job, Load};
 use crate::place::Place;
 use crate::settings::Current;
 use call::agent::Kind;
@@ -89,6 +89,14 @@ impl Inner {
     /// Changes to true when stopping begins.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
+    }
+    /// The store takes no changes: nothing may be tried whose outcome could not be recorded.
+    pub(crate) fn cannot_record(&self) -> bool {
+        matches!(self.parts.store.room(0), Err(queue::Error::ReadOnly(_)))
+    }
+    /// Gives a job back until the store may be well again.
+    pub(crate) fn postpone(&self, job: Job) {
+        job.give_back(self.parts.clock.now().wall + crate::claim::READ_ONLY as i64);
     }
     /// Writes a line about a message.
     pub(crate) fn note(&self, id: mail::QueueId, text: String) {

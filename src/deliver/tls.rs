@@ -39,6 +39,19 @@ impl Client {
     }
 }
 
+/// What was agreed, in the words of sendmail's log line (sendmail.md 5.6).
+pub(crate) fn agreed<S>(stream: &TlsStream<S>) -> String {
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let suite = session.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
+    let bits = if suite.contains("_128_") { 128 } else { 256 };
+    let cipher = suite.replace("TLS13_", "TLS_");
+    format!("version={version}, verify=NOT, cipher={cipher}, bits={bits}/{bits}")
+}
+
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

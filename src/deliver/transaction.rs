@@ -45,11 +45,7 @@ impl Progress {
         }
     }
     fn one(&mut self, index: u32, fate: Fate) {
-        match self
-            .fates
-            .iter_mut()
-            .find(|(known, _)| known.status == fate.status && known.reply == fate.reply)
-        {
+        match self.fates.iter_mut().find(|(known, _)| known.status == fate.status && known.reply == fate.reply) {
             Some((_, indices)) => indices.push(index),
             None => self.fates.push((fate, vec![index])),
         }
@@ -58,18 +54,10 @@ impl Progress {
 
 /// The status of a negative reply; its class is the code's, whatever the enhanced code says.
 fn status(answer: &Answer, subject: u16, detail: u16) -> Status {
-    let severity = if answer.code >= 500 {
-        Severity::Permanent
-    } else {
-        Severity::Temporary
-    };
+    let severity = if answer.code >= 500 { Severity::Permanent } else { Severity::Temporary };
     match answer.status {
         Some(status) => Status { severity, ..status },
-        None => Status {
-            severity,
-            subject,
-            detail,
-        },
+        None => Status { severity, subject, detail },
     }
 }
 
@@ -103,20 +91,39 @@ pub(crate) fn refusal(answer: &Answer, default: (u16, u16), stat: &str, command:
     Fate::replied(status(answer, default.0, default.1), &answer.to_string(), stat, command)
 }
 
-/// What a hop's offers forbid, found before anything is sent.
-pub(crate) fn forbidden(job: &Job, offers: &Capabilities) -> Option<Fate> {
+/// What a hop's offers forbid, found before anything is sent. `content`, if at hand, tells whether a message that asked for
+/// SMTPUTF8 really needs it (many clients ask always); without it the answer errs on the side of yes.
+pub(crate) fn forbidden(job: &Job, offers: &Capabilities, content: Option<&Content>) -> Option<Fate> {
     let envelope = &job.message.envelope;
     let size = envelope.size + envelope.prepend.len() as u64;
     if let Some(limit) = offers.size.filter(|&limit| limit > 0 && size > limit) {
         let text = format!("Message is too large; {limit} bytes max");
         return Some(Fate::local(Status::permanent(3, 4), &text));
     }
-    let plain = envelope.sender.is_ascii() && job.recipients().all(|(_, r)| r.address.is_ascii());
-    if !offers.smtputf8 && (!plain || envelope.smtputf8) {
-        let text = "SMTPUTF8 is required, but not offered";
-        return Some(Fate::local(Status::permanent(6, 7), text));
+    if offers.smtputf8 {
+        return None;
     }
-    None
+    let plain = envelope.sender.is_ascii() && job.recipients().all(|(_, r)| r.address.is_ascii());
+    if plain && (!envelope.smtputf8 || content.is_some_and(has_plain_header)) {
+        return None;
+    }
+    let text = "SMTPUTF8 is required, but not offered";
+    Some(Fate::local(Status::permanent(6, 7), text))
+}
+
+/// Whether the header is ASCII. One that is not whole within 16 KiB counts as foreign.
+fn has_plain_header(content: &Content) -> bool {
+    let mut start = [0; 16 << 10];
+    let head = match content {
+        Content::Memory(bytes) => bytes.get(..mail::header::split(bytes).header),
+        Content::File { file, .. } => {
+            let got = file.read_at(&mut start, 0).unwrap_or(0);
+            let read = start.get(..got).unwrap_or_default();
+            let header = mail::header::split(read).header;
+            read.get(..header).filter(|_| header < got)
+        }
+    };
+    head.is_some_and(<[u8]>::is_ascii)
 }
 
 fn mail_line(envelope: &Envelope, offers: &Capabilities) -> String {
@@ -242,8 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let follows = std::mem::take(&mut self.out);
         match content {
             Content::Memory(bytes) if is_wire_clean(bytes) && is_wire_clean(prepend) => {
-                self.write(&[prepend, bytes, b".\r\n", &follows], self.limits.block())
-                    .await?;
+                self.write(&[prepend, bytes, b".\r\n", &follows], self.limits.block()).await?;
             }
             Content::Memory(bytes) => {
                 let (mut encoder, mut wire) = (Encoder::new(), Vec::with_capacity(bytes.len() + 1_024));

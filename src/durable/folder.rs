@@ -70,7 +70,11 @@ pub struct Space {
 pub fn space(path: &Path) -> io::Result<Space> {
     let stat = nix::sys::statvfs::statvfs(path)?;
     // btrfs and others count no inodes and report zero of zero.
-    let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
+    let inodes = if stat.files() == 0 {
+        u64::MAX
+    } else {
+        stat.files_available()
+    };
     Ok(Space {
         bytes: stat.blocks_available().saturating_mul(stat.fragment_size()),
         inodes,

@@ -43,7 +43,11 @@ impl LockFile {
             let mut holder = String::new();
             file.by_ref().take(20).read_to_string(&mut holder)?;
             let digits = !holder.trim().is_empty() && holder.trim().bytes().all(|b| b.is_ascii_digit());
-            let holder = if digits { holder.trim().to_owned() } else { "(unknown)".to_owned() };
+            let holder = if digits {
+                holder.trim().to_owned()
+            } else {
+                "(unknown)".to_owned()
+            };
             return Err(LockError::Held(holder));
         }
         file.set_len(0)?;

@@ -203,7 +203,10 @@ mod tests {
         assert!(file.link("final").is_err(), "never replaces");
         drop(file);
         drop(Nameless::create_named(&folder, File::options().read(true).write(true)).unwrap());
-        let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let names: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(names, ["final"]);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -17,7 +17,7 @@ const PLAN_BOUND: Duration = Duration::from_secs(30);
 const PLAN_BYTES: usize = 8 << 20;
 
 /// The command for a role: the sibling program, else the sibling `postrider` or this very program (which then has
-/// all roles) with the role's name. In its own process group, so that a Ctrl-C reaches only the keeper.
+/// all roles) with the role's name.
 pub(crate) fn role(name: &str) -> Command {
     let this = std::env::current_exe().unwrap_or_default();
     let folder = this.parent().unwrap_or(Path::new("/"));
@@ -35,7 +35,7 @@ pub(crate) fn role(name: &str) -> Command {
         command.arg(name);
         command
     };
-    command.stdin(Stdio::null()).process_group(0);
+    command.stdin(Stdio::null());
     command
 }
 
@@ -43,6 +43,8 @@ pub(crate) fn role(name: &str) -> Command {
 #[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
 pub(crate) fn start(mut command: Command, socket: Option<&OwnedFd>, ids: Option<(u32, u32)>) -> io::Result<Child> {
     let socket = socket.map(|socket| socket.as_fd().as_raw_fd());
+    // A Ctrl-C reaches only the keeper.
+    command.process_group(0);
     // SAFETY: only async-signal-safe system calls, no allocation; the socket stays open in the parent until
     // `spawn` returns. It is never number 3 itself (`occupy_three`), so dup2 clears close-on-exec.
     unsafe {

@@ -61,12 +61,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// The batch's own descriptors: those of a next frame may have arrived with it.
 fn take_sources(batch: &Batch, descriptors: &mut VecDeque<OwnedFd>) -> Result<Vec<File>, Error> {
-    let count = batch
-        .items
-        .iter()
-        .map(|item| usize::from(item.source) + 1)
-        .max()
-        .unwrap_or(0);
+    let count = batch.items.iter().map(|item| usize::from(item.source) + 1).max().unwrap_or(0);
     if count > descriptors.len() {
         return Err(call::Error::Malformed.into());
     }
@@ -91,20 +86,13 @@ fn deliver(
             }
         },
     };
-    let outcome = |((item, _), result): (&Message<'_>, Done)| Outcome {
-        ticket: item.ticket,
-        result,
-    };
+    let outcome = |((item, _), result): (&Message<'_>, Done)| Outcome { ticket: item.ticket, result };
     messages.iter().zip(results).map(outcome).collect()
 }
 
 /// `take_sources` made sure that every item has its descriptor.
 fn message<'a>(item: &'a call::agent::Item, sources: &'a [File]) -> Option<Message<'a>> {
-    let content = Content {
-        source: sources.get(usize::from(item.source))?,
-        offset: item.offset,
-        length: item.length,
-    };
+    let content = Content { source: sources.get(usize::from(item.source))?, offset: item.offset, length: item.length };
     Some((item, content))
 }
 
@@ -118,10 +106,7 @@ fn into(messages: &[Message<'_>], format: Format, path: &Path, uid: u32, engine:
 /// Sleeps; false as soon as the engine is gone, for then nobody waits for this delivery.
 fn wait(engine: &UnixStream, time: Duration) -> bool {
     let mut sockets = [PollFd::new(engine, PollFlags::empty())];
-    let time = Timespec {
-        tv_sec: time.as_secs().cast_signed(),
-        tv_nsec: time.subsec_nanos().into(),
-    };
+    let time = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
     !matches!(poll(&mut sockets, Some(&time)), Ok(1..))
 }
 

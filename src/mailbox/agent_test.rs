@@ -35,11 +35,7 @@ fn start_in(format: Format, folder: tempfile::TempDir) -> Agent {
         uid: nix::unistd::geteuid().as_raw(),
     };
     let thread = std::thread::spawn(move || serve(theirs, &settled, &arguments));
-    Agent {
-        folder,
-        engine: Connection::new(ours),
-        thread,
-    }
+    Agent { folder, engine: Connection::new(ours), thread }
 }
 
 fn item(ticket: u64, length: usize) -> Item {
@@ -196,10 +192,7 @@ fn what_is_not_his_mailbox_defers_with_a_clear_text() {
     assert_eq!(results.len(), 2);
     assert!(matches!(&results[0], Done::Temporary(2, 0, why) if why.contains("symbolic link")));
     std::fs::remove_dir_all(agent.folder.path()).unwrap();
-    assert!(matches!(
-        agent.deliver(vec![item(1, 2)], b"\r\n")[0],
-        Done::Temporary(2, 0, _)
-    ));
+    assert!(matches!(agent.deliver(vec![item(1, 2)], b"\r\n")[0], Done::Temporary(2, 0, _)));
     agent.end();
 }
 
@@ -226,24 +219,14 @@ fn maildir() {
 #[test]
 fn a_missing_descriptor_ends_the_agent() {
     let mut agent = start(Format::Mbox);
-    agent
-        .engine
-        .send(
-            &Batch {
-                items: vec![item(1, 2)],
-            },
-            &[],
-        )
-        .unwrap();
+    agent.engine.send(&Batch { items: vec![item(1, 2)] }, &[]).unwrap();
     assert!(agent.engine.message::<Outcomes>().unwrap().is_none());
     assert!(agent.thread.join().unwrap().is_err());
 }
 
 #[test]
 fn a_refused_recipient_is_answered_without_touching_a_file() {
-    let batch = Batch {
-        items: vec![item(4, 2)],
-    };
+    let batch = Batch { items: vec![item(4, 2)] };
     let (engine, _agent) = UnixStream::pair().unwrap();
     let done = Done::Permanent(7, 0, "no".into());
     let arguments: Vec<std::ffi::OsString> =
@@ -252,18 +235,6 @@ fn a_refused_recipient_is_answered_without_touching_a_file() {
             .map(Into::into)
             .collect();
     let arguments = Arguments::parse(&arguments).unwrap();
-    let outcomes = deliver(
-        &batch,
-        &[file(b"\r\n")],
-        &Settled::Refused(done.clone()),
-        &arguments,
-        &engine,
-    );
-    assert_eq!(
-        outcomes,
-        [Outcome {
-            ticket: 4,
-            result: done
-        }]
-    );
+    let outcomes = deliver(&batch, &[file(b"\r\n")], &Settled::Refused(done.clone()), &arguments, &engine);
+    assert_eq!(outcomes, [Outcome { ticket: 4, result: done }]);
 }

@@ -22,12 +22,7 @@ pub(crate) struct Converter {
 
 impl Converter {
     pub(crate) fn new(quote: bool) -> Self {
-        Self {
-            quote,
-            body_only: false,
-            at_line_start: true,
-            in_header: true,
-        }
+        Self { quote, body_only: false, at_line_start: true, in_header: true }
     }
     pub(crate) fn body_only(mut self) -> Self {
         self.body_only = true;

@@ -60,11 +60,7 @@ pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settle
 }
 
 fn recipient(account: &User, uid: Uid) -> Settled {
-    Settled::Recipient {
-        name: account.name.clone(),
-        home: account.dir.clone(),
-        uid: uid.as_raw(),
-    }
+    Settled::Recipient { name: account.name.clone(), home: account.dir.clone(), uid: uid.as_raw() }
 }
 
 fn look_up(name: &str) -> Result<User, Done> {
@@ -75,11 +71,7 @@ fn look_up(name: &str) -> Result<User, Done> {
         Ok(Some(user)) if is_path_safe(&user.name) => Ok(user),
         // Only this is "not found": glibc answers with an error number when a source could not be asked (`users`).
         Ok(_) => Err(Done::Permanent(1, 1, "User unknown".to_owned())),
-        Err(errno) => Err(Done::Temporary(
-            3,
-            0,
-            format!("account look-up failed: {}", errno.desc()),
-        )),
+        Err(errno) => Err(Done::Temporary(3, 0, format!("account look-up failed: {}", errno.desc()))),
     }
 }
 
@@ -95,13 +87,8 @@ fn stand_in(arguments: &Arguments) -> Option<User> {
 /// Who never gets an agent.
 fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
     let uid = account.uid.as_raw();
-    let refuse = |why: &str| {
-        Err(Done::Permanent(
-            7,
-            0,
-            format!("{} (uid {uid}) may not receive mail: {why}", account.name),
-        ))
-    };
+    let refuse =
+        |why: &str| Err(Done::Permanent(7, 0, format!("{} (uid {uid}) may not receive mail: {why}", account.name)));
     if uid == arguments.engine_uid {
         // Else the engine could have itself a process with more rights than its own.
         return refuse("it is the mail system's own account");
@@ -125,11 +112,7 @@ fn become_user(account: &User, arguments: &Arguments) -> Result<(), Error> {
             let mut groups = getgrouplist(&name, account.gid).map_err(|errno| failed("groups", errno))?;
             // With group mail he could write every mailbox; whoever is in that group gets it from his login only.
             groups.retain(|group| *group != mail);
-            let primary = if account.gid == mail {
-                Gid::from_raw(NOBODY)
-            } else {
-                account.gid
-            };
+            let primary = if account.gid == mail { Gid::from_raw(NOBODY) } else { account.gid };
             drop_to(account.uid, primary, &groups)
         }
     }
@@ -166,13 +149,16 @@ fn limit_ourselves() -> Result<(), Error> {
 }
 
 /// Takes over the socket that the keeper put at `number`.
-#[allow(
-    unsafe_code,
-    reason = "a descriptor's number from the command line has no safe owner yet"
-)]
+#[allow(unsafe_code, reason = "a descriptor's number from the command line has no safe owner yet")]
 pub(crate) fn take_descriptor(number: i32) -> Result<OwnedFd, Error> {
     if number < 3 || nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_GETFD).is_err() {
         return Err(Error::Usage("--socket-fd is not an open descriptor".to_owned()));
+    }
+    // Whatever else we inherited is nobody's business here. SAFETY: only numbers; nothing of ours is open above 2 yet.
+    for (first, last) in [(3, number - 1), (number + 1, i32::MAX)] {
+        if first <= last {
+            unsafe { nix::libc::syscall(nix::libc::SYS_close_range, first, last, 0) };
+        }
     }
     // SAFETY: open (asked above), and nothing else in this process owns it: it was passed for us.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })

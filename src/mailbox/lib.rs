@@ -49,11 +49,7 @@ impl Error {
 /// --engine-uid UID --socket-fd N`; the arguments come without the program's name. Returns the exit code.
 #[must_use]
 pub fn run(args: Vec<OsString>) -> u8 {
-    let identity = if nix::unistd::geteuid().is_root() {
-        Identity::Change
-    } else {
-        Identity::Keep
-    };
+    let identity = if nix::unistd::geteuid().is_root() { Identity::Change } else { Identity::Keep };
     match serve(&args, identity) {
         Ok(()) => 0,
         Err(error) => {

@@ -61,11 +61,7 @@ impl Maildir {
             fresh |= make_at(&top, name)?;
             Ok(fs::openat(&top, name, flags, Mode::empty())?.into())
         };
-        let folder = Self {
-            tmp: part("tmp")?,
-            new: part("new")?,
-            cur: part("cur")?,
-        };
+        let folder = Self { tmp: part("tmp")?, new: part("new")?, cur: part("cur")? };
         if fresh {
             top.sync_all()?;
         }
@@ -146,16 +142,8 @@ fn unique_name(queue_id: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host: String = host
-        .chars()
-        .filter(|c| !matches!(c, '/' | ':') && !c.is_control())
-        .take(64)
-        .collect();
+    let host: String = host.chars().filter(|c| !matches!(c, '/' | ':') && !c.is_control()).take(64).collect();
     let (seconds, micros) = (now.as_secs(), now.subsec_micros());
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{seconds}.M{micros}P{}Q{count}{}{host}",
-        std::process::id(),
-        mark(queue_id)
-    )
+    format!("{seconds}.M{micros}P{}Q{count}{}{host}", std::process::id(), mark(queue_id))
 }

@@ -95,13 +95,7 @@ impl Writer {
             [b'\n'] | [_, b'\n'] => b"\n",
             _ => b"\n\n",
         };
-        Ok(Self {
-            mailbox,
-            buffer: Vec::new(),
-            written: 0,
-            piece: Vec::new(),
-            repair,
-        })
+        Ok(Self { mailbox, buffer: Vec::new(), written: 0, piece: Vec::new(), repair })
     }
 
     fn message(&mut self, (item, content): &Message<'_>) -> Result<(), CopyError> {
@@ -143,13 +137,7 @@ impl Writer {
     }
 
     fn copy(&mut self, content: Content<'_>) -> Result<(), CopyError> {
-        let Self {
-            mailbox,
-            buffer,
-            written,
-            piece,
-            ..
-        } = self;
+        let Self { mailbox, buffer, written, piece, .. } = self;
         copy(content, Converter::new(true), piece, buffer, &mut |buffer| {
             if buffer.len() < BUFFER {
                 return Ok(());
@@ -181,10 +169,7 @@ impl Writer {
     fn has(&self, item: &Item, content: Content<'_>) -> io::Result<bool> {
         let needle = format!(" id {}", item.queue_id);
         let finder = memmem::Finder::new(needle.as_bytes());
-        let mut at = self
-            .mailbox
-            .size()
-            .saturating_sub(LOOK_BACK.saturating_add(content.length));
+        let mut at = self.mailbox.size().saturating_sub(LOOK_BACK.saturating_add(content.length));
         let mut window = vec![0; WINDOW];
         loop {
             let got = self.mailbox.read_at(&mut window, at)?;
@@ -219,13 +204,7 @@ impl Writer {
             body.clear();
             Ok(())
         };
-        let outcome = copy(
-            content,
-            Converter::new(true).body_only(),
-            &mut Vec::new(),
-            &mut body,
-            &mut compare,
-        );
+        let outcome = copy(content, Converter::new(true).body_only(), &mut Vec::new(), &mut body, &mut compare);
         match outcome {
             // Behind the body comes the separating line, or the file ends where it would begin.
             Ok(()) => {

@@ -183,9 +183,7 @@ impl Recipient {
             controlling: String::new(),
             address,
             route: route.to_owned(),
-            state: State::Due {
-                perhaps_delivered: false,
-            },
+            state: State::Due { perhaps_delivered: false },
             tries: 0,
             first_attempt: 0,
             last_attempt: 0,

@@ -3,6 +3,7 @@
 //! [`Store`] is the only door; [`spool`] is the default store (a segment log, see `README.md`), and any other must
 //! pass [`contract`], the same tests. [`schedule`] says when to try again; time is an argument.
 
+pub mod contract;
 pub mod envelope;
 pub mod schedule;
 pub mod settings;

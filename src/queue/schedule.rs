@@ -18,12 +18,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         const MINUTE: u64 = 60_000;
-        Self {
-            min_backoff: 5 * MINUTE,
-            max_backoff: 240 * MINUTE,
-            expire: 5 * 1_440 * MINUTE,
-            warn: 240 * MINUTE,
-        }
+        Self { min_backoff: 5 * MINUTE, max_backoff: 240 * MINUTE, expire: 5 * 1_440 * MINUTE, warn: 240 * MINUTE }
     }
 }
 
@@ -35,10 +30,7 @@ impl Policy {
         let doubled = self.min_backoff.saturating_mul(1 << tries.saturating_sub(1).min(20));
         let base = doubled.clamp(self.min_backoff, self.max_backoff.max(self.min_backoff));
         let spread = base as f64 * (0.75 + 0.5 * random.clamp(0.0, 1.0));
-        (spread as u64).clamp(
-            self.min_backoff.min(base) * 3 / 4,
-            self.max_backoff.max(self.min_backoff),
-        )
+        (spread as u64).clamp(self.min_backoff.min(base) * 3 / 4, self.max_backoff.max(self.min_backoff))
     }
 }
 

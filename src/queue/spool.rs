@@ -49,11 +49,7 @@ pub use recover::Recovery;
 
 /// How an error of the file system reads in the store's terms.
 fn failed(error: std::io::Error) -> Error {
-    if durable::is_full(&error) {
-        Error::Full(error.to_string())
-    } else {
-        Error::Failed(error.to_string())
-    }
+    if durable::is_full(&error) { Error::Full(error.to_string()) } else { Error::Failed(error.to_string()) }
 }
 
 /// Whether changes are taken.
@@ -168,7 +164,9 @@ impl Shared {
     /// Gives a handed-out message back, due at `at`, or as soon as its turn comes.
     fn give_back(&self, id: QueueId, at: Option<i64>) {
         let mut index = self.index();
-        let Some(entry) = index.messages.get_mut(&id).filter(|entry| entry.active) else { return };
+        let Some(entry) = index.messages.get_mut(&id).filter(|entry| entry.active) else {
+            return;
+        };
         entry.active = false;
         entry.standings.as_mut_slice().iter_mut().for_each(standing::Standing::land);
         let at = at.unwrap_or_else(|| index::asap(id));
@@ -232,7 +230,7 @@ impl Spool {
         let lock = durable::LockFile::take(&root.join("lock"))
             .map_err(|error| Error::Failed(format!("spool {}: {error}", settings.path)))?;
         disk.make_folders().map_err(failed)?;
-        let (recovered, recovery) = recover::recover(settings, &disk, now)?;
+        let (recovered, mut recovery) = recover::recover(settings, &disk, now)?;
         let (chores, chore_list) = chore::channel();
         let shared = Arc::new(Shared::new(settings, disk, recovered.index, recovered.counter, probe, chores));
         let mut writer = writer::Writer::new(Arc::clone(&shared), recovered.next, recovered.spares);
@@ -240,8 +238,12 @@ impl Spool {
         let mut threads = vec![chore::start(Arc::clone(&shared), chore_list).map_err(failed)?];
         let thread = std::thread::Builder::new().name("spool".into());
         threads.push(thread.spawn(move || writer.run()).map_err(failed)?);
+        if !recovered.leaving.is_empty() {
+            shared.jobs.push(job::removal(recovered.leaving));
+        }
         for (id, why) in recovered.corrupt {
             shared.set_aside(id, &why);
+            recovery.lines.push(format!("{id}: corrupt ({why}), set aside in corrupt/"));
         }
         Ok((Arc::new(Self { shared, threads, _lock: lock }), recovery))
     }

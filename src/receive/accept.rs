@@ -151,7 +151,9 @@ pub(crate) fn log_from(receive: &Receive, envelope: &Envelope, size: u64, relay:
 
 /// Text of the client's choosing as it may stand in a header field of ours.
 pub(crate) fn header_safe(text: &str) -> String {
-    let fit = |c: char| if (' '..='~').contains(&c) && !"()<>\\".contains(c) { c } else { '?' };
+    let fit = |c: char| {
+        if (' '..='~').contains(&c) && !"()<>\\".contains(c) { c } else { '?' }
+    };
     text.chars().take(255).map(fit).collect()
 }
 

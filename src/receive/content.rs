@@ -134,9 +134,7 @@ impl Reading {
             return refuse(554, Status::permanent(4, 6), &text);
         }
         match (self.writer, self.trouble) {
-            (Some(writer), None) => {
-                Ok(Whole { writer, size: self.size, message_id: self.scan.message_id() })
-            }
+            (Some(writer), None) => Ok(Whole { writer, size: self.size, message_id: self.scan.message_id() }),
             (_, trouble) => {
                 let error = trouble.unwrap_or_else(|| queue::Error::Failed("no writer".into()));
                 Err(Refusal { reply: policy::store_refusal(&error), why: error.to_string() })

@@ -94,13 +94,17 @@ fn check(file: &File, size: u64) -> io::Result<Option<Whole>> {
     file.read_exact_at(&mut head, 0)?;
     let (magic, length) = head.split_at(8);
     let record: u64 = u32::from_le_bytes(length.try_into().expect("four bytes remain of twelve")).into();
-    let Some(content) = size.checked_sub(head.len() as u64 + record + TRAILER) else { return Ok(None) };
+    let Some(content) = size.checked_sub(head.len() as u64 + record + TRAILER) else {
+        return Ok(None);
+    };
     if magic != MAGIC || record > RECORD {
         return Ok(None);
     }
     let mut bytes = vec![0; record as usize];
     file.read_exact_at(&mut bytes, head.len() as u64)?;
-    let Ok((submission, [])) = call::submit::decode_submission(&bytes) else { return Ok(None) };
+    let Ok((submission, [])) = call::submit::decode_submission(&bytes) else {
+        return Ok(None);
+    };
     let mut crc = crc32fast::Hasher::new();
     crc.update(&head);
     crc.update(&bytes);

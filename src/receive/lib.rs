@@ -44,9 +44,8 @@ pub struct Current {
     pub tls: Option<tokio_rustls::TlsAcceptor>,
 }
 
-/// What all sessions share.
-pub struct Receive {
-    current: RwLock<Arc<Current>>,
+/// What the sessions work with.
+pub struct Parts {
     /// The queue.
     pub store: Arc<dyn Store>,
     /// Where accepted messages go.
@@ -59,33 +58,29 @@ pub struct Receive {
     pub log: Arc<dyn Log>,
     /// Clock.
     pub clock: Arc<dyn Clock>,
+}
+
+/// What all sessions share.
+pub struct Receive {
+    current: RwLock<Arc<Current>>,
+    parts: Parts,
     clients: Mutex<HashMap<IpAddr, u32>>,
     in_progress: Mutex<HashSet<[u8; 16]>>,
+}
+
+impl std::ops::Deref for Receive {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 impl Receive {
     /// With everything it needs.
     #[must_use]
-    pub fn new(
-        current: Current,
-        store: Arc<dyn Store>,
-        next: Arc<dyn Next>,
-        resolver: Arc<dyn Resolver>,
-        accounts: Arc<dyn Accounts>,
-        log: Arc<dyn Log>,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            current: RwLock::new(Arc::new(current)),
-            store,
-            next,
-            resolver,
-            accounts,
-            log,
-            clock,
-            clients: Mutex::default(),
-            in_progress: Mutex::default(),
-        })
+    pub fn new(current: Current, parts: Parts) -> Arc<Self> {
+        let current = RwLock::new(Arc::new(current));
+        Arc::new(Self { current, parts, clients: Mutex::default(), in_progress: Mutex::default() })
     }
     /// What is in force now.
     #[must_use]

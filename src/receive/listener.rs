@@ -2,8 +2,8 @@
 
 use crate::Receive;
 use crate::smtp::{Peer, serve};
-use mail::reply::Reply;
 use mail::Status;
+use mail::reply::Reply;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,9 @@ pub async fn listen(receive: Arc<Receive>, listener: TcpListener, name: String, 
     let mut complained = false;
     loop {
         // Taking the seat first leaves further clients in the kernel's backlog instead of refusing them.
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, client)) => {
                 complained = false;
@@ -54,7 +56,10 @@ async fn session(receive: Arc<Receive>, mut stream: TcpStream, client: SocketAdd
     let ip = client.ip().to_canonical();
     let Some(seat) = receive.enter(ip) else {
         let reply = Reply::new(421, Some(Status::temporary(3, 2)), "Too many open connections.");
-        receive.note(None, format!("ruleset=check_relay, arg1=[{ip}], relay=[{ip}], reject=421 4.3.2 Too many open connections."));
+        receive.note(
+            None,
+            format!("ruleset=check_relay, arg1=[{ip}], relay=[{ip}], reject=421 4.3.2 Too many open connections."),
+        );
         let _gone = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&reply.to_wire())).await;
         return;
     };

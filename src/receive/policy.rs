@@ -50,7 +50,7 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
         Verdict::Refused { status, text, why } => {
             serving.receive.note(None, format!("{shown}... {text} ({why})"));
             let code = if status.severity == Severity::Temporary { 451 } else { 550 };
-            return Err(Reply::new(code, Some(status), &format!("{shown}... {text}")));
+            return Err(Reply::new(code, Some(status), format!("{shown}... {text}")));
         }
         Verdict::Unavailable { text } => {
             serving.receive.note(None, format!("{shown}... temporary failure: {text}"));
@@ -73,7 +73,7 @@ fn refuse(serving: &Serving, shown: &str, code: u16, status: Status, text: &str)
     let reply = format!("{code} {status} {shown}... {text}");
     let line = format!("ruleset=check_rcpt, arg1={shown}, relay={}, reject={reply}", serving.peer.text());
     serving.receive.note(None, line);
-    Reply::new(code, Some(status), &format!("{shown}... {text}"))
+    Reply::new(code, Some(status), format!("{shown}... {text}"))
 }
 
 fn notify(given: mail::server::Notify) -> queue::Notify {

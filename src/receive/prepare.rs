@@ -4,8 +4,8 @@
 use crate::accept::{Draft, header_safe};
 use crate::settings::Settings;
 use call::submit::Submission;
-use mail::header::{self, Scan};
 use mail::QueueId;
+use mail::header::{self, Scan};
 use queue::ContentWriter;
 
 /// A submission's content on its way to the store.
@@ -34,7 +34,14 @@ const DATAERR: u8 = 65;
 const UNAVAILABLE: u8 = 69;
 
 impl Preparing {
-    pub(crate) fn new(submission: &Submission, draft: &Draft, id: QueueId, date: &str, unix: i64, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        submission: &Submission,
+        draft: &Draft,
+        id: QueueId,
+        date: &str,
+        unix: i64,
+        settings: &Settings,
+    ) -> Self {
         Self {
             header: Some(Vec::new()),
             scan: Scan::default(),

@@ -35,6 +35,9 @@ impl Peer {
     }
 }
 
+/// Longest TLS handshake (S-69).
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
 /// How a pass over the stream ended.
 enum End<S> {
     /// The session is over.
@@ -59,37 +62,49 @@ pub async fn serve<S>(receive: Arc<Receive>, stream: S, peer: Peer)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let current = receive.current();
-    let settings = &current.settings;
-    let limits =
-        Limits { message_size: settings.message_size, recipients: settings.recipients, errors: settings.errors };
-    let session = Session::new(&settings.host, &settings.version, &peer.text(), limits, current.tls.is_some());
-    let patience = Duration::from_millis(settings.command_timeout);
-    let mut serving = Serving { receive, current: Arc::clone(&current), peer, session, draft: None, tls: None };
+    let mut serving = Serving::new(receive, peer);
+    let patience = Duration::from_millis(serving.current.settings.command_timeout);
     let mut wire = Wire::new(stream, patience);
     let greeting = serving.session.greeting(&serving.date());
     wire.put(&greeting.to_wire());
     let End::StartTls(stream) = serving.run(wire).await else { return };
+    let current = Arc::clone(&serving.current);
     let Some(acceptor) = current.tls.as_ref() else { return };
-    match tokio::time::timeout(patience.min(Duration::from_secs(60)), acceptor.accept(stream)).await {
+    let handshake = tokio::time::timeout(patience.min(HANDSHAKE), acceptor.accept(stream));
+    match handshake.await {
         Ok(Ok(stream)) => {
-            let text = crate::tls::describe(stream.get_ref().1);
-            serving.session.tls_started(text.clone());
-            serving.receive.note(None, format!("STARTTLS=server, relay={}, {text}", serving.peer.text()));
-            serving.tls = Some(text);
-            serving.draft = None;
+            serving.encrypted(crate::tls::describe(stream.get_ref().1));
             serving.run(Wire::new(Box::new(stream), patience)).await;
         }
-        Ok(Err(e)) => {
-            serving.receive.note(None, format!("STARTTLS=server, error: accept failed: {e}, relay={}", serving.peer.text()));
-        }
-        Err(_) => {
-            serving.receive.note(None, format!("STARTTLS=server, error: handshake timed out, relay={}", serving.peer.text()));
-        }
+        Ok(Err(error)) => serving.tls_note(&format!("error: accept failed: {error}")),
+        Err(_) => serving.tls_note("error: handshake timed out"),
     }
 }
 
 impl Serving {
+    fn new(receive: Arc<Receive>, peer: Peer) -> Self {
+        let current = receive.current();
+        let settings = &current.settings;
+        let limits =
+            Limits { message_size: settings.message_size, recipients: settings.recipients, errors: settings.errors };
+        let (host, version) = (&settings.host, &settings.version);
+        let session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
+        Self { receive, current, peer, session, draft: None, tls: None }
+    }
+
+    /// Everything that was said in clear is forgotten (RFC 3207 4.2).
+    fn encrypted(&mut self, text: String) {
+        self.tls_note(&text);
+        self.session.tls_started(text.clone());
+        self.tls = Some(text);
+        self.draft = None;
+    }
+
+    fn tls_note(&self, text: &str) {
+        let peer = self.peer.text();
+        self.receive.note(None, format!("STARTTLS=server, relay={peer}, {text}"));
+    }
+
     pub(crate) fn date(&self) -> String {
         let unix = self.receive.clock.now().seconds();
         let (offset, zone) = self.receive.clock.zone(unix);
@@ -140,7 +155,7 @@ impl Serving {
                 Step::StartTls(reply) => {
                     if wire.has_input() {
                         // S-23: commands sent in clear before the handshake would be executed inside it.
-                        self.receive.note(None, format!("STARTTLS=server, pipelined input, relay={}", self.peer.text()));
+                        self.tls_note("error: pipelined input");
                         return End::Over;
                     }
                     wire.put(&reply.to_wire());

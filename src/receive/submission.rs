@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Accepts local submitters until the task is ended.
 pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener, seats: Arc<Semaphore>) {
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let receive = Arc::clone(&receive);
@@ -43,7 +45,9 @@ async fn connection(receive: &Arc<Receive>, mut stream: UnixStream) -> Result<()
     let uid = stream.peer_cred()?.uid();
     let mut decoder = Decoder::default();
     while let Some(Frame::Message(payload)) = next(&mut stream, &mut decoder).await? {
-        let Request::Submit(submission) = frame::decode(&payload)? else { return Err(frame::Error::Malformed) };
+        let Request::Submit(submission) = frame::decode(&payload)? else {
+            return Err(frame::Error::Malformed);
+        };
         let answer = match Submitting::begin(receive, submission, uid).await {
             Ok(mut submitting) => {
                 loop {
@@ -227,46 +231,51 @@ async fn user_name(receive: &Receive, claimed: &str, uid: u32) -> String {
 
 /// Sender and recipients, expanded. An account database that cannot be asked means: not now.
 async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, Vec<Refused>), Answer> {
-    let current = receive.current();
-    let router = &current.router;
     let sender = match submission.sender.as_str() {
         "" => Address::null(),
-        text => match Address::parse(text) {
-            Ok(address) => address,
-            Err(e) => return Err(Answer::Never(64, format!("553 5.1.7 {text}... {e}"))),
-        },
+        text => Address::parse(text).map_err(|e| Answer::Never(64, format!("553 5.1.7 {text}... {e}")))?,
     };
+    let sender = receive.current().router.qualify(&sender);
     let ret = submission.return_headers.map(|headers| if headers { Ret::Headers } else { Ret::Full });
-    let sender = router.qualify(&sender);
     let given = submission.sender.clone();
     let mut draft = Draft::local(sender, given, submission.envelope_id.clone(), ret, submission.eight_bit);
     let mut refused = Vec::new();
     for recipient in &submission.recipients {
-        let verdict = match Address::parse(&recipient.address) {
-            Ok(address) if !address.is_null() => router.expand(&address).await,
-            _ => {
-                let why = table::Why { source: "submission".into(), line: 0, key: recipient.address.clone() };
-                Verdict::Refused { status: Status::permanent(1, 3), text: "User address required".into(), why }
-            }
-        };
-        let targets = match verdict {
+        let targets = match expand(receive, &recipient.address).await {
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
             Verdict::Refused { status, text, why } => {
                 receive.note(None, format!("{}... {text} ({why})", recipient.address));
-                refused.push(Refused { address: recipient.address.clone(), exit: exit_code(status), text: text.clone() });
+                let (address, exit) = (recipient.address.clone(), exit_code(status));
+                refused.push(Refused { address, exit, text: text.clone() });
                 if submission.errors == Errors::Report {
                     continue;
                 }
-                let address = Address::parse(&recipient.address)
-                    .unwrap_or_else(|_| Address::from_parts("unparsable", None));
-                vec![Target { address, key: Key::Error { status, text }, controlling: String::new(), why }]
+                vec![bounced(&recipient.address, status, text, why)]
             }
         };
-        let given = recipient.address.clone();
-        draft.add(Taken { given, orcpt: String::new(), notify: notify(recipient.notify), targets });
+        let (given, notify) = (recipient.address.clone(), notify(recipient.notify));
+        draft.add(Taken { given, orcpt: String::new(), notify, targets });
     }
     Ok((draft, refused))
+}
+
+/// Where a recipient goes; what is no address at all is refused like an unknown one.
+async fn expand(receive: &Receive, text: &str) -> Verdict {
+    match Address::parse(text) {
+        Ok(address) if !address.is_null() => receive.current().router.expand(&address).await,
+        _ => Verdict::Refused {
+            status: Status::permanent(1, 3),
+            text: "User address required".into(),
+            why: table::Why { source: "submission".into(), line: 0, key: text.to_owned() },
+        },
+    }
+}
+
+/// A recipient that only exists to be bounced.
+fn bounced(text: &str, status: Status, reason: String, why: table::Why) -> Target {
+    let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts("unparsable", None));
+    Target { address, key: Key::Error { status, text: reason }, controlling: String::new(), why }
 }
 
 /// The bits of `call::submit::Recipient::notify`.

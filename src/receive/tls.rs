@@ -35,8 +35,8 @@ pub(crate) fn describe(connection: &ServerConnection) -> String {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "unknown",
     };
-    let cipher = connection.negotiated_cipher_suite().map_or_else(String::new, |suite| {
-        format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
-    });
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .map_or_else(String::new, |suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_"));
     format!("version={version}, cipher={cipher}")
 }

@@ -83,10 +83,8 @@ impl Resolver for Hickory {
 
     fn addresses<'a>(&'a self, host: &'a str) -> Found<'a, Vec<IpAddr>> {
         Box::pin(async move {
-            let (four, six) = tokio::join!(
-                self.ask(absolute(host), RecordType::A),
-                self.ask(absolute(host), RecordType::AAAA)
-            );
+            let (four, six) =
+                tokio::join!(self.ask(absolute(host), RecordType::A), self.ask(absolute(host), RecordType::AAAA));
             let ip = |data: RData| match data {
                 RData::A(a) => Some(IpAddr::V4(a.0)),
                 RData::AAAA(a) => Some(IpAddr::V6(a.0)),
@@ -145,7 +143,7 @@ mod tests {
     #[test]
     fn reverse_names() {
         assert_eq!(reverse("192.0.2.1".parse().unwrap()), "1.2.0.192.in-addr.arpa.");
-        assert!(reverse("2001:db8::1".parse().unwrap()).starts_with("1.0.0.0.") );
+        assert!(reverse("2001:db8::1".parse().unwrap()).starts_with("1.0.0.0."));
         assert!(reverse("2001:db8::1".parse().unwrap()).ends_with("8.b.d.0.1.0.0.2.ip6.arpa."));
     }
 }

@@ -49,40 +49,29 @@ pub async fn hosts(key: &Key, resolver: &dyn Resolver, local: &Local) -> Result<
         },
         Key::Relay { host, mx: true, port } => by_mx(host, *port, resolver, local).await,
         Key::Relay { host, mx: false, port } => Ok(vec![direct(host, *port, resolver).await?]),
-        Key::Local { .. } | Key::Error { .. } => Err(Failure {
-            status: Status::permanent(3, 5),
-            text: "not a network route".into(),
-        }),
+        Key::Local { .. } | Key::Error { .. } => {
+            Err(Failure { status: Status::permanent(3, 5), text: "not a network route".into() })
+        }
     }
 }
 
 /// `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3).
 fn literal_host(literal: &str) -> Result<Vec<Host>, Failure> {
-    let bare = literal
-        .get(..5)
-        .filter(|p| p.eq_ignore_ascii_case("ipv6:"))
-        .map_or(literal, |_| &literal[5..]);
+    let bare = literal.get(..5).filter(|p| p.eq_ignore_ascii_case("ipv6:")).map_or(literal, |_| &literal[5..]);
     match bare.parse::<IpAddr>() {
-        Ok(ip) => Ok(vec![Host {
-            name: format!("[{literal}]"),
-            addresses: vec![SocketAddr::new(ip, 25)],
-        }]),
+        Ok(ip) => Ok(vec![Host { name: format!("[{literal}]"), addresses: vec![SocketAddr::new(ip, 25)] }]),
         Err(_) => Err(unknown(literal)),
     }
 }
 
 async fn direct(host: &str, port: u16, resolver: &dyn Resolver) -> Result<Host, Failure> {
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(Host {
-            name: format!("[{host}]"),
-            addresses: vec![SocketAddr::new(ip, port)],
-        });
+        return Ok(Host { name: format!("[{host}]"), addresses: vec![SocketAddr::new(ip, port)] });
     }
     match resolver.addresses(host).await {
-        Ok(ips) => Ok(Host {
-            name: host.to_owned(),
-            addresses: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect(),
-        }),
+        Ok(ips) => {
+            Ok(Host { name: host.to_owned(), addresses: ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
+        }
         Err(DnsError::Temporary(text)) => Err(temporary(host, &text)),
         Err(_) => Err(unknown(host)),
     }
@@ -100,10 +89,7 @@ async fn by_mx(domain: &str, port: u16, resolver: &dyn Resolver, local: &Local) 
         && only.host.is_empty()
     {
         let text = format!("Domain {domain} does not accept mail (null MX)");
-        return Err(Failure {
-            status: Status::permanent(1, 10),
-            text,
-        });
+        return Err(Failure { status: Status::permanent(1, 10), text });
     }
     records.retain(|mx| !mx.host.is_empty());
     records.shuffle(&mut rand::rng());
@@ -145,13 +131,7 @@ async fn resolve_all(
         let targets: Vec<SocketAddr> = ips.into_iter().take(room).map(|ip| SocketAddr::new(ip, port)).collect();
         addresses += targets.len();
         if !targets.is_empty() {
-            found.push((
-                mx.preference,
-                Host {
-                    name,
-                    addresses: targets,
-                },
-            ));
+            found.push((mx.preference, Host { name, addresses: targets }));
         }
     }
     match (found.is_empty(), looped, trouble) {
@@ -159,25 +139,16 @@ async fn resolve_all(
         (true, _, Some(trouble)) => Err(trouble),
         (true, true, None) => {
             let text = format!("config error: mail loops back to me (MX problem?) for {domain}");
-            Err(Failure {
-                status: Status::permanent(3, 5),
-                text,
-            })
+            Err(Failure { status: Status::permanent(3, 5), text })
         }
         (true, false, None) => Err(unknown(domain)),
     }
 }
 
 fn unknown(host: &str) -> Failure {
-    Failure {
-        status: Status::permanent(1, 2),
-        text: format!("Host unknown (Name server: {host}: host not found)"),
-    }
+    Failure { status: Status::permanent(1, 2), text: format!("Host unknown (Name server: {host}: host not found)") }
 }
 
 fn temporary(host: &str, text: &str) -> Failure {
-    Failure {
-        status: Status::temporary(4, 3),
-        text: format!("host map: lookup ({host}): deferred: {text}"),
-    }
+    Failure { status: Status::temporary(4, 3), text: format!("host map: lookup ({host}): deferred: {text}") }
 }

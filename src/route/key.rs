@@ -40,31 +40,18 @@ impl Key {
         let (kind, rest) = text.split_once(':')?;
         match kind {
             "local" => Some(Self::Local { user: rest.to_owned() }),
-            "smtp" => Some(Self::Mx {
-                domain: rest.to_owned(),
-            }),
+            "smtp" => Some(Self::Mx { domain: rest.to_owned() }),
             "relay" => {
                 let (host, port) = rest.rsplit_once(':')?;
                 let port = port.parse().ok()?;
                 match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-                    Some(host) => Some(Self::Relay {
-                        host: host.to_owned(),
-                        mx: false,
-                        port,
-                    }),
-                    None => Some(Self::Relay {
-                        host: host.to_owned(),
-                        mx: true,
-                        port,
-                    }),
+                    Some(host) => Some(Self::Relay { host: host.to_owned(), mx: false, port }),
+                    None => Some(Self::Relay { host: host.to_owned(), mx: true, port }),
                 }
             }
             "error" => {
                 let (status, text) = mail::Status::split(rest)?;
-                Some(Self::Error {
-                    status,
-                    text: text.to_owned(),
-                })
+                Some(Self::Error { status, text: text.to_owned() })
             }
             _ => None,
         }
@@ -141,10 +128,7 @@ mod tests {
     #[test]
     fn smart_hosts_as_people_write_them() {
         let show = |t: &str| Key::smart_host(t).map(|k| k.to_string());
-        assert_eq!(
-            show("[relay.isp.example]:587").as_deref(),
-            Some("relay:[relay.isp.example]:587")
-        );
+        assert_eq!(show("[relay.isp.example]:587").as_deref(), Some("relay:[relay.isp.example]:587"));
         assert_eq!(show("relay.isp.example").as_deref(), Some("relay:relay.isp.example:25"));
         assert_eq!(show("[::1]:2525").as_deref(), Some("relay:[::1]:2525"));
         for bad in ["", "[]", "[a", "a:0", "a:x", "[a]x", "a b", "a:70000"] {

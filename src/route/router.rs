@@ -102,7 +102,9 @@ impl Router {
         if self.settings.null_client {
             return None;
         }
-        let Some(domain) = address.domain() else { return Some(setting("host", &self.settings.host)) };
+        let Some(domain) = address.domain() else {
+            return Some(setting("host", &self.settings.host));
+        };
         let domain = fold(domain);
         if self.local.contains(&domain) {
             return Some(setting("local-domains", &domain));
@@ -197,10 +199,12 @@ impl Router {
             if work.path.last() == Some(&name) {
                 return self.add_user(work, address, &name, named).await;
             }
-            return Ok(self.looped(work, address, named));
+            self.looped(work, address, named);
+            return Ok(());
         }
         if work.path.len() > self.settings.alias_depth.max(1) as usize {
-            return Ok(self.looped(work, address, named));
+            self.looped(work, address, named);
+            return Ok(());
         }
         match self.alias(&name).await? {
             Some(hit) => {
@@ -236,9 +240,18 @@ impl Router {
                 let name = fold(&user);
                 self.add_user(work, &Address::from_parts(&user, None), &name, Some(why.clone())).await
             }
-            AliasEntry::Program(_) => Ok(work.later(parent, "mailing to programs", why)),
-            AliasEntry::File(_) => Ok(work.later(parent, "mailing to files", why)),
-            AliasEntry::Include(_) => Ok(work.later(parent, "mailing to :include:s", why)),
+            AliasEntry::Program(_) => {
+                work.later(parent, "mailing to programs", why);
+                Ok(())
+            }
+            AliasEntry::File(_) => {
+                work.later(parent, "mailing to files", why);
+                Ok(())
+            }
+            AliasEntry::Include(_) => {
+                work.later(parent, "mailing to :include:s", why);
+                Ok(())
+            }
         }
     }
 
@@ -364,7 +377,11 @@ fn literal(domain: &str) -> Option<IpAddr> {
 /// A login name as a local part: quoted if it holds anything but atom characters.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-    if name.chars().all(plain) { name.to_owned() } else { format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    }
 }
 
 fn setting(name: &str, key: &str) -> Why {

@@ -28,11 +28,7 @@ fn sh(command: &str) {
         },
         b"",
     );
-    assert!(
-        out.status.success(),
-        "{command}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 impl Mounted {
@@ -40,24 +36,14 @@ impl Mounted {
         let folder = tempfile::Builder::new().prefix("disk.").tempdir_in("/var/tmp").unwrap();
         let path = folder.path().join("mnt");
         fs::create_dir(&path).unwrap();
-        sh(&format!(
-            "mount -t tmpfs -o {options},mode=755,uid={ORDINARY},gid={ORDINARY} none {}",
-            path.display()
-        ));
-        Self {
-            path,
-            helper: None,
-            _folder: folder,
-        }
+        sh(&format!("mount -t tmpfs -o {options},mode=755,uid={ORDINARY},gid={ORDINARY} none {}", path.display()));
+        Self { path, helper: None, _folder: folder }
     }
     /// ext4 on a loop device over a file; commit=600: what is not synced is not on the disk.
     fn ext4(megabytes: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("disk.").tempdir_in("/var/tmp").unwrap();
         let image = folder.path().join("image");
-        sh(&format!(
-            "truncate -s {megabytes}M {0} && mkfs.ext4 -q -F {0}",
-            image.display()
-        ));
+        sh(&format!("truncate -s {megabytes}M {0} && mkfs.ext4 -q -F {0}", image.display()));
         Self::loop_mount(folder, &image, None)
     }
     /// The same on a disk whose flush takes 1 ms (`slow-disk`, a FUSE file in memory).
@@ -81,17 +67,9 @@ impl Mounted {
     fn loop_mount(folder: tempfile::TempDir, image: &Path, helper: Option<Child>) -> Self {
         let path = folder.path().join("mnt");
         fs::create_dir(&path).unwrap();
-        sh(&format!(
-            "mount -o loop,commit=600 {} {}",
-            image.display(),
-            path.display()
-        ));
+        sh(&format!("mount -o loop,commit=600 {} {}", image.display(), path.display()));
         chown(&path, Some(ORDINARY), Some(ORDINARY)).unwrap();
-        Self {
-            path,
-            helper,
-            _folder: folder,
-        }
+        Self { path, helper, _folder: folder }
     }
     /// The power goes: what was not synced is forgotten.
     fn power_cut(&self) {
@@ -105,19 +83,13 @@ impl Mounted {
     }
     fn mount_again(&self) {
         let image = self.path.parent().unwrap().join("image");
-        sh(&format!(
-            "umount {0} && mount -o loop,commit=600 {1} {0}",
-            self.path.display(),
-            image.display()
-        ));
+        sh(&format!("umount {0} && mount -o loop,commit=600 {1} {0}", self.path.display(), image.display()));
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .args(["-l".as_ref(), self.path.as_os_str()])
-            .status();
+        let _ = Command::new("umount").args(["-l".as_ref(), self.path.as_os_str()]).status();
         if let Some(helper) = &mut self.helper {
             std::thread::sleep(Duration::from_millis(300)); // the loop device lets go of the file
             let _ = helper.kill();
@@ -184,23 +156,10 @@ fn a_sync_that_fails_is_never_answered_with_250() {
     server.start();
     let mut session = Smtp::hello(server.address).unwrap();
     let text = message::text("before", "u00@local.test", 3);
-    assert_eq!(
-        session
-            .message("a@client.test", &["u00@local.test"], &text)
-            .unwrap()
-            .code,
-        250
-    );
+    assert_eq!(session.message("a@client.test", &["u00@local.test"], &text).unwrap().code, 250);
     let trace = Traced::attach(
         server.engine(),
-        &[
-            "-e",
-            "trace=fsync,fdatasync",
-            "-e",
-            "inject=fsync,fdatasync:error=EIO",
-            "-o",
-            "/dev/null",
-        ],
+        &["-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO", "-o", "/dev/null"],
     );
     for n in 0..5 {
         let text = message::text(&format!("during{n}"), "u00@local.test", 3);
@@ -240,16 +199,12 @@ fn syncs_that_fail_now_and_then_lose_nothing() {
         ledger.load(scope, server.address, Caller::of(&server), 8);
         for when in ["3+7", "1+2", "5+11"] {
             let inject = format!("inject=fsync,fdatasync:error=EIO:when={when}");
-            let trace = Traced::attach(
-                server.engine(),
-                &["-e", "trace=fsync,fdatasync", "-e", &inject, "-o", "/dev/null"],
-            );
+            let trace =
+                Traced::attach(server.engine(), &["-e", "trace=fsync,fdatasync", "-e", &inject, "-o", "/dev/null"]);
             std::thread::sleep(seconds(3));
             drop(trace);
             let from = ledger.count();
-            wait_for("service by itself after EIO", seconds(60), || {
-                ledger.count() > from + 20
-            });
+            wait_for("service by itself after EIO", seconds(60), || ledger.count() > from + 20);
         }
     });
     server.wait_empty(seconds(60));
@@ -287,20 +242,11 @@ fn a_full_disk_refuses_new_mail_and_drains_without_a_duplicate() {
     };
     assert_eq!(refusal.code / 100, 4, "{}", refusal.text());
     println!("full disk: {accepted} accepted, then {}", refusal.text());
-    sh(&format!(
-        "cat /dev/zero >{}/rest 2>/dev/null || true",
-        disk.path.display()
-    ));
+    sh(&format!("cat /dev/zero >{}/rest 2>/dev/null || true", disk.path.display()));
     let out = server.sendmail(&["-i", "x@far.test"], message::text("late", "x", 3).as_bytes());
-    assert_ne!(
-        out.status.code(),
-        Some(0),
-        "exit 0 with a disk full to the last byte: {out:?}"
-    );
+    assert_ne!(out.status.code(), Some(0), "exit 0 with a disk full to the last byte: {out:?}");
     closed.store(false, Ordering::SeqCst);
-    wait_for("the queue drains on a full disk", seconds(120), || {
-        sink.len() >= accepted
-    });
+    wait_for("the queue drains on a full disk", seconds(120), || sink.len() >= accepted);
     server.wait_empty(seconds(60));
     server.kill();
     server.start(); // the outcomes were recorded: nothing comes again
@@ -343,10 +289,7 @@ fn no_inodes_left() {
     assert!(server.greets(seconds(5)));
     let list = server.mailq();
     for id in &accepted {
-        assert!(
-            list.contains(id.as_str()),
-            "{id} was acknowledged and is not in the queue"
-        );
+        assert!(list.contains(id.as_str()), "{id} was acknowledged and is not in the queue");
     }
     assert!(accepted.len() < 60, "40 inodes cannot hold 60 files");
     println!("no inodes: {} of 60 accepted, all in the queue", accepted.len());
@@ -368,17 +311,12 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
         ledger.load(scope, server.address, Caller::of(&server), 20);
         for cut in 0..cuts {
             let from = ledger.count();
-            wait_for("load", seconds(60), || {
-                ledger.count() > from + 300 && ledger.in_data() > 0
-            });
+            wait_for("load", seconds(60), || ledger.count() > from + 300 && ledger.in_data() > 0);
             disk.power_cut();
             server.kill();
             disk.mount_again();
             let ready = server.start();
-            println!(
-                "power cut {cut}: {} acknowledged, ready after {ready:?}",
-                ledger.count()
-            );
+            println!("power cut {cut}: {} acknowledged, ready after {ready:?}", ledger.count());
         }
     });
     server.wait_empty(seconds(120));
@@ -412,10 +350,7 @@ fn never_a_250_before_its_sync() {
     let mut session = Smtp::hello(server.address).unwrap();
     for (n, lines) in [3, 3, 3, 2_000, 3, 2_000].into_iter().enumerate() {
         let text = message::text(&format!("order{n}"), "x@far.test", lines);
-        assert_eq!(
-            session.message("a@client.test", &["x@far.test"], &text).unwrap().code,
-            250
-        );
+        assert_eq!(session.message("a@client.test", &["x@far.test"], &text).unwrap().code, 250);
         std::thread::sleep(Duration::from_millis(300));
     }
     drop(trace);
@@ -440,9 +375,8 @@ fn syncs_per_message(disk: &Mounted, sessions: usize, messages: usize) -> (f64, 
     let mut server = server_on(disk, &sink);
     let count = server.path("tmp/count").to_string_lossy().into_owned();
     let calls = "trace=fsync,fdatasync,sync_file_range,syncfs,msync,sync";
-    server.setup.wrap = ["strace", "-f", "-qq", "--seccomp-bpf", "-c", "-o", &count, "-e", calls]
-        .map(str::to_owned)
-        .to_vec();
+    server.setup.wrap =
+        ["strace", "-f", "-qq", "--seccomp-bpf", "-c", "-o", &count, "-e", calls].map(str::to_owned).to_vec();
     server.start();
     let address = server.address;
     let begin = Instant::now();
@@ -452,10 +386,7 @@ fn syncs_per_message(disk: &Mounted, sessions: usize, messages: usize) -> (f64, 
                 let mut session = Smtp::hello(address).unwrap();
                 for n in 0..messages / sessions {
                     let text = message::text(&format!("t{t}n{n}"), "x@far.test", 60);
-                    assert_eq!(
-                        session.message("a@client.test", &["x@far.test"], &text).unwrap().code,
-                        250
-                    );
+                    assert_eq!(session.message("a@client.test", &["x@far.test"], &text).unwrap().code, 250);
                 }
             });
         }
@@ -491,12 +422,6 @@ fn group_commit_shares_syncs_and_a_lone_client_does_not_wait() {
          his message takes {lone:?} with 1 ms flush, {quick:?} on the plain disk"
     );
     assert!(slow <= 0.3, "{slow:.2} sync calls per accepted message with 1 ms flush");
-    assert!(
-        plain <= 1.1,
-        "{plain:.2} sync calls per accepted message on the plain disk"
-    );
-    assert!(
-        lone < Duration::from_millis(12),
-        "a lone client waits {lone:?} per message"
-    );
+    assert!(plain <= 1.1, "{plain:.2} sync calls per accepted message on the plain disk");
+    assert!(lone < Duration::from_millis(12), "a lone client waits {lone:?} per message");
 }

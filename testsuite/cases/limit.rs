@@ -12,18 +12,12 @@ fn prlimit(pid: i32, limit: &str) {
     let mut command = Command::new("prlimit");
     command.args(["--pid", &pid.to_string(), limit]);
     let out = run(command, b"");
-    assert!(
-        out.status.success(),
-        "prlimit {limit}: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "prlimit {limit}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 fn send(server: &Server, id: &str, to: &str) -> u16 {
     let text = message::text(id, to, 3);
-    Smtp::hello(server.address)
-        .and_then(|mut s| s.message("a@client.test", &[to], &text))
-        .map_or(0, |r| r.code)
+    Smtp::hello(server.address).and_then(|mut s| s.message("a@client.test", &[to], &text)).map_or(0, |r| r.code)
 }
 
 #[test]
@@ -35,20 +29,15 @@ fn no_descriptors_left_and_then_again() {
     let engine = server.engine();
     let open = process::open_files(engine).len();
     prlimit(engine, &format!("--nofile={}:4096", open + 8));
-    let held: Vec<TcpStream> = (0..60)
-        .filter_map(|_| TcpStream::connect_timeout(&server.address, seconds(2)).ok())
-        .collect();
+    let held: Vec<TcpStream> =
+        (0..60).filter_map(|_| TcpStream::connect_timeout(&server.address, seconds(2)).ok()).collect();
     std::thread::sleep(seconds(1));
     // Whatever it answers now, it is not a 250 that gets lost, and it does not spin or write a log line a millisecond.
-    let during = (0..3)
-        .filter(|n| send(&server, &format!("during{n}"), "daemon@local.test") == 250)
-        .count();
+    let during = (0..3).filter(|n| send(&server, &format!("during{n}"), "daemon@local.test") == 250).count();
     assert!(server.log().lines().count() < 2_000, "a storm of log lines");
     drop(held);
     prlimit(engine, "--nofile=4096:4096");
-    wait_for("service by itself", seconds(30), || {
-        send(&server, "after", "daemon@local.test") == 250
-    });
+    wait_for("service by itself", seconds(30), || send(&server, "after", "daemon@local.test") == 250);
     let mail = server.wait_mail("daemon", during + 1);
     assert!(mail.iter().any(|m| m.header().contains("X-Test-Id: after")));
     assert_eq!(server.engine(), engine, "the engine lives");
@@ -64,17 +53,11 @@ fn fork_fails_and_mail_waits() {
     server.wait_mail("daemon", 1);
     // No agent may stay from before: each stays a few seconds.
     let few = server.processes().len();
-    wait_for("agents end", seconds(30), || {
-        server.processes().len() < few || server.processes().len() <= 3
-    });
+    wait_for("agents end", seconds(30), || server.processes().len() < few || server.processes().len() <= 3);
     let keeper = server.pid();
     prlimit(keeper, "--nproc=1:");
     for n in 0..5 {
-        assert_eq!(
-            send(&server, &format!("fork{n}"), "games@local.test"),
-            250,
-            "accepted and kept"
-        );
+        assert_eq!(send(&server, &format!("fork{n}"), "games@local.test"), 250, "accepted and kept");
     }
     std::thread::sleep(seconds(3));
     let delivered = mbox::read(&server.mailbox("games")).unwrap().len();
@@ -100,9 +83,7 @@ fn account_lookups_hang() {
         .iter()
         .filter(|p| {
             let line = std::fs::read(format!("/proc/{}/cmdline", p.pid)).unwrap_or_default();
-            String::from_utf8_lossy(&line)
-                .split('\0')
-                .any(|w| w == "users" || w.ends_with("postrider-users"))
+            String::from_utf8_lossy(&line).split('\0').any(|w| w == "users" || w.ends_with("postrider-users"))
         })
         .map(|p| p.pid)
         .collect();
@@ -113,30 +94,18 @@ fn account_lookups_hang() {
     session.command("MAIL FROM:<a@client.test>").unwrap();
     let reply = session.command("RCPT TO:<sys@local.test>").unwrap();
     assert_eq!(reply.code, 451, "{}", reply.text());
-    assert_eq!(
-        session.command("RCPT TO:<x@far.test>").unwrap().code,
-        250,
-        "what needs no account goes on"
-    );
-    let out = server.sendmail(
-        &["-i", "games@local.test"],
-        message::text("hang", "games", 3).as_bytes(),
-    );
+    assert_eq!(session.command("RCPT TO:<x@far.test>").unwrap().code, 250, "what needs no account goes on");
+    let out = server.sendmail(&["-i", "games@local.test"], message::text("hang", "games", 3).as_bytes());
     assert!(matches!(out.status.code(), Some(0 | 75)), "{out:?}");
     assert_eq!(send(&server, "relayed", "x@far.test"), 250);
     wait_for("relay goes on", seconds(20), || sink.len() == 1);
     process::signal(users[0], Signal::CONT);
-    wait_for("service by itself", seconds(30), || {
-        send(&server, "after", "sys@local.test") == 250
-    });
+    wait_for("service by itself", seconds(30), || send(&server, "after", "sys@local.test") == 250);
     server.wait_mail("sys", 1);
     if out.status.code() == Some(0) {
         server.wait_mail("games", 1);
     }
-    assert!(
-        mbox::read(&server.mailbox("nobody")).unwrap().is_empty(),
-        "no bounce for a temporary failure"
-    );
+    assert!(mbox::read(&server.mailbox("nobody")).unwrap().is_empty(), "no bounce for a temporary failure");
 }
 
 #[test]
@@ -154,12 +123,7 @@ fn a_storm_of_reloads_and_dying_children_loses_nothing() {
             server.reload();
             if n % 4 == 0 {
                 let keeper = server.pid();
-                let children: Vec<i32> = server
-                    .processes()
-                    .iter()
-                    .map(|p| p.pid)
-                    .filter(|&p| p != keeper)
-                    .collect();
+                let children: Vec<i32> = server.processes().iter().map(|p| p.pid).filter(|&p| p != keeper).collect();
                 if let Some(&victim) = children.get((n * 7) % children.len().max(1)) {
                     process::signal(victim, Signal::KILL);
                 }
@@ -170,9 +134,7 @@ fn a_storm_of_reloads_and_dying_children_loses_nothing() {
         wait_for("service by itself", seconds(30), || ledger.count() > from + 20);
     });
     server.wait_empty(seconds(60));
-    let boxes: Vec<_> = (0..testsuite::ledger::USERS)
-        .map(|n| server.mailbox(&format!("u{n:02}")))
-        .collect();
+    let boxes: Vec<_> = (0..testsuite::ledger::USERS).map(|n| server.mailbox(&format!("u{n:02}"))).collect();
     let judgement = ledger.judge(&boxes, &sink);
     println!(
         "reloads and dying children: {}; {} seen, {} duplicates",

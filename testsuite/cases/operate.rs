@@ -10,10 +10,7 @@ fn it_stops_in_order_and_starts_again_with_its_queue() {
     let address = sink.address;
     let mut server = Setup::default().relay_to(address).start();
     for n in 0..20 {
-        server.sendmail(
-            &["-i", "x@far.test"],
-            message::text(&format!("q{n}"), "x", 3).as_bytes(),
-        );
+        server.sendmail(&["-i", "x@far.test"], message::text(&format!("q{n}"), "x", 3).as_bytes());
     }
     let status = server.stop();
     assert!(status.success(), "{status:?}");
@@ -34,10 +31,7 @@ fn a_second_start_is_refused_and_names_the_holder() {
     let out = server::run(second, b"");
     assert!(!out.status.success(), "{out:?}");
     let said = String::from_utf8_lossy(&out.stderr).into_owned() + &server.log();
-    assert!(
-        said.contains("already") || said.contains("holds") || said.contains("in use"),
-        "{said}"
-    );
+    assert!(said.contains("already") || said.contains("holds") || said.contains("in use"), "{said}");
     assert!(server.greets(seconds(5)), "the first one is unharmed");
     assert_eq!(fs::read_to_string(server.path("run/pid")).unwrap_or_default(), before);
     let out = server.sendmail(&["-i", "daemon@local.test"], b"Subject: x\n\nx\n");
@@ -60,11 +54,7 @@ fn a_changed_configuration_is_taken_on_sighup_and_sessions_go_on() {
         session.command("MAIL FROM:<a@client.test>").unwrap();
         session.command("RCPT TO:<added@local.test>").unwrap().code == 250
     });
-    assert_eq!(
-        old.command("RCPT TO:<daemon@local.test>").unwrap().code,
-        250,
-        "the old session goes on"
-    );
+    assert_eq!(old.command("RCPT TO:<daemon@local.test>").unwrap().code, 250, "the old session goes on");
     assert_eq!(server.engine(), engine, "a reload is a swap inside the same engine");
     // A broken configuration is refused whole; the old one goes on.
     fs::write(server.configuration(), "host \"x\" {{{ nonsense").unwrap();
@@ -97,10 +87,7 @@ fn queue_ids_are_never_used_twice() {
             let text = message::text(&format!("r{round}n{n}"), "d", 1);
             let reply = session.message("a@client.test", &["daemon@local.test"], &text).unwrap();
             let id = reply.text().split(' ').nth(2).unwrap_or_default().to_owned();
-            assert!(
-                id.len() == 14 && id.chars().all(|c| c.is_ascii_alphanumeric()),
-                "{reply:?}"
-            );
+            assert!(id.len() == 14 && id.chars().all(|c| c.is_ascii_alphanumeric()), "{reply:?}");
             assert!(seen.insert(id), "{reply:?} is used twice");
         }
         server.kill();
@@ -111,20 +98,13 @@ fn queue_ids_are_never_used_twice() {
 #[test]
 fn errors_in_a_configuration_come_all_at_once_with_their_places() {
     let server = Server::make(Setup::default());
-    fs::write(
-        server.configuration(),
-        "host \"mx.test\"\nlisen \"127.0.0.1:2525\"\nqueue { expire \"5x\" }\n",
-    )
-    .unwrap();
+    fs::write(server.configuration(), "host \"mx.test\"\nlisen \"127.0.0.1:2525\"\nqueue { expire \"5x\" }\n").unwrap();
     let mut check = server.command("postrider");
     check.args(["config", "check"]).arg(server.configuration());
     let out = server::run(check, b"");
     assert!(!out.status.success());
     let said = String::from_utf8_lossy(&out.stderr).into_owned() + &String::from_utf8_lossy(&out.stdout);
-    assert!(
-        said.contains(":2:1") && said.contains("listen"),
-        "place and a suggestion: {said}"
-    );
+    assert!(said.contains(":2:1") && said.contains("listen"), "place and a suggestion: {said}");
     assert!(said.contains(":3:"), "all errors at once: {said}");
 }
 
@@ -146,12 +126,7 @@ fn every_configuration_of_conf_is_correct() {
             let mut check = server.command("postrider");
             check.args(["config", verb]).arg(&copy);
             let out = server::run(check, b"");
-            assert!(
-                out.status.success(),
-                "config {verb} {}: {}",
-                path.display(),
-                String::from_utf8_lossy(&out.stderr)
-            );
+            assert!(out.status.success(), "config {verb} {}: {}", path.display(), String::from_utf8_lossy(&out.stderr));
         }
     }
     assert!(seen >= 3, "null client, local users, relay: {seen} found");

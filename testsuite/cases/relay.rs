@@ -17,7 +17,7 @@ fn recipients_of_one_hop_share_one_transaction() {
     wait_for("the relayed copy", seconds(20), || sink.len() == 1);
     let taken = &sink.taken()[0];
     assert_eq!(taken.rcpt.len(), 3, "{taken:?}");
-    assert!(taken.mail.starts_with("MAIL FROM:<from@client.test>"), "{}", taken.mail);
+    assert!(taken.mail.to_lowercase().starts_with("mail from:<from@client.test>"), "{}", taken.mail);
     message::whole(&taken.text).unwrap();
     let text = String::from_utf8_lossy(&taken.text);
     assert!(text.starts_with("Received: from "), "one trace field of ours: {text}");
@@ -40,25 +40,14 @@ fn connections_are_reused_and_bounded() {
                 let mut session = Smtp::hello(server.address).unwrap();
                 for n in 0..30 {
                     let text = message::text(&format!("t{t}n{n}"), "x", 3);
-                    assert_eq!(
-                        session.message("a@client.test", &["x@far.test"], &text).unwrap().code,
-                        250
-                    );
+                    assert_eq!(session.message("a@client.test", &["x@far.test"], &text).unwrap().code, 250);
                 }
             });
         }
     });
     wait_for("300 at the sink", seconds(60), || sink.len() == 300);
-    assert!(
-        sink.most_open() <= 20,
-        "{} connections to one hop at once",
-        sink.most_open()
-    );
-    assert!(
-        sink.connections() < 150,
-        "{} connections for 300 messages",
-        sink.connections()
-    );
+    assert!(sink.most_open() <= 20, "{} connections to one hop at once", sink.most_open());
+    assert!(sink.connections() < 150, "{} connections for 300 messages", sink.connections());
 }
 
 #[test]
@@ -72,14 +61,9 @@ fn a_deferred_message_waits_with_its_reason_and_then_leaves_once() {
     let server = Setup::default().relay_to(sink.address).start();
     let out = server.sendmail(&["-i", "x@far.test"], message::text("late", "x@far.test", 3).as_bytes());
     assert_eq!(out.status.code(), Some(0), "{out:?}");
-    wait_for("mailq with the reason", seconds(15), || {
-        server.mailq().contains("greylisted")
-    });
+    wait_for("mailq with the reason", seconds(15), || server.mailq().contains("greylisted"));
     let list = server.mailq();
-    assert!(
-        list.contains("x@far.test") && list.contains("Total requests: 1"),
-        "{list}"
-    );
+    assert!(list.contains("x@far.test") && list.contains("Total requests: 1"), "{list}");
     server.wait_log("stat=Deferred: 451 4.7.1 greylisted, try later");
     refuse.store(0, Ordering::SeqCst);
     wait_for("delivery at a later attempt", seconds(20), || sink.len() == 1);
@@ -100,11 +84,7 @@ fn each_recipient_has_its_own_end() {
             At::Rcpt if line.contains("later@") => {
                 let mut n = count.lock().unwrap();
                 *n += 1;
-                if *n < 3 {
-                    Act::Say("450 4.2.0 busy".into())
-                } else {
-                    Act::Go
-                }
+                if *n < 3 { Act::Say("450 4.2.0 busy".into()) } else { Act::Go }
             }
             _ => Act::Go,
         }
@@ -120,10 +100,7 @@ fn each_recipient_has_its_own_end() {
     assert_eq!(all.iter().filter(|r| r.contains("later@")).count(), 1, "{all:?}");
     let bounce = server.wait_mail("daemon", 1);
     let text = String::from_utf8_lossy(&bounce[0].text).into_owned();
-    assert!(
-        text.contains("bad@far.test") && text.contains("no such user here"),
-        "{text}"
-    );
+    assert!(text.contains("bad@far.test") && text.contains("no such user here"), "{text}");
     assert!(!text.contains("Final-Recipient: RFC822; good@far.test"), "{text}");
     server.wait_empty(seconds(10));
 }
@@ -133,35 +110,31 @@ fn each_recipient_has_its_own_end() {
 fn faults_at_every_verb_defer() {
     let faults: Vec<(At, Act)> = [At::Connect, At::Ehlo, At::Mail, At::Rcpt, At::Data, At::Dot]
         .into_iter()
-        .flat_map(|at| {
-            [
-                (at, Act::Drop),
-                (at, Act::Say("421 4.3.2 closing".into())),
-                (at, Act::Say("garbage".into())),
-            ]
-        })
+        .flat_map(|at| [(at, Act::Drop), (at, Act::Say("421 4.3.2 closing".into())), (at, Act::Say("garbage".into()))])
         .collect();
-    let step = Arc::new(AtomicUsize::new(0));
-    let current = step.clone();
-    let for_sink = faults.clone();
-    let sink = Sink::scripted(move |s| match for_sink.get(current.load(Ordering::SeqCst)) {
-        Some((at, act)) if s.at == *at => {
-            current.fetch_add(1, Ordering::SeqCst);
-            act.clone()
+    // One fault for each message, once; the attempt after it goes well.
+    let armed = Arc::new(Mutex::new(None));
+    let trap = armed.clone();
+    let sink = Sink::scripted(move |s| {
+        let mut trap = trap.lock().unwrap();
+        match &*trap {
+            Some((at, _)) if s.at == *at => trap.take().map_or(Act::Go, |(_, act)| act),
+            _ => Act::Go,
         }
-        _ => Act::Go,
     });
     let mut setup = Setup::default().relay_to(sink.address);
     setup.queue = "retry min=\"200ms\" max=\"300ms\"; expire \"5d\"".into();
+    setup = setup.with("delivery { idle \"10ms\" }"); // a new connection for each message
     let server = setup.start();
-    for n in 0..faults.len() {
+    for (n, fault) in faults.iter().enumerate() {
+        *armed.lock().unwrap() = Some(fault.clone());
         let text = message::text(&format!("f{n}"), "x@far.test", 3);
         let out = server.sendmail(&["-i", "x@far.test"], text.as_bytes());
         assert_eq!(out.status.code(), Some(0), "{out:?}");
-        wait_for("all delivered in spite of faults", seconds(30), || sink.len() > n);
+        wait_for(&format!("delivered in spite of {fault:?}"), seconds(30), || sink.len() > n);
+        assert!(armed.lock().unwrap().is_none(), "{fault:?} was never met");
+        std::thread::sleep(Duration::from_millis(50));
     }
-    // sendmail's back-off may let a message pass without meeting its fault; the script must have been used up nearly.
-    assert!(step.load(Ordering::SeqCst) >= faults.len() / 2);
     server.wait_empty(seconds(20));
     let mut ids: Vec<String> = sink.taken().iter().flat_map(|t| message::ids(&t.text)).collect();
     ids.sort();
@@ -217,10 +190,7 @@ fn a_25_mib_message_passes_and_memory_stays() {
     let before = rss("VmRSS:");
     let text = message::text("big", "x", 25 * 1024 * 1024 / 60);
     let mut session = Smtp::hello(server.address).unwrap();
-    assert_eq!(
-        session.message("a@client.test", &["x@far.test"], &text).unwrap().code,
-        250
-    );
+    assert_eq!(session.message("a@client.test", &["x@far.test"], &text).unwrap().code, 250);
     wait_for("the big one", seconds(60), || sink.len() == 1);
     message::whole(&sink.taken()[0].text).unwrap();
     let rise = rss("VmHWM:").saturating_sub(before);

@@ -18,13 +18,7 @@ fn stage() -> Stage {
             _ => Done::Temporary(2, 2, "busy".into()),
         })
     });
-    Stage::new(
-        agents,
-        Settings {
-            host: "mx.example.test".into(),
-            ..Settings::default()
-        },
-    )
+    Stage::new(agents, Settings { host: "mx.example.test".into(), ..Settings::default() })
 }
 
 fn notices(stage: &Stage, to: &str) -> Vec<Envelope> {
@@ -39,9 +33,7 @@ async fn an_unknown_user_comes_back_to_the_sender() {
         stage.envelope("alice", &[("nosuch", "local:nosuch"), ("ok", "local:ok")]),
         b"Subject: hi\r\n\r\nbody\r\n",
     );
-    stage
-        .until("original finished", |s| s.store.finished().len() == 1)
-        .await;
+    stage.until("original finished", |s| s.store.finished().len() == 1).await;
     let bounces = notices(&stage, "alice");
     assert_eq!(bounces.len(), 1);
     let text = stage.store.text(bounces[0].id);
@@ -58,22 +50,13 @@ async fn an_unknown_user_comes_back_to_the_sender() {
     }
     assert!(stage.has_line(&format!("{id}: {}: DSN: User unknown", bounces[0].id)));
     assert!(stage.has_line("dsn=5.1.1, stat=User unknown"));
-    assert!(
-        stage.store.finished()[0]
-            .recipients
-            .iter()
-            .any(|r| r.state == State::Bounced)
-    );
+    assert!(stage.store.finished()[0].recipients.iter().any(|r| r.state == State::Bounced));
 }
 
 #[tokio::test]
 async fn a_remote_refusal_is_told_with_its_dialogue() {
-    let (key, _) = sink(|command, _| {
-        command
-            .starts_with("RCPT")
-            .then(|| "550 5.1.1 no such user here".to_owned())
-    })
-    .await;
+    let (key, _) =
+        sink(|command, _| command.starts_with("RCPT").then(|| "550 5.1.1 no such user here".to_owned())).await;
     let stage = stage();
     let mut envelope = stage.envelope("alice", &[("bob@far.example", &key)]);
     envelope.ret = Some(queue::Ret::Headers);
@@ -99,20 +82,10 @@ async fn a_remote_refusal_is_told_with_its_dialogue() {
 #[tokio::test]
 async fn a_bounce_that_bounces_goes_to_the_postmaster_and_ends_there() {
     let stage = stage();
-    stage.submit(
-        stage.envelope("", &[("x", "local:nosuch")]),
-        b"Subject: a bounce\r\n\r\n",
-    );
-    stage
-        .until("postmaster told", |s| notices(s, "postmaster").len() == 1)
-        .await;
+    stage.submit(stage.envelope("", &[("x", "local:nosuch")]), b"Subject: a bounce\r\n\r\n");
+    stage.until("postmaster told", |s| notices(s, "postmaster").len() == 1).await;
     let notice = &notices(&stage, "postmaster")[0];
-    assert!(
-        stage
-            .store
-            .text(notice.id)
-            .contains("Subject: Postmaster notify: see transcript for details\r\n")
-    );
+    assert!(stage.store.text(notice.id).contains("Subject: Postmaster notify: see transcript for details\r\n"));
     assert!(stage.has_line("postmaster notify: User unknown"));
     // The notice itself fails.
     let mut failing = notice.clone();
@@ -129,10 +102,7 @@ async fn a_bounce_that_bounces_goes_to_the_postmaster_and_ends_there() {
 async fn notify_never_is_silent() {
     let stage = stage();
     let mut envelope = stage.envelope("alice", &[("nosuch", "local:nosuch")]);
-    envelope.recipients[0].notify = Notify {
-        never: true,
-        ..Notify::default()
-    };
+    envelope.recipients[0].notify = Notify { never: true, ..Notify::default() };
     stage.submit(envelope, b"\r\n");
     stage.until("finished", |s| s.store.finished().len() == 1).await;
     assert!(stage.store.waiting().is_empty());
@@ -145,11 +115,7 @@ async fn warned_once_after_four_hours_and_returned_after_five_days() {
     envelope.arrived -= 5 * HOUR;
     envelope.recipients[1].warned = true;
     let id = stage.submit(envelope, b"Subject: hi\r\n\r\n");
-    stage
-        .until("warned", |s| {
-            s.has_line("sender notify: Warning: could not send message for past 4 hours")
-        })
-        .await;
+    stage.until("warned", |s| s.has_line("sender notify: Warning: could not send message for past 4 hours")).await;
     let waiting = stage.store.waiting();
     let original = waiting.iter().find(|e| e.id == id).unwrap();
     assert!(original.recipients[0].warned && matches!(original.recipients[0].state, State::Deferred(_)));
@@ -157,12 +123,9 @@ async fn warned_once_after_four_hours_and_returned_after_five_days() {
     assert!(text.contains("bob... Deferred: busy\r\nWarning: message still undelivered after 4 hours\r\nWill keep trying until message is 5 days old\r\n"), "{text}");
     assert!(!text.contains("carl..."));
 
-    for (sender, content) in [
-        ("owner-list", "\r\n"),
-        ("x-request", "\r\n"),
-        ("", "\r\n"),
-        ("y", "Precedence: bulk\r\n\r\n"),
-    ] {
+    for (sender, content) in
+        [("owner-list", "\r\n"), ("x-request", "\r\n"), ("", "\r\n"), ("y", "Precedence: bulk\r\n\r\n")]
+    {
         let mut envelope = stage.envelope(sender, &[("bob", "local:bob")]);
         envelope.arrived -= 5 * HOUR;
         stage.submit(envelope, content.as_bytes());
@@ -170,11 +133,7 @@ async fn warned_once_after_four_hours_and_returned_after_five_days() {
     let mut old = stage.envelope("dora", &[("bob", "local:bob")]);
     old.arrived -= 121 * HOUR;
     stage.submit(old, b"Subject: old\r\n\r\n");
-    stage
-        .until("returned", |s| {
-            s.has_line("sender notify: Cannot send message for 5 days")
-        })
-        .await;
+    stage.until("returned", |s| s.has_line("sender notify: Cannot send message for 5 days")).await;
     stage.until("all decided", |s| s.store.claimed() == 0).await;
     let text = stage.store.text(notices(&stage, "dora")[0].id);
     assert!(
@@ -182,14 +141,7 @@ async fn warned_once_after_four_hours_and_returned_after_five_days() {
         "{text}"
     );
     assert!(text.contains("Action: failed\r\nStatus: 4.4.7\r\n"), "{text}");
-    assert_eq!(
-        stage
-            .lines()
-            .iter()
-            .filter(|l| l.contains("Warning: could not send"))
-            .count(),
-        1
-    );
+    assert_eq!(stage.lines().iter().filter(|l| l.contains("Warning: could not send")).count(), 1);
 }
 
 #[tokio::test]
@@ -198,21 +150,13 @@ async fn a_receipt_only_if_nobody_else_sends_one() {
     let stage = stage();
     let mut envelope = stage.envelope("alice", &[("ok", "local:ok"), ("u@far.example", &key)]);
     for recipient in &mut envelope.recipients {
-        recipient.notify = Notify {
-            success: true,
-            ..Notify::default()
-        };
+        recipient.notify = Notify { success: true, ..Notify::default() };
     }
     stage.submit(envelope, b"Subject: hi\r\n\r\n");
     stage.until("finished", |s| s.store.finished().len() == 1).await;
     let receipts = notices(&stage, "alice");
     assert_eq!(receipts.len(), 1, "the sink offers DSN");
-    assert!(
-        stage
-            .store
-            .text(receipts[0].id)
-            .contains("Action: delivered (to mailbox)\r\n")
-    );
+    assert!(stage.store.text(receipts[0].id).contains("Action: delivered (to mailbox)\r\n"));
 }
 
 #[tokio::test]
@@ -231,17 +175,10 @@ async fn without_room_for_the_bounce_the_failure_waits() {
 async fn error_routes_are_bounced_or_deferred() {
     let stage = stage();
     stage.submit(
-        stage.envelope(
-            "alice",
-            &[("x@y", "error:5.1.1 User unknown"), ("z@y", "error:4.3.0 no accounts")],
-        ),
+        stage.envelope("alice", &[("x@y", "error:5.1.1 User unknown"), ("z@y", "error:4.3.0 no accounts")]),
         b"\r\n",
     );
     stage.submit(stage.envelope("bob", &[("x@y", "nonsense")]), b"\r\n");
     stage.until("bounced", |s| notices(s, "alice").len() == 1).await;
-    stage
-        .until("deferred", |s| {
-            s.has_line("Deferred: no accounts") && s.has_line("Deferred: unknown route")
-        })
-        .await;
+    stage.until("deferred", |s| s.has_line("Deferred: no accounts") && s.has_line("Deferred: unknown route")).await;
 }

@@ -29,10 +29,7 @@ const START: i64 = 1_795_292_536_000;
 impl Clock for Ticking {
     fn now(&self) -> Time {
         let ms = self.0.elapsed().as_millis();
-        Time {
-            wall: START + ms as i64,
-            mono: 1_000 + ms as u64,
-        }
+        Time { wall: START + ms as i64, mono: 1_000 + ms as u64 }
     }
     fn zone(&self, _unix: i64) -> (i32, String) {
         (0, "GMT".into())
@@ -106,19 +103,10 @@ impl Memory {
         held.messages.insert(envelope.id, (envelope.clone(), content.clone()));
         drop(held);
         self.changed.notify_waiters();
-        Accepted {
-            envelope: Arc::new(envelope),
-            content: Some(Content::Memory(content)),
-        }
+        Accepted { envelope: Arc::new(envelope), content: Some(Content::Memory(content)) }
     }
     pub(crate) fn waiting(&self) -> Vec<Envelope> {
-        self.held
-            .lock()
-            .unwrap()
-            .messages
-            .values()
-            .map(|(e, _)| e.clone())
-            .collect()
+        self.held.lock().unwrap().messages.values().map(|(e, _)| e.clone()).collect()
     }
     pub(crate) fn finished(&self) -> Vec<Envelope> {
         self.held.lock().unwrap().finished.clone()
@@ -136,11 +124,7 @@ impl Store for Memory {
         Err(Error::ReadOnly("test".into()))
     }
     fn room(&self, _size: u64) -> Result<(), Error> {
-        if *self.read_only.lock().unwrap() {
-            Err(Error::ReadOnly("test".into()))
-        } else {
-            Ok(())
-        }
+        if *self.read_only.lock().unwrap() { Err(Error::ReadOnly("test".into())) } else { Ok(()) }
     }
     fn transaction(&self) -> Box<dyn Transaction> {
         unreachable!("deliver opens no transactions")
@@ -179,11 +163,8 @@ impl Store for Memory {
     }
     fn next_due(&self) -> Option<i64> {
         let held = self.held.lock().unwrap();
-        let recipients = held
-            .messages
-            .iter()
-            .filter(|(id, _)| !held.out.contains(id))
-            .flat_map(|(_, (e, _))| &e.recipients);
+        let recipients =
+            held.messages.iter().filter(|(id, _)| !held.out.contains(id)).flat_map(|(_, (e, _))| &e.recipients);
         recipients
             .filter_map(|r| match r.state {
                 State::Due { .. } => Some(0),
@@ -196,28 +177,16 @@ impl Store for Memory {
         let changed = self.changed.clone();
         let mut waiting = Box::pin(async move { changed.notified().await });
         // Registers now.
-        let _ = waiting
-            .as_mut()
-            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        let _ = waiting.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
         waiting
     }
     fn load(&self, id: QueueId) -> Pending<Arc<Envelope>> {
         let held = self.held.lock().unwrap();
-        done(
-            held.messages
-                .get(&id)
-                .map(|(e, _)| Arc::new(e.clone()))
-                .ok_or(Error::Unknown),
-        )
+        done(held.messages.get(&id).map(|(e, _)| Arc::new(e.clone())).ok_or(Error::Unknown))
     }
     fn content(&self, id: QueueId) -> Pending<Content> {
         let held = self.held.lock().unwrap();
-        done(
-            held.messages
-                .get(&id)
-                .map(|(_, c)| Content::Memory(c.clone()))
-                .ok_or(Error::Unknown),
-        )
+        done(held.messages.get(&id).map(|(_, c)| Content::Memory(c.clone())).ok_or(Error::Unknown))
     }
     fn release_claim(&self, id: QueueId, at: i64) {
         let mut held = self.held.lock().unwrap();
@@ -280,10 +249,7 @@ pub(crate) struct NoDns;
 impl Resolver for NoDns {
     fn mx<'a>(&'a self, domain: &'a str) -> Found<'a, Vec<Mx>> {
         let answer = match domain {
-            "loop.example" => Ok(vec![Mx {
-                preference: 10,
-                host: "lo.example".into(),
-            }]),
+            "loop.example" => Ok(vec![Mx { preference: 10, host: "lo.example".into() }]),
             "slow.example" => Err(DnsError::Temporary("timed out".into())),
             _ => Err(DnsError::NoName),
         };
@@ -357,10 +323,7 @@ fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches) {
         seen.lock().unwrap().push((user.to_owned(), batch.clone(), contents));
         for item in &batch.items {
             let Some(result) = behave(user, item) else { return };
-            outcomes.push(Outcome {
-                ticket: item.ticket,
-                result,
-            });
+            outcomes.push(Outcome { ticket: item.ticket, result });
         }
         connection.send(&Outcomes { outcomes }, &[]).unwrap();
     }
@@ -390,11 +353,8 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(agents: Arc<Threads>, settings: Settings) -> Self {
-        let (store, log, clock) = (
-            Arc::new(Memory::default()),
-            Arc::new(Lines::default()),
-            Arc::new(Ticking(Instant::now())),
-        );
+        let (store, log, clock) =
+            (Arc::new(Memory::default()), Arc::new(Lines::default()), Arc::new(Ticking(Instant::now())));
         let settings = Arc::new(Current::new(settings));
         let deliver = Deliver::start(Parts {
             settings,
@@ -407,13 +367,7 @@ impl Stage {
             clock: clock.clone(),
         })
         .unwrap();
-        Self {
-            store,
-            agents,
-            log,
-            clock,
-            deliver,
-        }
+        Self { store, agents, log, clock, deliver }
     }
     /// An envelope from `sender` along `routes`, arrived now.
     pub(crate) fn envelope(&self, sender: &str, routes: &[(&str, &str)]) -> Envelope {
@@ -442,10 +396,7 @@ impl Stage {
             queue_only: false,
             prepend: String::new(),
             hold: None,
-            recipients: routes
-                .iter()
-                .map(|(to, route)| Recipient::new(to, address(to), route))
-                .collect(),
+            recipients: routes.iter().map(|(to, route)| Recipient::new(to, address(to), route)).collect(),
             unknown: Vec::new(),
         }
     }
@@ -463,11 +414,7 @@ impl Stage {
             }
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        panic!(
-            "never: {what}; log: {:#?}; waiting: {:#?}",
-            self.lines(),
-            self.store.waiting()
-        );
+        panic!("never: {what}; log: {:#?}; waiting: {:#?}", self.lines(), self.store.waiting());
     }
     pub(crate) fn lines(&self) -> Vec<String> {
         self.log.0.lock().unwrap().clone()

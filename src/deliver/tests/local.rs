@@ -19,11 +19,7 @@ async fn batches_what_waits_for_one_user_over_one_agent() {
     let batches = stage.agents.batches.lock().unwrap().clone();
     assert_eq!(stage.agents.started.load(Ordering::SeqCst), 1);
     assert!(batches.len() < 20, "{} batches", batches.len());
-    assert!(
-        batches
-            .iter()
-            .all(|(user, batch, _)| user == "alice" && batch.items.len() <= 32)
-    );
+    assert!(batches.iter().all(|(user, batch, _)| user == "alice" && batch.items.len() <= 32));
     let (_, batch, contents) = &batches[0];
     assert_eq!(contents[0], b"Subject: 0\r\n\r\n");
     assert_eq!(batch.items[0].prepend, "Return-Path: <MAILER-DAEMON>\r\nX-Added: 1\r\n");
@@ -42,9 +38,7 @@ async fn what_an_agent_died_over_is_offered_again_with_a_warning_flag() {
     });
     let stage = Stage::new(agents, Settings::default());
     stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
-    stage
-        .until("delivered by the second", |s| s.store.finished().len() == 1)
-        .await;
+    stage.until("delivered by the second", |s| s.store.finished().len() == 1).await;
     assert_eq!(stage.agents.started.load(Ordering::SeqCst), 2);
 }
 
@@ -53,21 +47,15 @@ async fn no_agent_and_a_full_mailbox_are_retried_soon() {
     let agents = Threads::new(|_, _| Some(Done::Temporary(2, 2, "mailbox full".into())));
     let stage = Stage::new(agents, Settings::default());
     stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
-    stage
-        .until("deferred", |s| s.has_line("dsn=4.2.2, stat=Deferred: mailbox full"))
-        .await;
+    stage.until("deferred", |s| s.has_line("dsn=4.2.2, stat=Deferred: mailbox full")).await;
     *stage.agents.refuse.lock().unwrap() = true;
     stage.submit(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n");
     stage
-        .until("no fork", |s| {
-            s.has_line("Deferred: cannot start agent: fork: Resource temporarily unavailable")
-        })
+        .until("no fork", |s| s.has_line("Deferred: cannot start agent: fork: Resource temporarily unavailable"))
         .await;
     stage.until("given back", |s| s.store.claimed() == 0).await;
     for envelope in stage.store.waiting() {
-        let State::Deferred(at) = envelope.recipients[0].state else {
-            panic!("not deferred")
-        };
+        let State::Deferred(at) = envelope.recipients[0].state else { panic!("not deferred") };
         assert!(at - envelope.arrived < 70_000, "one minute, not five");
     }
 }

@@ -43,19 +43,13 @@ async fn each_recipient_has_its_own_outcome() {
     })
     .await;
     let stage = stage();
-    let id = stage.submit(
-        stage.envelope("a@b", &[("now@x", &key), ("later@x", &key)]),
-        b"a: b\r\n\r\nc\r\n",
-    );
+    let id = stage.submit(stage.envelope("a@b", &[("now@x", &key), ("later@x", &key)]), b"a: b\r\n\r\nc\r\n");
     stage.until("both decided", |s| s.lines().len() == 2).await;
     let waiting = stage.store.waiting();
     assert_eq!(waiting[0].id, id);
     assert_eq!(waiting[0].recipients[0].state, State::Delivered);
     assert!(matches!(waiting[0].recipients[1].state, State::Deferred(_)));
-    assert_eq!(
-        waiting[0].recipients[1].last_reply,
-        "Deferred: 451 4.7.1 greylisted, try later"
-    );
+    assert_eq!(waiting[0].recipients[1].last_reply, "Deferred: 451 4.7.1 greylisted, try later");
     assert!(
         stage.has_line(
             "dsn=4.7.1, reply=451 4.7.1 greylisted, try later, stat=Deferred: 451 4.7.1 greylisted, try later"
@@ -87,14 +81,7 @@ async fn a_kept_connection_that_was_closed_is_opened_again_without_a_try() {
         (command.starts_with("MAIL") && mails % 2 == 0).then(|| "421 4.3.2 closing".to_owned())
     })
     .await;
-    let stage = Stage::new(
-        Threads::delivered(),
-        Settings {
-            hop_initial: 1,
-            hop_limit: 1,
-            ..Settings::default()
-        },
-    );
+    let stage = Stage::new(Threads::delivered(), Settings { hop_initial: 1, hop_limit: 1, ..Settings::default() });
     for _ in 0..4 {
         stage.submit(stage.envelope("a@b", &[("u@x", &key)]), b"a: b\r\n\r\n");
     }
@@ -110,9 +97,7 @@ async fn the_worlds_dns_never_leads_to_loopback() {
     stage.submit(stage.envelope("", &[("u@loop.example", "smtp:loop.example")]), b"\r\n");
     stage.submit(stage.envelope("", &[("u@[127.0.0.1]", "smtp:[127.0.0.1]")]), b"\r\n");
     stage
-        .until("both refused", |s| {
-            s.lines().iter().filter(|l| l.contains("mail loops back to me")).count() >= 2
-        })
+        .until("both refused", |s| s.lines().iter().filter(|l| l.contains("mail loops back to me")).count() >= 2)
         .await;
 }
 
@@ -122,11 +107,16 @@ async fn what_the_hop_does_not_take_is_not_sent() {
     let stage = stage();
     stage.submit(stage.envelope("", &[("u@x", &key)]), &b"a: b\r\n".repeat(20_000));
     stage.submit(stage.envelope("", &[("jürgen@x", &key)]), b"a: b\r\n\r\n");
-    stage
-        .until("too large", |s| {
-            s.has_line("dsn=5.3.4, stat=Message is too large; 100000 bytes max")
-        })
-        .await;
+    stage.until("too large", |s| s.has_line("dsn=5.3.4, stat=Message is too large; 100000 bytes max")).await;
     stage.until("no utf8", |s| s.has_line("dsn=5.6.7")).await;
     assert!(seen.lock().unwrap().messages.is_empty());
+    // Asked for SMTPUTF8 without need: the body's language does not matter.
+    let mut needless = stage.envelope("", &[("u@x", &key)]);
+    needless.smtputf8 = true;
+    stage.submit(needless, "a: b\r\n\r\nü\r\n".as_bytes());
+    stage.until("sent", |s| s.has_line("stat=Sent (ok queued)")).await;
+    let mut needed = stage.envelope("", &[("u@x", &key)]);
+    needed.smtputf8 = true;
+    stage.submit(needed, "a: ü\r\n\r\n".as_bytes());
+    stage.until("refused", |s| s.lines().iter().filter(|l| l.contains("dsn=5.6.7")).count() == 2).await;
 }

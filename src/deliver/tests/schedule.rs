@@ -11,25 +11,14 @@ use tokio::sync::Semaphore;
 
 #[tokio::test(start_paused = true)]
 async fn five_days_of_a_message_that_cannot_go() {
-    let settings = Settings {
-        host: "mx".into(),
-        ..Settings::default()
-    };
+    let settings = Settings { host: "mx".into(), ..Settings::default() };
     let stage = Stage::new(Threads::delivered(), settings);
-    let id = stage.submit(
-        stage.envelope("parked", &[("u@x", "error:4.4.3 no DNS")]),
-        b"Subject: x\r\n\r\n",
-    );
+    let id = stage.submit(stage.envelope("parked", &[("u@x", "error:4.4.3 no DNS")]), b"Subject: x\r\n\r\n");
     let mine = |stage: &Stage| stage.store.waiting().into_iter().find(|e| e.id == id);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let first = mine(&stage).unwrap();
-    let State::Deferred(at) = first.recipients[0].state else {
-        panic!()
-    };
-    assert!(
-        (225_000..=375_000).contains(&(at - first.arrived)),
-        "5 min, three to five quarters"
-    );
+    let State::Deferred(at) = first.recipients[0].state else { panic!() };
+    assert!((225_000..=375_000).contains(&(at - first.arrived)), "5 min, three to five quarters");
     tokio::time::sleep(Duration::from_secs(3 * 3_600)).await;
     let tries = mine(&stage).unwrap().recipients[0].tries;
     assert!((5..=7).contains(&tries), "5, 10, 20, 40, 80 min: {tries}");
@@ -62,38 +51,22 @@ async fn a_slow_hop_takes_no_room_from_the_others() {
     for _ in 0..7_000 {
         stage.submit(stage.envelope("a@b", &[("slow", "local:slow")]), b"a: b\r\n\r\n");
     }
-    assert!(
-        stage.deliver.waiting() <= 5_001,
-        "half of what may be in hand: {}",
-        stage.deliver.waiting()
-    );
+    assert!(stage.deliver.waiting() <= 5_001, "half of what may be in hand: {}", stage.deliver.waiting());
     assert!(stage.store.claimed() <= 5_100, "the rest went back");
-    stage.submit(
-        stage.envelope("a@b", &[("alice", "local:alice"), ("slow", "local:slow")]),
-        b"a: b\r\n\r\n",
-    );
+    stage.submit(stage.envelope("a@b", &[("alice", "local:alice"), ("slow", "local:slow")]), b"a: b\r\n\r\n");
     stage.until("alice has hers", |s| s.has_line("to=<alice>")).await;
     gate.add_permits(1);
-    stage
-        .until("all that was in hand", |s| s.store.finished().len() >= 4_990)
-        .await;
+    stage.until("all that was in hand", |s| s.store.finished().len() >= 4_990).await;
     stage.deliver.stop(Duration::from_secs(10)).await;
     assert_eq!(stage.store.claimed(), 0);
 }
 
 #[tokio::test]
 async fn an_idle_agent_gives_way_when_there_are_no_more_slots() {
-    let settings = Settings {
-        agents: 1,
-        idle: 60_000,
-        ..Settings::default()
-    };
+    let settings = Settings { agents: 1, idle: 60_000, ..Settings::default() };
     let stage = Stage::new(Threads::delivered(), settings);
     for user in ["a", "b", "c", "a"] {
-        stage.submit(
-            stage.envelope("x@y", &[(user, &format!("local:{user}"))]),
-            b"a: b\r\n\r\n",
-        );
+        stage.submit(stage.envelope("x@y", &[(user, &format!("local:{user}"))]), b"a: b\r\n\r\n");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     stage.until("all delivered", |s| s.store.finished().len() == 4).await;
@@ -114,13 +87,9 @@ async fn a_dead_hop_is_not_tried_for_each_message() {
 async fn what_is_in_the_store_is_found_and_what_was_removed_is_not_missed() {
     let stage = Stage::new(Threads::delivered(), Settings::default());
     for _ in 0..300 {
-        stage
-            .store
-            .put(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n", false);
+        stage.store.put(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n", false);
     }
-    stage
-        .until("claimed and delivered", |s| s.store.finished().len() == 300)
-        .await;
+    stage.until("claimed and delivered", |s| s.store.finished().len() == 300).await;
     assert!(stage.store.load(stage.store.finished()[0].id).await.is_err());
 }
 
@@ -128,9 +97,7 @@ async fn what_is_in_the_store_is_found_and_what_was_removed_is_not_missed() {
 async fn nothing_is_tried_while_nothing_can_be_recorded() {
     let stage = Stage::new(Threads::delivered(), Settings::default());
     *stage.store.read_only.lock().unwrap() = true;
-    stage
-        .store
-        .put(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n", false);
+    stage.store.put(stage.envelope("a@b", &[("bob", "local:bob")]), b"a: b\r\n\r\n", false);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(stage.agents.asked.load(Ordering::SeqCst), 0);
 }

@@ -20,10 +20,7 @@ async fn one(
 ) -> (Stage, Arc<Mutex<Seen>>) {
     let (key, seen) = sink(script).await;
     let stage = Stage::new(Threads::delivered(), settings);
-    stage.submit(
-        stage.envelope("a@b", &[("u@x", &key), ("v@x", &key)]),
-        b"a: b\r\n\r\nc\r\n",
-    );
+    stage.submit(stage.envelope("a@b", &[("u@x", &key), ("v@x", &key)]), b"a: b\r\n\r\nc\r\n");
     stage.until("decided", |s| !s.lines().is_empty()).await;
     (stage, seen)
 }
@@ -32,13 +29,7 @@ async fn one(
 async fn an_envelope_goes_out_in_one_piece_and_the_content_with_its_dot() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let key = format!("relay:[127.0.0.1]:{}", listener.local_addr().unwrap().port());
-    let stage = Stage::new(
-        Threads::delivered(),
-        Settings {
-            hop_initial: 1,
-            ..Settings::default()
-        },
-    );
+    let stage = Stage::new(Threads::delivered(), Settings { hop_initial: 1, ..Settings::default() });
     stage.submit(stage.envelope("a@b", &[("u@x", &key), ("v@x", &key)]), b"a: b\r\n\r\n");
     stage.submit(stage.envelope("", &[("w@x", &key)]), b"c: d\r\n\r\n");
     let (mut peer, _) = listener.accept().await.unwrap();
@@ -54,10 +45,7 @@ async fn an_envelope_goes_out_in_one_piece_and_the_content_with_its_dot() {
     // The next envelope rides along (RFC 2920 3.1).
     let second = next("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n").await;
     assert_eq!(second, "a: b\r\n\r\n.\r\nMAIL From:<>\r\nRCPT To:<w@x>\r\nDATA\r\n");
-    assert_eq!(
-        next("250 done\r\n250 ok\r\n250 ok\r\n354 go\r\n").await,
-        "c: d\r\n\r\n.\r\n"
-    );
+    assert_eq!(next("250 done\r\n250 ok\r\n250 ok\r\n354 go\r\n").await, "c: d\r\n\r\n.\r\n");
     assert_eq!(next("250 done\r\n").await, "QUIT\r\n");
     assert_eq!(stage.store.finished().len(), 2);
 }
@@ -88,41 +76,21 @@ async fn everybody_refused_but_354_gets_a_lone_dot() {
 #[tokio::test]
 async fn a_refused_mail_or_data_or_dot_is_everybodys_fate() {
     for (verb, reply, stat) in [
-        (
-            "MAIL",
-            "552 5.3.4 too big",
-            "dsn=5.3.4, reply=552 5.3.4 too big, stat=Service unavailable",
-        ),
-        (
-            "DATA",
-            "451 not now",
-            "dsn=4.3.0, reply=451 not now, stat=Deferred: 451 not now",
-        ),
-        (
-            ".",
-            "554 5.7.1 spam",
-            "dsn=5.7.1, reply=554 5.7.1 spam, stat=Service unavailable",
-        ),
+        ("MAIL", "552 5.3.4 too big", "dsn=5.3.4, reply=552 5.3.4 too big, stat=Service unavailable"),
+        ("DATA", "451 not now", "dsn=4.3.0, reply=451 not now, stat=Deferred: 451 not now"),
+        (".", "554 5.7.1 spam", "dsn=5.7.1, reply=554 5.7.1 spam, stat=Service unavailable"),
         (".", "354 what", "stat=Deferred: unexpected reply to DATA: 354 what"),
     ] {
         let script = move |command: &str, _: &Seen| command.starts_with(verb).then(|| reply.to_owned());
         let (stage, _) = one(Settings::default(), script).await;
-        assert!(
-            stage.has_line("to=<u@x>,<v@x>") && stage.has_line(stat),
-            "{verb}: {:?}",
-            stage.lines()
-        );
+        assert!(stage.has_line("to=<u@x>,<v@x>") && stage.has_line(stat), "{verb}: {:?}", stage.lines());
     }
 }
 
 #[tokio::test]
 async fn lost_between_dot_and_answer_is_temporary() {
     let (stage, seen) = one(Settings::default(), |command, _| (command == ".").then(String::new)).await;
-    assert!(
-        stage.has_line("dsn=4.4.2, stat=Deferred: Connection reset by [127.0.0.1]"),
-        "{:?}",
-        stage.lines()
-    );
+    assert!(stage.has_line("dsn=4.4.2, stat=Deferred: Connection reset by [127.0.0.1]"), "{:?}", stage.lines());
     assert_eq!(seen.lock().unwrap().messages.len(), 1);
     assert!(stage.store.finished().is_empty());
 }
@@ -165,9 +133,7 @@ async fn nonsense_is_not_a_reply() {
 }
 
 fn offers_tls(command: &str) -> Option<String> {
-    command
-        .starts_with("EHLO")
-        .then(|| "250-sink\r\n250 STARTTLS".to_owned())
+    command.starts_with("EHLO").then(|| "250-sink\r\n250 STARTTLS".to_owned())
 }
 
 #[tokio::test]
@@ -181,10 +147,7 @@ async fn a_failed_handshake_is_followed_by_clear_text_on_a_fresh_connection_only
         let (stage, seen) = one(Settings::default(), script).await;
         assert!(stage.has_line("stat=Sent"), "{:?}", stage.lines());
         assert_eq!(seen.lock().unwrap().connections, 2, "{reply}");
-        let required = Settings {
-            tls: Tls::Required,
-            ..Settings::default()
-        };
+        let required = Settings { tls: Tls::Required, ..Settings::default() };
         let (stage, seen) = one(required, script).await;
         assert!(stage.has_line("stat=Deferred: "), "{:?}", stage.lines());
         assert!(seen.lock().unwrap().messages.is_empty());
@@ -193,14 +156,7 @@ async fn a_failed_handshake_is_followed_by_clear_text_on_a_fresh_connection_only
 
 #[tokio::test]
 async fn a_stripped_starttls_defers_when_required() {
-    let (stage, seen) = one(
-        Settings {
-            tls: Tls::Required,
-            ..Settings::default()
-        },
-        |_, _| None,
-    )
-    .await;
+    let (stage, seen) = one(Settings { tls: Tls::Required, ..Settings::default() }, |_, _| None).await;
     assert!(stage.has_line("dsn=4.7.10, stat=Deferred: encryption required, but not offered"));
     assert!(seen.lock().unwrap().messages.is_empty());
 }
@@ -237,15 +193,11 @@ async fn goes_through_tls_with_any_certificate() {
         let script: Arc<super::fake::Script> = Arc::new(|_: &str, _: &Seen| None);
         super::fake::serve_after_greeting(stream, script, watched).await;
     });
-    let stage = Stage::new(
-        Threads::delivered(),
-        Settings {
-            tls: Tls::Required,
-            ..Settings::default()
-        },
-    );
+    let stage = Stage::new(Threads::delivered(), Settings { tls: Tls::Required, ..Settings::default() });
     stage.submit(stage.envelope("a@b", &[("u@x", &route)]), b"a: b\r\n\r\n");
     stage.until("sent", |s| s.has_line("stat=Sent (ok queued)")).await;
     assert_eq!(seen.lock().unwrap().commands[0], "EHLO localhost");
     assert_eq!(seen.lock().unwrap().messages.len(), 1);
+    let line = "STARTTLS=client, relay=[127.0.0.1] [127.0.0.1], version=TLSv1.3, verify=NOT, cipher=TLS_";
+    assert!(stage.has_line(line), "{:?}", stage.lines());
 }

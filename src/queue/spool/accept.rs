@@ -42,7 +42,11 @@ impl Shared {
         }
     }
 
-    pub fn accept(self: &Arc<Self>, content: Box<dyn ContentWriter>, envelopes: Vec<Envelope>) -> Pending<Vec<Accepted>> {
+    pub fn accept(
+        self: &Arc<Self>,
+        content: Box<dyn ContentWriter>,
+        envelopes: Vec<Envelope>,
+    ) -> Pending<Vec<Accepted>> {
         let Ok(writer) = content.into_any().downcast::<SpoolWriter>() else {
             return refused(Error::Failed("content of another store".into()));
         };
@@ -146,7 +150,11 @@ impl Shared {
             handed,
             answer,
         };
-        self.jobs.push(Job { records: records.0.into(), content: memory, effect: Effect::Accept(Box::new(acceptance)) });
+        self.jobs.push(Job {
+            records: records.0.into(),
+            content: memory,
+            effect: Effect::Accept(Box::new(acceptance)),
+        });
         Ok(receiver)
     }
 }

@@ -25,7 +25,6 @@ impl Shared {
     pub fn record(self: &Arc<Self>, id: QueueId, changes: &[Change]) -> Pending<()> {
         let mut records = Fields::default();
         put_changes(&mut records, id, changes);
-        let records = Bytes::from(records.0);
         let (answer, receiver) = oneshot::channel();
         let mut index = self.index();
         if !index.messages.contains_key(&id) {
@@ -36,7 +35,7 @@ impl Shared {
             entry.settle();
         });
         let mut job = Changes { answer: Some(answer), ..Changes::default() };
-        index.depart(id, &mut job, &records);
+        let records = index.depart(id, &mut job, records);
         let waits = index.due.first().is_some_and(|(_, first)| *first == id);
         self.jobs.push(Job { records, content: Bytes::new(), effect: Effect::Changes(job) });
         drop(index);
@@ -57,12 +56,7 @@ impl Shared {
         })
     }
 
-    pub fn expand(
-        self: &Arc<Self>,
-        id: QueueId,
-        expanded: Vec<u32>,
-        children: &[Recipient],
-    ) -> Pending<Arc<Envelope>> {
+    pub fn expand(self: &Arc<Self>, id: QueueId, expanded: Vec<u32>, children: &[Recipient]) -> Pending<Arc<Envelope>> {
         if let Err(error) = self.writable().and_then(|()| self.can_expand(id, &expanded)) {
             return refused(error);
         }
@@ -170,14 +164,21 @@ impl Index {
     }
 
     /// After outcomes: a finished message leaves with the job, another keeps the records in memory until their sync.
-    fn depart(&mut self, id: QueueId, job: &mut Changes, records: &Bytes) {
-        if self.messages.get(&id).is_some_and(|entry| entry.standings.all_finished()) {
-            if let Some(entry) = self.leave(id) {
-                job.leaving.push((id, entry));
-            }
-        } else {
+    fn depart(&mut self, id: QueueId, job: &mut Changes, mut records: Fields) -> Bytes {
+        let standings = self.messages.get(&id).map(|entry| &entry.standings);
+        if !standings.is_some_and(super::standing::Standings::all_finished) {
+            let records = Bytes::from(records.0);
             job.ids.push(id);
             self.floating.entry(id).or_default().push(records.clone());
+            return records;
         }
+        if let Some(entry) = self.leave(id) {
+            // The last word must do without the earlier changes, whose segments may go before the envelope's.
+            if entry.standings.as_slice().len() > 1 {
+                put_removed(&mut records, &[id]);
+            }
+            job.leaving.push((id, entry));
+        }
+        records.0.into()
     }
 }

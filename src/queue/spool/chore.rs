@@ -61,10 +61,8 @@ pub(crate) fn start(shared: Arc<Shared>, chores: mpsc::Receiver<Chore>) -> std::
 fn make_spare(shared: &Shared, spares: &Spares) {
     let name = format!("{}.seg", durable::random_name());
     let path = shared.disk.folder("spare").join(&name);
-    let made = shared
-        .disk
-        .create(&path, u64::from(shared.segment), true)
-        .and_then(|_| shared.disk.sync_folder("spare"));
+    let made =
+        shared.disk.create(&path, u64::from(shared.segment), true).and_then(|_| shared.disk.sync_folder("spare"));
     if made.is_ok() {
         super::lock(spares).push(name);
     }

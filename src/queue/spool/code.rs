@@ -90,7 +90,5 @@ pub(crate) fn ids(bytes: &[u8]) -> Result<impl Iterator<Item = mail::QueueId> + 
     if !rest.is_empty() {
         return Err(Malformed);
     }
-    Ok(chunks
-        .iter()
-        .map(|chunk| mail::QueueId::from_u64(u64::from_le_bytes(*chunk))))
+    Ok(chunks.iter().map(|chunk| mail::QueueId::from_u64(u64::from_le_bytes(*chunk))))
 }

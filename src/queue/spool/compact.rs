@@ -127,7 +127,9 @@ impl Writer {
     fn survivors(&self, victim: &mut Victim) -> Result<Option<Vec<Copy>>, Error> {
         let (file, seeds, end) = {
             let index = self.shared.index();
-            let Some(segment) = index.segments.get(&victim.number) else { return Ok(None) };
+            let Some(segment) = index.segments.get(&victim.number) else {
+                return Ok(None);
+            };
             let path = self.shared.disk.segment(victim.number);
             (std::fs::File::open(path).map_err(super::failed)?, segment.seeds, segment.end)
         };
@@ -166,11 +168,19 @@ impl Writer {
     fn copy_of(&self, live: Live) -> Option<Copy> {
         match live {
             Live::Envelope(id) => {
-                let snapshot = self.shared.snapshot(&mut self.shared.index(), id).ok()?;
+                let (snapshot, stored) = {
+                    let mut index = self.shared.index();
+                    let snapshot = self.shared.snapshot(&mut index, id).ok()?;
+                    (snapshot, index.contents.get(&index.messages.get(&id)?.content).copied())
+                };
                 // Changes on their way follow this copy in the log and must not be in it.
                 match snapshot.read_settled() {
                     Ok(envelope) => {
                         let mut out = Fields::default();
+                        // What is known of a body with a file of its own travels with its envelopes.
+                        if let Some(Stored { segment: 0, size, crc, .. }) = stored {
+                            record::put_content(&mut out, envelope.content, size, crc, true);
+                        }
                         out.nested(record::ENVELOPE, |out| envelope_code::encode(out, &envelope));
                         Some(Copy::new(out, Bytes::new(), Moved::Envelope(id)))
                     }
@@ -212,7 +222,9 @@ impl Writer {
             if !self.fits(&copy.job) && !self.land(&mut moved) {
                 return false;
             }
-            let Some(place) = self.put_copy(copy.job) else { return false };
+            let Some(place) = self.put_copy(copy.job) else {
+                return false;
+            };
             moved.push((copy.moved, place));
         }
         self.land(&mut moved)
@@ -235,7 +247,9 @@ impl Writer {
     fn rewrite_graves(&mut self, victim: &Victim) {
         let graves: Vec<(u32, Vec<QueueId>)> = {
             let index = self.shared.index();
-            let Some(segment) = index.segments.get(&victim.number) else { return };
+            let Some(segment) = index.segments.get(&victim.number) else {
+                return;
+            };
             if segment.live > 0 {
                 drop(index);
                 return self.look_again(victim);

@@ -50,11 +50,7 @@ impl Drop for Leased {
 
 impl Leased {
     fn new(budget: &Arc<Budget>) -> Self {
-        Self {
-            bytes: Vec::new(),
-            leased: 0,
-            budget: Arc::clone(budget),
-        }
+        Self { bytes: Vec::new(), leased: 0, budget: Arc::clone(budget) }
     }
     /// Adds bytes if the budget has them.
     fn push(&mut self, more: &[u8]) -> bool {
@@ -98,12 +94,7 @@ const LOOK: u64 = 1 << 20;
 
 impl SpoolWriter {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            place: Place::Memory(Leased::new(&shared.budget)),
-            shared,
-            length: 0,
-            crc: crc32fast::Hasher::new(),
-        }
+        Self { place: Place::Memory(Leased::new(&shared.budget)), shared, length: 0, crc: crc32fast::Hasher::new() }
     }
 
     /// What there is, its length and checksum.

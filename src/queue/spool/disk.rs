@@ -57,12 +57,7 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub fn new(root: &Path, hook: Option<Arc<dyn Hook>>) -> Self {
-        Self {
-            root: root.to_owned(),
-            hook,
-            syncs: AtomicU64::new(0),
-            writes: AtomicU64::new(0),
-        }
+        Self { root: root.to_owned(), hook, syncs: AtomicU64::new(0), writes: AtomicU64::new(0) }
     }
 
     pub fn folder(&self, name: &str) -> PathBuf {
@@ -77,12 +72,7 @@ impl Disk {
         self.root.join(format!("bodies/{content:016x}"))
     }
 
-    fn hooked<T>(
-        &self,
-        call: Call<'_>,
-        file: Option<&File>,
-        run: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    fn hooked<T>(&self, call: Call<'_>, file: Option<&File>, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         let Some(hook) = &self.hook else { return run() };
         hook.before(call, file)?;
         let done = run()?;
@@ -92,9 +82,7 @@ impl Disk {
 
     pub fn write(&self, path: &Path, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.writes.fetch_add(1, Ordering::Relaxed);
-        self.hooked(Call::Write(path, bytes, offset), Some(file), || {
-            durable::write_all_at(file, bytes, offset)
-        })
+        self.hooked(Call::Write(path, bytes, offset), Some(file), || durable::write_all_at(file, bytes, offset))
     }
 
     pub fn sync(&self, path: &Path, file: &File) -> io::Result<()> {
@@ -105,12 +93,7 @@ impl Disk {
     /// Creates a file of `length` allocated bytes; `zeros` also writes them, so that later writes need one flush and not two.
     pub fn create(&self, path: &Path, length: u64, zeros: bool) -> io::Result<File> {
         let made = self.hooked(Call::Create(path), None, || {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
+            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
             durable::preallocate(&file, length)?;
             if zeros {
                 durable::zero_fill(&file, length)?;

@@ -140,9 +140,7 @@ fn address(out: &mut Fields, tag: u16, address: &Address) {
 fn decode_address(bytes: &[u8]) -> Result<Address, Malformed> {
     let (at, text) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
     let text = std::str::from_utf8(text).map_err(|_| Malformed)?;
-    let (local, rest) = text
-        .split_at_checked(u32::from_le_bytes(*at) as usize)
-        .ok_or(Malformed)?;
+    let (local, rest) = text.split_at_checked(u32::from_le_bytes(*at) as usize).ok_or(Malformed)?;
     match rest.strip_prefix('@') {
         Some(domain) => Ok(Address::from_parts(local, Some(domain))),
         None if rest.is_empty() => Ok(Address::from_parts(local, None)),

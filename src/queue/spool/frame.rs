@@ -25,10 +25,7 @@ pub(crate) struct Seeds {
 impl Seeds {
     pub fn new(salt: &Salt) -> Self {
         let word = |at: usize| u32::from_le_bytes([salt[at], salt[at + 1], salt[at + 2], salt[at + 3]]);
-        Self {
-            header: word(0) ^ word(8).rotate_left(7),
-            records: word(4) ^ word(12).rotate_left(7),
-        }
+        Self { header: word(0) ^ word(8).rotate_left(7), records: word(4) ^ word(12).rotate_left(7) }
     }
 
     fn header_crc(self, rest: &[u8], offset: u32) -> u32 {
@@ -88,12 +85,7 @@ impl FrameHeader {
         if word(4) != seeds.header_crc(&bytes[8..], offset) {
             return None;
         }
-        let header = Self {
-            records: word(8),
-            content: word(12),
-            crc: word(16),
-            synced: word(20),
-        };
+        let header = Self { records: word(8), content: word(12), crc: word(16), synced: word(20) };
         (u64::from(offset) + header.length() <= length).then_some(header)
     }
 
@@ -212,12 +204,7 @@ mod tests {
     #[test]
     fn a_block_comes_back_or_is_called_damaged() {
         let past = Past { number: 3, end: 77, voided: true, salt: [9; 16] };
-        let header = SegmentHeader {
-            number: 4,
-            salt: [5; 16],
-            counter_limit: 1 << 40,
-            history: vec![past; HISTORY],
-        };
+        let header = SegmentHeader { number: 4, salt: [5; 16], counter_limit: 1 << 40, history: vec![past; HISTORY] };
         let mut block = header.encode();
         assert_eq!(block.len(), BLOCK as usize);
         assert_eq!(SegmentHeader::decode(&block), Block::Header(header));

@@ -99,6 +99,8 @@ pub(crate) struct Index {
     pub overgrown: Vec<QueueId>,
     /// Copies of envelopes, by segment, whose message was finished while they were made; gone with its last word.
     pub ghosts: Vec<(QueueId, u32)>,
+    /// While the log is replayed an envelope may come before (a copy of) its content, so references are counted at the end.
+    pub replaying: bool,
     /// Total size of all contents, in bytes.
     pub bytes: u64,
 }
@@ -170,11 +172,7 @@ impl Index {
     }
 
     fn content_place(stored: &Stored) -> Place {
-        Place {
-            segment: stored.segment,
-            offset: stored.offset,
-            length: u32::try_from(stored.size).unwrap_or(u32::MAX),
-        }
+        Place { segment: stored.segment, offset: stored.offset, length: u32::try_from(stored.size).unwrap_or(u32::MAX) }
     }
 
     /// Adds a content, or moves it to where its latest copy lies.
@@ -192,9 +190,11 @@ impl Index {
 
     /// Takes a reference off a content; the last one removes it, and says whether a file of its own must go.
     pub fn release_content(&mut self, id: ContentId) -> bool {
-        let Some(stored) = self.contents.get_mut(&id) else { return false };
+        let Some(stored) = self.contents.get_mut(&id) else {
+            return false;
+        };
         stored.refs = stored.refs.saturating_sub(1);
-        if stored.refs > 0 {
+        if stored.refs > 0 || self.replaying {
             return false;
         }
         let stored = *stored;
@@ -202,6 +202,23 @@ impl Index {
         self.bytes = self.bytes.saturating_sub(stored.size);
         self.deaden(Self::content_place(&stored));
         stored.segment == 0
+    }
+
+    /// The end of a replay: counts references (`leaving` still has its own), and drops contents that nobody has.
+    pub fn end_replay(&mut self, leaving: &BTreeMap<QueueId, Box<Entry>>) {
+        self.replaying = false;
+        self.overgrown.clear();
+        self.contents.values_mut().for_each(|stored| stored.refs = 0);
+        for entry in self.messages.values().chain(leaving.values()) {
+            if let Some(stored) = self.contents.get_mut(&entry.content) {
+                stored.refs += 1;
+            }
+        }
+        let orphans = self.contents.iter().filter(|(_, stored)| stored.refs == 0);
+        let orphans: Vec<ContentId> = orphans.map(|(id, _)| *id).collect();
+        for id in orphans {
+            self.release_content(id);
+        }
     }
 
     /// Adds a message, or gives it a fresh copy of its envelope, which replaces the old one and its patches.
@@ -221,7 +238,9 @@ impl Index {
 
     /// Moves an entry's envelope to a fresh copy that contains all its changes.
     pub fn rebase(&mut self, id: QueueId, base: Place) {
-        let Some(mut entry) = self.messages.remove(&id) else { return };
+        let Some(mut entry) = self.messages.remove(&id) else {
+            return;
+        };
         self.enliven(base);
         let old = Entry { patches: std::mem::take(&mut entry.patches), ..(*entry).clone() };
         self.bury(&mut entry, &old);
@@ -242,7 +261,9 @@ impl Index {
 
     /// A frame with changes of a message was synced.
     pub fn patch(&mut self, id: QueueId, place: Place) {
-        let Some(entry) = self.messages.get_mut(&id) else { return };
+        let Some(entry) = self.messages.get_mut(&id) else {
+            return;
+        };
         entry.patches.push(place);
         if entry.patches.len() == entry.patch_limit() {
             self.overgrown.push(id);
@@ -359,9 +380,7 @@ impl Submissions {
     }
     /// All, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (i64, [u8; 16], QueueId)> + '_ {
-        self.order
-            .iter()
-            .filter_map(|&(arrived, key)| Some((arrived, key, *self.taken.get(&key)?)))
+        self.order.iter().filter_map(|&(arrived, key)| Some((arrived, key, *self.taken.get(&key)?)))
     }
     pub fn len(&self) -> usize {
         self.order.len()

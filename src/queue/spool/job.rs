@@ -248,9 +248,17 @@ pub(crate) fn standings(recipients: &[Recipient]) -> Vec<Standing> {
 pub(crate) fn counter(limit: u64) -> Job {
     let mut records = super::code::Fields::default();
     super::record::put_counter(&mut records, limit);
+    Job { records: records.0.into(), content: Bytes::new(), effect: Effect::Counter(limit) }
+}
+
+/// A job that says the last word about messages that have left the index.
+pub(crate) fn removal(leaving: Vec<(QueueId, Box<Entry>)>) -> Job {
+    let ids: Vec<QueueId> = leaving.iter().map(|(id, _)| *id).collect();
+    let mut records = super::code::Fields::default();
+    super::record::put_removed(&mut records, &ids);
     Job {
         records: records.0.into(),
         content: Bytes::new(),
-        effect: Effect::Counter(limit),
+        effect: Effect::Changes(Changes { leaving, ..Changes::default() }),
     }
 }

@@ -33,7 +33,6 @@ pub(crate) struct Snapshot {
     floating: Vec<Bytes>,
     pub standings: Standings,
     pub active: bool,
-    pub content: ContentId,
 }
 
 impl Shared {
@@ -65,18 +64,14 @@ impl Shared {
     pub fn snapshot(&self, index: &mut Index, id: QueueId) -> Result<Snapshot, Error> {
         let entry = index.messages.get(&id).ok_or(Error::Unknown)?;
         let (base, patches) = (entry.base, entry.patches.clone());
-        let (standings, active, content) = (entry.standings.clone(), entry.active, entry.content);
+        let (standings, active) = (entry.standings.clone(), entry.active);
         Ok(Snapshot {
             id,
             base: self.source(index, base)?,
-            patches: patches
-                .into_iter()
-                .map(|place| self.source(index, place))
-                .collect::<Result<_, _>>()?,
+            patches: patches.into_iter().map(|place| self.source(index, place)).collect::<Result<_, _>>()?,
             floating: index.floating.get(&id).cloned().unwrap_or_default(),
             standings,
             active,
-            content,
         })
     }
 
@@ -205,7 +200,9 @@ impl Source {
         let header = FrameHeader::decode(&bytes, self.seeds, offset, u64::from(u32::MAX));
         bytes.drain(..HEADER as usize);
         match header {
-            Some(header) if whole && header.records == self.place.length && self.seeds.records_crc(&bytes) == header.crc => {
+            Some(header)
+                if whole && header.records == self.place.length && self.seeds.records_crc(&bytes) == header.crc =>
+            {
                 Ok(bytes)
             }
             _ => Err(Error::Corrupt(format!(
@@ -310,7 +307,9 @@ pub(crate) fn patch_with(envelope: &mut Envelope, bytes: &[u8]) -> Result<(), su
 }
 
 fn patch_recipient(envelope: &mut Envelope, change: &crate::Change) {
-    let Some(recipient) = envelope.recipients.get_mut(change.recipient as usize) else { return };
+    let Some(recipient) = envelope.recipients.get_mut(change.recipient as usize) else {
+        return;
+    };
     if recipient.state.is_finished() {
         return;
     }

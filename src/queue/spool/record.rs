@@ -34,12 +34,33 @@ pub(crate) enum Verb {
 /// A decoded record. An envelope stays bytes: most readers need only its id.
 #[derive(Debug)]
 pub(crate) enum Record<'a> {
-    Content { id: ContentId, length: u64, crc: u32, in_file: bool },
-    Envelope { id: QueueId, fields: &'a [u8] },
-    Changes { id: QueueId, changes: Vec<Change> },
-    Expanded { id: QueueId, expanded: Vec<u32>, children: Vec<Recipient> },
-    Verb { verb: Verb, ids: Vec<QueueId>, reason: String },
-    Removed { ids: Vec<QueueId> },
+    Content {
+        id: ContentId,
+        length: u64,
+        crc: u32,
+        in_file: bool,
+    },
+    Envelope {
+        id: QueueId,
+        fields: &'a [u8],
+    },
+    Changes {
+        id: QueueId,
+        changes: Vec<Change>,
+    },
+    Expanded {
+        id: QueueId,
+        expanded: Vec<u32>,
+        children: Vec<Recipient>,
+    },
+    Verb {
+        verb: Verb,
+        ids: Vec<QueueId>,
+        reason: String,
+    },
+    Removed {
+        ids: Vec<QueueId>,
+    },
     Counter(u64),
     /// Of a later version.
     Unknown,
@@ -209,7 +230,9 @@ pub(crate) fn put_status(status: Option<Status>) -> [u8; 5] {
 
 /// Back from [`put_status`].
 pub(crate) fn status(bytes: &[u8]) -> Result<Option<Status>, Malformed> {
-    let [severity, a, b, c, d] = *bytes else { return Err(Malformed) };
+    let [severity, a, b, c, d] = *bytes else {
+        return Err(Malformed);
+    };
     let severity = match severity {
         0 => return Ok(None),
         2 => Severity::Success,

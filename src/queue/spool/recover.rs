@@ -2,7 +2,7 @@
 
 use super::corrupt::keep_bytes;
 use super::disk::Disk;
-use super::frame::{BLOCK, Block, Salt, SegmentHeader, Seeds};
+use super::frame::{BLOCK, Block, Salt, Seeds, SegmentHeader};
 use super::index::{Entry, Index, Place, Segment, Stored, asap};
 use super::record::{Record, records};
 use super::scan::{Known, Piece, scan};
@@ -37,6 +37,8 @@ pub(crate) struct Recovered {
     pub spares: Vec<String>,
     /// Messages that must be set aside, and why.
     pub corrupt: Vec<(QueueId, String)>,
+    /// Finished messages whose last word must still be written.
+    pub leaving: Vec<(QueueId, Box<Entry>)>,
 }
 
 /// What is known about a segment before its frames are read.
@@ -55,6 +57,8 @@ pub(crate) struct Replay {
     pub recovery: Recovery,
     /// Frames were read after the checkpoint.
     pub moved_on: bool,
+    /// Finished by several frames together; the last word, which does without the others, was not found yet.
+    pub leaving: BTreeMap<QueueId, Box<Entry>>,
 }
 
 /// The size of a segment that the settings ask for, within what the format allows.
@@ -91,10 +95,11 @@ pub(crate) fn recover(settings: &Settings, disk: &Disk, now: Time) -> Result<(Re
     replay.set_due(now);
     let highest = numbers.last().copied().unwrap_or(0);
     let (spares, highest_spare) = spares(disk, &empty, &told, segment_size(settings)).map_err(failed)?;
-    let Replay { index, counter, mut recovery, .. } = replay;
+    let Replay { index, counter, mut recovery, leaving, .. } = replay;
     recovery.messages = index.messages.len() as u64;
     let next = highest.max(highest_spare) + 1;
-    Ok((Recovered { index, counter, next, spares, corrupt }, recovery))
+    let leaving = leaving.into_iter().collect();
+    Ok((Recovered { index, counter, next, spares, corrupt, leaving }, recovery))
 }
 
 impl Replay {
@@ -171,24 +176,17 @@ impl Replay {
         first: u32,
         offset: u32,
     ) -> std::io::Result<()> {
+        self.index.replaying = true;
         let last = told.keys().next_back().copied();
         for (&number, known) in told.range(first..) {
             let start = if number == first { offset } else { BLOCK };
             self.replay_segment(disk, number, *known, start, Some(number) == last)?;
         }
-        self.index.overgrown.clear();
-        self.drop_orphans();
+        self.index.end_replay(&self.leaving);
         Ok(())
     }
 
-    fn replay_segment(
-        &mut self,
-        disk: &Disk,
-        number: u32,
-        told: Told,
-        start: u32,
-        last: bool,
-    ) -> std::io::Result<()> {
+    fn replay_segment(&mut self, disk: &Disk, number: u32, told: Told, start: u32, last: bool) -> std::io::Result<()> {
         let bytes = std::fs::read(disk.segment(number))?;
         let seeds = Seeds::new(&told.salt);
         let known = Known { seeds, end: told.end, last };
@@ -261,7 +259,9 @@ impl Replay {
     }
 
     fn envelope(&mut self, place: Place, fields: &[u8]) -> bool {
-        let Ok(envelope) = envelope_code::decode(fields) else { return false };
+        let Ok(envelope) = envelope_code::decode(fields) else {
+            return false;
+        };
         let id = envelope.id;
         self.counter = self.counter.max(id.counter() + 1);
         self.index.submissions.insert(envelope.origin.submission, id, envelope.arrived);
@@ -282,28 +282,24 @@ impl Replay {
     }
 
     fn patch(&mut self, id: QueueId, place: Place, change: impl FnOnce(&mut Entry)) {
-        let Some(entry) = self.index.messages.get_mut(&id) else { return };
+        let Some(entry) = self.index.messages.get_mut(&id) else {
+            return;
+        };
         change(entry);
-        if entry.standings.all_finished() {
-            self.finish(id, place);
-        } else {
-            self.index.patch(id, place);
+        let (finished, several) = (entry.standings.all_finished(), entry.standings.as_slice().len() > 1);
+        if finished && !several {
+            return self.finish(id, place);
+        }
+        self.index.patch(id, place);
+        if finished && let Some(entry) = self.index.leave(id) {
+            self.leaving.insert(id, entry);
         }
     }
 
     fn finish(&mut self, id: QueueId, place: Place) {
-        if let Some(entry) = self.index.leave(id) {
+        if let Some(entry) = self.index.leave(id).or_else(|| self.leaving.remove(&id)) {
             // A body's file is removed with the other files that nothing names.
             let _orphan = self.index.finish(id, &entry, place.segment);
-        }
-    }
-
-    /// Contents that no message has: copies made of something that was finished meanwhile.
-    fn drop_orphans(&mut self) {
-        let orphans: Vec<ContentId> =
-            self.index.contents.iter().filter(|(_, stored)| stored.refs == 0).map(|(id, _)| *id).collect();
-        for id in orphans {
-            self.index.release_content(id);
         }
     }
 
@@ -355,12 +351,7 @@ impl Replay {
 }
 
 /// Files that can become segments. Empty segments go back to them.
-fn spares(
-    disk: &Disk,
-    empty: &[u32],
-    told: &BTreeMap<u32, Told>,
-    size: u32,
-) -> std::io::Result<(Vec<String>, u32)> {
+fn spares(disk: &Disk, empty: &[u32], told: &BTreeMap<u32, Told>, size: u32) -> std::io::Result<(Vec<String>, u32)> {
     let mut in_use = std::collections::HashSet::new();
     for &number in told.keys() {
         in_use.insert(std::fs::metadata(disk.segment(number))?.ino());

@@ -1,7 +1,7 @@
 //! From one segment to the next: recycled files first, then new ones, the reserve last and never for new mail.
 
 use super::chore::Chore;
-use super::frame::{BLOCK, Salt, SegmentHeader, Seeds};
+use super::frame::{BLOCK, Salt, Seeds, SegmentHeader};
 use super::index::Segment;
 use super::writer::{Current, Writer};
 use super::{failed, lock};

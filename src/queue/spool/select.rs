@@ -29,12 +29,12 @@ fn fits(envelope: &Envelope, select: &Select) -> bool {
     let any = |test: &dyn Fn(&crate::Recipient) -> bool| envelope.recipients.iter().any(test);
     lower(&select.sender).is_none_or(|part| contains(envelope.sender.as_str(), &part))
         && lower(&select.recipient).is_none_or(|part| any(&|r| contains(r.address.as_str(), &part)))
-        && select.domain.as_ref().is_none_or(|domain| {
-            any(&|r| r.address.domain().is_some_and(|own| own.eq_ignore_ascii_case(domain)))
-        })
+        && select
+            .domain
+            .as_ref()
+            .is_none_or(|domain| any(&|r| r.address.domain().is_some_and(|own| own.eq_ignore_ascii_case(domain))))
         && lower(&select.reason).is_none_or(|part| {
-            envelope.hold.as_ref().is_some_and(|hold| contains(hold, &part))
-                || any(&|r| contains(&r.last_reply, &part))
+            envelope.hold.as_ref().is_some_and(|hold| contains(hold, &part)) || any(&|r| contains(&r.last_reply, &part))
         })
         && select.before.is_none_or(|before| envelope.arrived <= before)
 }

@@ -141,9 +141,7 @@ impl Standings {
     }
     /// The earliest time at which something is to be done, given that what is due is due at `asap`.
     pub fn earliest(&self, asap: i64) -> Option<i64> {
-        let times = self.as_slice().iter().filter_map(|s| {
-            if s.is_due() { Some(asap) } else { s.deferred() }
-        });
+        let times = self.as_slice().iter().filter_map(|s| if s.is_due() { Some(asap) } else { s.deferred() });
         times.min()
     }
 }

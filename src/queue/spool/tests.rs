@@ -1,6 +1,7 @@
 //! Tests of the spool as a whole.
 
 mod basic;
+mod sim;
 
 use super::Spool;
 use crate::{Envelope, Recipient, Settings, Store};
@@ -21,12 +22,7 @@ impl Folder {
         Self(path)
     }
     pub fn settings(&self) -> Settings {
-        Settings {
-            path: self.0.to_str().unwrap().into(),
-            segment: 64 << 10,
-            min_free: 1 << 20,
-            ..Settings::default()
-        }
+        Settings { path: self.0.to_str().unwrap().into(), segment: 64 << 10, min_free: 1 << 20, ..Settings::default() }
     }
 }
 

@@ -260,11 +260,7 @@ impl Writer {
     }
 
     fn position(&self, current: &Current) -> u64 {
-        if self.buffer.is_empty() {
-            u64::from(current.pos)
-        } else {
-            u64::from(self.start) + self.buffer.len() as u64
-        }
+        if self.buffer.is_empty() { u64::from(current.pos) } else { u64::from(self.start) + self.buffer.len() as u64 }
     }
 
     /// Makes sure that there is a segment with room for the job's frame.
@@ -321,7 +317,9 @@ impl Writer {
 
     /// Writes the buffer. On an error the frames in it are still in `laid`.
     pub fn write(&mut self) -> std::io::Result<()> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -460,9 +458,9 @@ fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) {
         }
         for Laid { job, place } in written {
             match job.effect {
-                Effect::Accept(accept) => told.push(accepted(&mut index, accept, place, &mut bodies)),
+                Effect::Accept(accept) => told.push(accepted(&mut index, accept, place, shared)),
                 Effect::Changes(changes) => told.extend(changed(&mut index, changes, place, &mut bodies)),
-                Effect::Expand(expand) => told.push(expanded(&mut index, expand, place, &mut bodies)),
+                Effect::Expand(expand) => told.push(expanded(&mut index, expand, place, shared)),
                 Effect::Counter(limit) => {
                     shared.limit.fetch_max(limit, Ordering::Relaxed);
                     shared.reserving.store(false, Ordering::Relaxed);
@@ -485,7 +483,7 @@ fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) {
     bodies.into_iter().for_each(|content| shared.chores.send(Chore::RemoveBody(content)));
 }
 
-fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, bodies: &mut Vec<ContentId>) -> Told {
+fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, shared: &Shared) -> Told {
     let inline = place.offset + super::frame::HEADER + place.length;
     let stored = Stored {
         segment: if accept.in_file { 0 } else { place.segment },
@@ -509,7 +507,7 @@ fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, bodies
             entry.change(&changes);
             entry.settle();
         });
-        patched_or_finished(index, id, place, bodies);
+        patched_or_finished(index, id, place, shared);
     }
     Told::Accepted(accept)
 }
@@ -531,7 +529,7 @@ fn changed(index: &mut Index, changes: Changes, place: Place, bodies: &mut Vec<C
     changes.answer.map(Told::Done)
 }
 
-fn expanded(index: &mut Index, expand: Expansion, place: Place, bodies: &mut Vec<ContentId>) -> Told {
+fn expanded(index: &mut Index, expand: Expansion, place: Place, shared: &Shared) -> Told {
     let Expansion { id, expanded, children, answer } = expand;
     index.alter(id, |entry| {
         let active = entry.active;
@@ -543,17 +541,17 @@ fn expanded(index: &mut Index, expand: Expansion, place: Place, bodies: &mut Vec
         };
         entry.expand(&expanded, children.into_iter().map(child));
     });
-    patched_or_finished(index, id, place, bodies);
+    patched_or_finished(index, id, place, shared);
     Told::Done(answer)
 }
 
-/// A change that took effect only now: the message has one patch more, or is finished.
-fn patched_or_finished(index: &mut Index, id: mail::QueueId, place: Place, bodies: &mut Vec<ContentId>) {
-    if index.messages.get(&id).is_some_and(|entry| entry.standings.all_finished()) {
-        if let Some(entry) = index.leave(id) {
-            bodies.extend(index.finish(id, &entry, place.segment));
-        }
-    } else {
-        index.patch(id, place);
+/// A change that took effect only now: the message has one patch more, or is finished. Its last word, which must do without the
+/// earlier changes, is said by a job of its own; until that is synced all its frames stay.
+fn patched_or_finished(index: &mut Index, id: mail::QueueId, place: Place, shared: &Shared) {
+    index.patch(id, place);
+    if index.messages.get(&id).is_some_and(|entry| entry.standings.all_finished())
+        && let Some(entry) = index.leave(id)
+    {
+        shared.jobs.push(super::job::removal(vec![(id, entry)]));
     }
 }

@@ -50,7 +50,15 @@ async fn keys(router: &Router, address: &str) -> Vec<String> {
 #[tokio::test]
 async fn local_names_and_domains() {
     let r = router(&[]);
-    for address in ["alice", "Alice@EXAMPLE.org.", "alice@mx", "alice@localhost", "alice@[192.0.2.1]", "alice+x@example.org", "alice@[IPv6:::1]"] {
+    for address in [
+        "alice",
+        "Alice@EXAMPLE.org.",
+        "alice@mx",
+        "alice@localhost",
+        "alice@[192.0.2.1]",
+        "alice+x@example.org",
+        "alice@[IPv6:::1]",
+    ] {
         assert_eq!(keys(&r, address).await, ["local:alice"], "{address}");
     }
     assert_eq!(keys(&r, "nosuch@example.org").await, ["refused 5.1.1 User unknown"]);
@@ -96,7 +104,13 @@ fn relaying_is_for_the_named_only() {
     assert!(may("x@partner.example") && may("x@sub.partner.example") && may("x@example.org"));
     assert!(!may("x@notpartner.example") && !may("x@far.example") && !may("x%far.example@other.example"));
     let trusted = |ip: &str| r.trusted_client(ip.parse().unwrap()).is_some();
-    assert!(trusted("127.0.0.2") && trusted("::1") && trusted("::ffff:10.1.2.3") && trusted("192.0.2.1") && trusted("2001:db8:1::5"));
+    assert!(
+        trusted("127.0.0.2")
+            && trusted("::1")
+            && trusted("::ffff:10.1.2.3")
+            && trusted("192.0.2.1")
+            && trusted("2001:db8:1::5")
+    );
     assert!(!trusted("11.0.0.1") && !trusted("2001:db9::1") && !trusted("192.0.2.2"));
 }
 
