@@ -374,16 +374,21 @@ impl Server {
         let out = self.sendmail(&["-bp"], b"");
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
-    /// Waits until `mailq` says that the queue is empty.
+    /// Waits until `mailq` says that the queue is empty, and nothing is in the drop folder.
     #[track_caller]
     pub fn wait_empty(&self, limit: Duration) {
         let begin = Instant::now();
         loop {
             let list = self.mailq();
-            if list.contains("is empty") {
+            let dropped = fs::read_dir(self.drop_folder()).map_or(0, Iterator::count);
+            if list.contains("is empty") && dropped == 0 {
                 return;
             }
-            assert!(begin.elapsed() < limit, "queue not empty within {limit:?}:\n{list}\n{}", self.story());
+            assert!(
+                begin.elapsed() < limit,
+                "queue not empty within {limit:?}, {dropped} in the drop folder:\n{list}\n{}",
+                self.story()
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }

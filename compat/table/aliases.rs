@@ -204,6 +204,15 @@ fn one_line(raw: &[u8]) -> String {
     out.trim().to_owned()
 }
 
+/// Length of a right-hand side as `newaliases` counts it: without line ends, but with blanks at its end.
+fn value_length(raw: &[u8]) -> usize {
+    raw.trim_ascii_start()
+        .split(|&b| b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .map(|line| line.strip_suffix(b"\\").unwrap_or(line).len())
+        .sum()
+}
+
 /// A comment, an entry with its continuation lines, or a stray continuation line.
 struct Raw {
     /// Bytes in the file.
@@ -303,18 +312,29 @@ impl Reader {
             Some(_) => {}
         }
         let Some(colon) = name_end(bytes) else {
-            return self.problem(line, Severity::Error, "missing colon".to_owned());
+            let whole = one_line(bytes);
+            // sendmail takes the first colon even so, and makes an alias that nothing can ask for.
+            let unclosed = whole.contains(':') && whole.contains('"');
+            let text = if unclosed { format!("{whole}... Unbalanced '\"'") } else { "missing colon".to_owned() };
+            return self.problem(line, Severity::Error, text);
         };
         let written = one_line(bytes.get(..colon).unwrap_or_default());
         let value = one_line(bytes.get(colon + 1..).unwrap_or_default());
         let key = match name(&written, is_local) {
             Ok(key) => key,
-            Err(text) => return self.problem(line, Severity::Error, text),
+            Err(texts) => {
+                for text in texts {
+                    self.problem(line, Severity::Error, text);
+                }
+                return;
+            }
         };
         if value.is_empty() {
-            return self.problem(line, Severity::Error, format!("{written}:... missing value for alias"));
+            let whole = String::from_utf8_lossy(bytes);
+            let start: String = whole.trim_end_matches(['\r', '\n']).chars().take(40).collect();
+            return self.problem(line, Severity::Error, format!("{start}... missing value for alias"));
         }
-        self.count(key.len(), value.len());
+        self.count(key.len(), value_length(bytes.get(colon + 1..).unwrap_or_default()));
         self.put(&key, range.start + colon + 1..range.end, line);
     }
 
@@ -382,13 +402,19 @@ fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
     recognize(pair(tag(&b"\\"[..]), take(1usize))).parse(input)
 }
 
-/// The key for a name as written: comments, quotes and backslashes off, letters folded.
-fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String, String> {
-    let illegal = || format!("{written}... illegal alias name");
+/// The key for a name as written: comments, quotes and backslashes off, letters folded. What is wrong comes in sendmail's words.
+fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String, Vec<String>> {
+    let not_local = || format!("{written}... cannot alias non-local names");
+    let bad = |what: &str| vec![format!("{written}... {what}"), not_local()];
     let text = match entries(written).as_slice() {
         [Entry::Address(text) | Entry::Mailbox(text)] => text.clone(),
-        _ => return Err(illegal()),
+        [] => return Err(bad("User address required")),
+        [_] => return Err(vec![not_local()]),
+        _ => return Err(bad("Invalid route address")),
     };
+    if text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+        return Err(bad("Illegal character in address"));
+    }
     let at = text
         .rfind('@')
         .filter(|&at| !text.get(at..).unwrap_or_default().contains('"'));
@@ -396,9 +422,6 @@ fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String
         Some((local, domain)) => (local, domain.strip_prefix('@')),
         None => (&text[..], None),
     };
-    if local.is_empty() || text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
-        return Err(illegal());
-    }
     // Blanks outside quotes become BlankSub, as in any address.
     let local = if local.starts_with('"') {
         local.to_owned()
@@ -408,11 +431,11 @@ fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String
     let user = mail::Address::from_parts(&local, None).user().to_ascii_lowercase();
     match (domain, is_local) {
         // `"": x` is quoted nothing.
-        _ if user.is_empty() => Err(illegal()),
+        _ if user.is_empty() => Err(bad("User address required")),
         (None, _) => Ok(user),
         (Some(domain), None) => Ok(format!("{user}@{}", domain.to_ascii_lowercase())),
         (Some(domain), Some(is_local)) if is_local(domain) => Ok(user),
-        (Some(_), Some(_)) => Err(format!("{written}... cannot alias non-local names")),
+        (Some(_), Some(_)) => Err(vec![not_local()]),
     }
 }
 

@@ -95,8 +95,10 @@ struct Draft {
     text: String,
     /// Quotes taken off and blanks outside them as sendmail leaves them; for programs, files and includes.
     bare: String,
-    /// Something that is not blank stood outside quotes.
-    outside: bool,
+    /// A blank is waiting for what follows; `true` if it may become a dot.
+    blank: Option<bool>,
+    /// What was read last ended in an atom: not in a quoted string, not in an operator.
+    atom: bool,
     /// An `@` stood outside quotes.
     at: bool,
     /// Inside `<…>`.
@@ -110,20 +112,24 @@ impl Draft {
         match piece {
             Piece::Quoted(text) => {
                 self.text.push_str(text);
+                self.blank = None;
                 unquote(text, &mut self.bare);
+                self.atom = false;
             }
             Piece::Escaped(text) | Piece::Plain(text) => {
-                self.outside = true;
                 self.at |= text.contains('@');
                 self.text.push_str(text);
+                // BlankSub: an unquoted `|cmd a b` loses its blanks; between two atoms they become a dot (in every m4-made
+                // .cf), elsewhere nothing.
+                if self.blank.take() == Some(true) && !text.starts_with(OPERATORS) {
+                    self.bare.push('.');
+                }
                 self.bare.push_str(text);
+                self.atom = !text.ends_with(OPERATORS);
             }
             Piece::Blank(text) => {
                 self.text.push_str(text);
-                if !self.bare.is_empty() {
-                    // BlankSub: an unquoted `|cmd a b` loses its blanks, they become dots (in every m4-made .cf).
-                    self.bare.push('.');
-                }
+                self.blank = Some(self.atom);
             }
             Piece::Comma => self.text.push(','),
             Piece::Open => self.text.push('<'),
@@ -137,33 +143,24 @@ impl Draft {
             return inside.finish();
         }
         let text = self.text.trim();
-        if text.is_empty() {
-            return None;
-        }
-        let bare = self.bare.trim_end_matches('.');
-        let bare = if self.outside && text.ends_with('.') {
-            &self.bare[..]
-        } else {
-            bare
-        };
-        Some(classify(text, if self.outside { bare } else { &self.bare }, self.at))
+        (!text.is_empty()).then(|| classify(text, &self.bare, self.at))
     }
 }
+
+/// OperatorChars of every m4-made `.cf`.
+const OPERATORS: [char; 10] = ['.', ':', '%', '@', '!', '^', '/', '[', ']', '+'];
 
 /// What an entry is. `text` as written, `bare` without quotes, `at`: an `@` outside quotes makes `/C=se/@gateway` an
 /// address and `\user@host` an ordinary one.
 fn classify(text: &str, bare: &str, at: bool) -> Entry {
     match Entry::parse(bare) {
         Entry::File(_) if at => Entry::Address(text.to_owned()),
-        Entry::Mailbox(user) => {
-            let marks = |c: char| c == '\\' || c.is_whitespace();
-            match user.trim_start_matches(marks) {
-                // A lone backslash is nobody's mailbox.
-                "" => Entry::Address(text.to_owned()),
-                _ if at => Entry::Address(text.trim_start_matches(marks).to_owned()),
-                user => Entry::Mailbox(user.to_owned()),
-            }
-        }
+        Entry::Mailbox(user) => match user.trim() {
+            // A lone backslash is nobody's mailbox.
+            "" => Entry::Address(text.to_owned()),
+            _ if at => Entry::Address(text.strip_prefix('\\').unwrap_or(text).trim().to_owned()),
+            user => Entry::Mailbox(user.to_owned()),
+        },
         Entry::Address(_) => Entry::Address(text.to_owned()),
         other => other,
     }
@@ -182,16 +179,18 @@ fn unquote(text: &str, out: &mut String) {
     }
 }
 
-/// The entries of a right-hand side, in order. Empty members (`a,,b`) are left out. Malformed ones come as
-/// [`Entry::Address`] with their text, which whoever parses the address refuses.
+/// The entries of a right-hand side, in order. Empty members (`a,,b`) are left out. An unbalanced `<` or `>` is ignored, as
+/// sendmail does; what is malformed otherwise comes as [`Entry::Address`] with its text, for the parser of addresses to refuse.
 #[must_use]
 pub fn entries(value: &str) -> Vec<Entry> {
     let (mut found, mut draft, mut rest) = (Vec::new(), Draft::default(), value);
+    let last_close = value.rfind('>').unwrap_or(0);
     while let Ok((next, piece)) = piece(rest) {
+        let at = value.len() - rest.len();
         rest = next;
         match piece {
             Piece::Comma if !draft.angle => found.extend(std::mem::take(&mut draft).finish()),
-            Piece::Open if !draft.angle => {
+            Piece::Open if !draft.angle && at < last_close => {
                 draft.add(&Piece::Open);
                 draft.angle = true;
                 draft.inside = Some(Box::default());
@@ -200,6 +199,7 @@ pub fn entries(value: &str) -> Vec<Entry> {
                 draft.add(&Piece::Close);
                 draft.angle = false;
             }
+            Piece::Open | Piece::Close => {}
             piece => {
                 if draft.angle
                     && let Some(inside) = &mut draft.inside
@@ -211,7 +211,7 @@ pub fn entries(value: &str) -> Vec<Entry> {
         }
     }
     if draft.angle {
-        // `<alice` without `>`: unbalanced, so the whole text is the (malformed) address.
+        // The `>` was in quotes or a comment: the whole text is the (malformed) address.
         draft.inside = None;
     }
     found.extend(draft.finish());
@@ -284,12 +284,34 @@ mod tests {
         assert_eq!(entries(r"\joe@far.example"), [address("joe@far.example")]);
         assert_eq!(entries(r"a\,b, c"), [address(r"a\,b"), address("c")]);
         assert_eq!(entries(" , ,a,, "), [address("a")]);
-        assert_eq!(entries("<alice, bob"), [address("<alice, bob")]);
-        assert_eq!(entries("alice>, bob"), [address("alice>"), address("bob")]);
+        assert_eq!(entries("<alice, bob"), [address("alice"), address("bob")]);
+        assert_eq!(entries("alice>, bob"), [address("alice"), address("bob")]);
+        assert_eq!(entries("<alice, \"a>\""), [address("<alice, \"a>\"")]);
         assert_eq!(entries("\"open, bob"), [address("\"open, bob")]);
         assert_eq!(entries("a (open, bob"), [address("a")]);
         assert_eq!(entries("a\\"), [address("a\\")]);
         assert_eq!(entries("<>"), []);
+    }
+
+    /// What `sendmail -bv` 8.17.1.9 (Debian 12) said of the same right-hand sides, run in a scratch folder.
+    #[test]
+    fn as_the_real_sendmail() {
+        let program = |text: &str| Entry::Program(text.into());
+        let file = |text: &str| Entry::File(text.into());
+        let cases = [
+            ("|cmd a  b , root", vec![program("cmd.a.b"), address("root")]),
+            (r#"|"/usr/bin/vacation joe" x"#, vec![program("/usr/bin/vacation joex")]),
+            ("|/usr/bin/prog a b (comment)", vec![program("/usr/bin/prog.a.b")]),
+            ("/tmp/file name", vec![file("/tmp/file.name")]),
+            ("\"/tmp/file name\"", vec![file("/tmp/file name")]),
+            (r#"<"|cmd in angle">"#, vec![program("cmd in angle")]),
+            (r"\root", vec![Entry::Mailbox(r"\root".into())]),
+            ("root daemon", vec![address("root daemon")]),
+            ("root (open, daemon", vec![address("root")]),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(entries(value), expected, "{value}");
+        }
     }
 
     #[test]

@@ -165,7 +165,9 @@ impl Door<'_> {
                 _ => Ok(session),
             };
         }
-        let answer = session.command("STARTTLS", limits.mail()).await.map_err(lost)?;
+        // Hosts exist that hang up at STARTTLS; what holds for a failed handshake holds for them.
+        let hung_up = |error: Broken| Refused::Tls(Fate::local(Status::temporary(4, 2), &error.text(self.shown)));
+        let answer = session.command("STARTTLS", limits.mail()).await.map_err(hung_up)?;
         if answer.code != 220 {
             let mut fate = refusal(&answer, (7, 0), "", "STARTTLS");
             // A 5xx here is about TLS, not about the message: it may go when they have put it right.

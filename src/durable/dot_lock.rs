@@ -62,24 +62,13 @@ impl DotLock {
     fn new(file: File, path: PathBuf) -> Result<Self, Failure> {
         let stat = fs::fstat(&file).map_err(failed("stat dot-lock"))?;
         let touched = Instant::now();
-        Ok(Self {
-            file,
-            path,
-            stat,
-            touched,
-        })
+        Ok(Self { file, path, stat, touched })
     }
 
     pub(super) fn touch_if_due(&mut self) {
         if self.touched.elapsed() >= TOUCH {
-            let now = Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_NOW,
-            };
-            let times = Timestamps {
-                last_access: now,
-                last_modification: now,
-            };
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let times = Timestamps { last_access: now, last_modification: now };
             let _ = fs::futimens(&self.file, &times);
             self.touched = Instant::now();
         }
@@ -118,10 +107,7 @@ impl Fresh {
     }
     /// The file system's own clock: NFS servers have another.
     fn now(&self) -> Option<i64> {
-        self.file
-            .as_ref()
-            .and_then(|file| fs::fstat(file).ok())
-            .map(|stat| stat.st_mtime)
+        self.file.as_ref().and_then(|file| fs::fstat(file).ok()).map(|stat| stat.st_mtime)
     }
     fn into_lock(mut self, path: PathBuf) -> Result<DotLock, Failure> {
         let file = self.file.take().expect("taken only here, which consumes it");
@@ -151,11 +137,7 @@ fn signature() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
     TEXT.get_or_init(|| {
         let pid = std::process::id();
-        format!(
-            "{pid}\npostrider {} {}\n",
-            Machine::here().text(),
-            start_time(pid).unwrap_or(0)
-        )
+        format!("{pid}\npostrider {} {}\n", Machine::here().text(), start_time(pid).unwrap_or(0))
     })
 }
 
@@ -202,11 +184,7 @@ enum Holder {
 fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is in brackets and may itself hold brackets and spaces; field 22 is the start.
-    stat.get(stat.rfind(')')? + 1..)?
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()
+    stat.get(stat.rfind(')')? + 1..)?.split_whitespace().nth(19)?.parse().ok()
 }
 
 fn is_alive(pid: u32) -> bool {
@@ -216,11 +194,7 @@ fn is_alive(pid: u32) -> bool {
 
 fn holder(content: &str, here: &Machine) -> Holder {
     let mut lines = content.lines();
-    let Some(pid) = lines
-        .next()
-        .and_then(|line| line.trim().parse::<u32>().ok())
-        .filter(|pid| *pid > 0)
-    else {
+    let Some(pid) = lines.next().and_then(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid > 0) else {
         return Holder::Unknown;
     };
     let alive = is_alive(pid);

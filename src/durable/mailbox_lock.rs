@@ -80,10 +80,7 @@ impl Mailbox {
         let (file, created) = open(path)?;
         let stat = judge_file(path, &file, owner)?;
         if !kernel_lock(&file)? {
-            return Err(Failure::Busy(format!(
-                "{} is locked by another program",
-                path.display()
-            )));
+            return Err(Failure::Busy(format!("{} is locked by another program", path.display())));
         }
         // Step 4: a script may have renamed the file while we waited.
         match fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
@@ -100,10 +97,7 @@ impl Mailbox {
             file,
             path: path.to_owned(),
             before: u64::try_from(stat.st_size).unwrap_or(0),
-            atime: Timespec {
-                tv_sec: stat.st_atime,
-                tv_nsec: stat.st_atime_nsec as _,
-            },
+            atime: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
             created,
             appended: false,
             settled: false,
@@ -179,13 +173,7 @@ impl Mailbox {
         if self.appended && atime.tv_sec >= stat.st_mtime {
             atime.tv_sec = stat.st_mtime - 1;
         }
-        let times = Timestamps {
-            last_access: atime,
-            last_modification: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-        };
+        let times = Timestamps { last_access: atime, last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT } };
         // Only comfort depends on it; some file systems refuse.
         let _ = fs::futimens(&self.file, &times);
     }
@@ -226,10 +214,7 @@ fn judge_file(path: &Path, file: &File, owner: u32) -> Result<Stat, Failure> {
     if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
         Err(Failure::Refused(format!("{name} is not a regular file")))
     } else if stat.st_uid != owner {
-        Err(Failure::Refused(format!(
-            "{name} is owned by uid {}, not {owner}",
-            stat.st_uid
-        )))
+        Err(Failure::Refused(format!("{name} is owned by uid {}, not {owner}", stat.st_uid)))
     } else if stat.st_nlink > 1 {
         Err(Failure::Refused(format!("{name} has more than one link")))
     } else {
@@ -281,9 +266,7 @@ pub fn sync_and_move(file: &File, from: impl AsFd, name: &str, to: impl AsFd, ta
 
 /// A second with a random part, so that two waiting programs do not stay in step.
 fn delay() -> Duration {
-    let nanos = std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |t| t.subsec_nanos());
+    let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.subsec_nanos());
     Duration::from_millis(750 + u64::from((nanos ^ std::process::id()) % 500))
 }
 

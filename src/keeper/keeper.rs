@@ -143,10 +143,7 @@ impl Keeper {
         let at = &self.now.at;
         let due = at.engine.or(at.users).or(at.kill).is_some();
         let hurry = due || self.now.planning.is_some() || self.now.drop.unseen;
-        let mut polled = vec![
-            PollFd::new(&self.inotify, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
-        ];
+        let mut polled = vec![PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(Engine { link, .. }) = &self.now.engine {
             let events = [PollFlags::IN, PollFlags::IN | PollFlags::OUT];
             polled.push(PollFd::new(link.socket(), events[usize::from(link.has_output())]));
@@ -192,9 +189,7 @@ impl Keeper {
     fn step_plan(&mut self) {
         if self.now.plan_again && self.now.planning.is_none() && self.now.reload.is_none() && !self.now.stopping {
             self.now.plan_again = false;
-            self.now.planning = Planning::start(&self.config)
-                .inspect_err(|error| stays(&error.to_string()))
-                .ok();
+            self.now.planning = Planning::start(&self.config).inspect_err(|error| stays(&error.to_string())).ok();
         }
         let Some(outcome) = self.now.planning.as_mut().and_then(Planning::step) else {
             return;
@@ -239,12 +234,7 @@ impl Keeper {
         let ids = self.root.then_some(self.opened.plan.engine);
         let child = start(self.command("engine"), Some(&theirs.into()), ids)?;
         let (link, since) = (Link::new(ours)?, Instant::now());
-        self.now.engine = Some(Engine {
-            child,
-            link,
-            since,
-            ready: false,
-        });
+        self.now.engine = Some(Engine { child, link, since, ready: false });
         self.tell(&frame, descriptors);
         Ok(())
     }
@@ -253,9 +243,7 @@ impl Keeper {
     fn start_users(&mut self) -> io::Result<OwnedFd> {
         let (engine, theirs) = UnixStream::pair()?;
         let ids = self.root.then_some(self.opened.plan.users);
-        self.now
-            .users
-            .push(start(self.command("users"), Some(&theirs.into()), ids)?);
+        self.now.users.push(start(self.command("users"), Some(&theirs.into()), ids)?);
         Ok(engine.into())
     }
 
@@ -351,21 +339,12 @@ impl Keeper {
         let plan = &self.opened.plan;
         let (format, path, group) = &plan.mailbox;
         let mut command = self.command("agent");
-        command
-            .arg(if kind == Kind::Mailbox { "mailbox" } else { "user" })
-            .arg(user);
+        command.arg(if kind == Kind::Mailbox { "mailbox" } else { "user" }).arg(user);
         command.args(["--format", format, "--path", path, "--group", &group.to_string()]);
-        command.args([
-            "--min-uid",
-            &plan.min_uid.to_string(),
-            "--engine-uid",
-            &plan.engine.0.to_string(),
-        ]);
+        command.args(["--min-uid", &plan.min_uid.to_string(), "--engine-uid", &plan.engine.0.to_string()]);
         command.args(["--socket-fd", "3"]);
         let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
-        command
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
         let child = start(command, Some(&socket), None).map_err(|error| format!("fork: {error}"))?;
         self.now.agents.push((ticket, child));
         Ok(())

@@ -25,10 +25,7 @@ struct Error {
 
 /// 64 the command line, 70 the engine, 71 the system, 78 the configuration or what it names.
 fn failed<E: std::fmt::Display>(exit: u8, what: &'static str) -> impl Fn(E) -> Error {
-    move |error| Error {
-        exit,
-        text: format!("{what}: {error}"),
-    }
+    move |error| Error { exit, text: format!("{what}: {error}") }
 }
 
 const USAGE: &str = "usage: postrider-keeper [--config FILE] [--detach]";
@@ -60,10 +57,7 @@ pub fn run(args: Vec<OsString>) -> u8 {
 }
 
 fn parse(args: Vec<OsString>) -> Result<Arguments, Error> {
-    let mut arguments = Arguments {
-        config: PathBuf::from("/etc/mail/postrider.kdl"),
-        ..Arguments::default()
-    };
+    let mut arguments = Arguments { config: PathBuf::from("/etc/mail/postrider.kdl"), ..Arguments::default() };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_str() {
@@ -88,11 +82,7 @@ fn detach(arguments: &Arguments) -> Result<u8, Error> {
         return Ok(0);
     }
     let status = child.wait().map_err(failed(71, "wait for the background process"))?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .filter(|code| *code != 0)
-        .unwrap_or(70))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0).unwrap_or(70))
 }
 
 /// A known state, whoever started us. std has opened 0 to 2 on /dev/null if they were closed.

@@ -18,11 +18,7 @@ pub(crate) fn notice(text: &str) {
 
 fn write(priority: u8, text: &str) {
     // File names from the drop folder are anybody's bytes (S-54).
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .take(900)
-        .collect();
+    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(900).collect();
     let mut stderr = std::io::stderr();
     let _ = std::io::Write::write_all(&mut stderr, format!("postrider-keeper: {text}\n").as_bytes());
     if !stderr.is_terminal() {

@@ -60,13 +60,7 @@ impl Opened {
             unix.push((path.clone(), socket.map_err(|error| told(path, error))?));
         }
         let inputs = vec![None; plan.inputs.len()];
-        Ok(Self {
-            plan,
-            tcp,
-            unix,
-            inputs,
-            drop,
-        })
+        Ok(Self { plan, tcp, unix, inputs, drop })
     }
 
     /// The first frame for an engine, with `users`, its socket to `postrider-users`.
@@ -87,14 +81,7 @@ impl Opened {
             descriptors.push(socket.try_clone()?);
         }
         let settings = self.plan.settings.clone();
-        Ok((
-            ToEngine::Start {
-                settings,
-                listeners,
-                inputs,
-            },
-            descriptors,
-        ))
+        Ok((ToEngine::Start { settings, listeners, inputs }, descriptors))
     }
 
     /// The state of an input now, and its descriptor if it is another than the one last passed.
@@ -141,12 +128,7 @@ fn bind_tcp(wanted: &Listen) -> Result<Option<OwnedFd>, String> {
     let v6 = wanted.address.is_ipv6();
     let tried = || -> Result<OwnedFd, Errno> {
         let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = socket_with(
-            family,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
         sockopt::set_socket_reuseaddr(&socket, true)?;
         if v6 {
             sockopt::set_ipv6_v6only(&socket, true)?;

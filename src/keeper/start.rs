@@ -26,11 +26,7 @@ pub(crate) fn role(name: &str) -> Command {
         Command::new(own)
     } else {
         // Ourselves not by path: the file may have been replaced since.
-        let program = if all.is_file() {
-            all
-        } else {
-            PathBuf::from("/proc/self/exe")
-        };
+        let program = if all.is_file() { all } else { PathBuf::from("/proc/self/exe") };
         let mut command = Command::new(program);
         command.arg(name);
         command
@@ -87,26 +83,13 @@ pub(crate) struct Planning {
 
 impl Planning {
     pub(crate) fn start(config: &Path) -> io::Result<Self> {
-        let memory = || {
-            Ok::<_, io::Error>(File::from(rustix::fs::memfd_create(
-                "plan",
-                rustix::fs::MemfdFlags::CLOEXEC,
-            )?))
-        };
+        let memory =
+            || Ok::<_, io::Error>(File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?));
         let (text, errors, since) = (memory()?, memory()?, Instant::now());
         let mut command = role("plan");
-        command
-            .arg("--config")
-            .arg(config)
-            .stdout(text.try_clone()?)
-            .stderr(errors.try_clone()?);
+        command.arg("--config").arg(config).stdout(text.try_clone()?).stderr(errors.try_clone()?);
         let child = start(command, None, None)?;
-        Ok(Self {
-            child,
-            text,
-            errors,
-            since,
-        })
+        Ok(Self { child, text, errors, since })
     }
     /// The plan's text when it is complete, or why there is none.
     pub(crate) fn step(&mut self) -> Option<Result<String, String>> {
@@ -128,9 +111,7 @@ impl Planning {
 }
 
 fn read(file: &File) -> Option<String> {
-    let length = usize::try_from(file.metadata().ok()?.len())
-        .ok()
-        .filter(|length| *length <= PLAN_BYTES)?;
+    let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|length| *length <= PLAN_BYTES)?;
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, 0).ok()?;
     String::from_utf8(bytes).ok()

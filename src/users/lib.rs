@@ -228,10 +228,7 @@ mod tests {
     #[test]
     fn three_answers() {
         let mut users = start(ask);
-        for (ticket, name) in ["root", "no-such-user-here", "../etc/passwd", "-root"]
-            .iter()
-            .enumerate()
-        {
+        for (ticket, name) in ["root", "no-such-user-here", "../etc/passwd", "-root"].iter().enumerate() {
             send(&mut users, ticket as u32, name);
             let answer: Answer = users.message().unwrap().unwrap();
             assert_eq!(answer.ticket, ticket as u32);

@@ -203,8 +203,13 @@ fn syncs_that_fail_now_and_then_lose_nothing() {
                 Traced::attach(server.engine(), &["-e", "trace=fsync,fdatasync", "-e", &inject, "-o", "/dev/null"]);
             std::thread::sleep(seconds(3));
             drop(trace);
-            let from = ledger.count();
-            wait_for("service by itself after EIO", seconds(60), || ledger.count() > from + 20);
+            // By SMTP: `sendmail` succeeds meanwhile through the drop folder.
+            let again = wait_for("service by itself after EIO", seconds(60), || {
+                Smtp::hello(server.address)
+                    .and_then(|mut s| s.message("a@client.test", &["x@far.test"], &message::text("probe", "x", 3)))
+                    .is_ok_and(|r| r.code == 250)
+            });
+            println!("EIO {when}: {}, service again after {again:?}", ledger.summary());
         }
     });
     server.wait_empty(seconds(60));
@@ -270,12 +275,12 @@ fn no_inodes_left() {
         At::Mail => Act::Say("451 4.3.2 wait".into()),
         _ => Act::Go,
     });
-    let disk = Mounted::tmpfs("size=400m,nr_inodes=40");
+    let disk = Mounted::tmpfs("size=400m,nr_inodes=100");
     let mut server = server_on(&disk, &sink);
     server.start();
     let mut session = Smtp::hello(server.address).unwrap();
     let mut accepted = Vec::new();
-    for n in 0..60 {
+    for n in 0..150 {
         // Above 64 KiB: a file each.
         let text = message::text(&format!("i{n}"), "x@far.test", 2_000);
         match session.message("a@client.test", &["x@far.test"], &text) {
@@ -291,8 +296,8 @@ fn no_inodes_left() {
     for id in &accepted {
         assert!(list.contains(id.as_str()), "{id} was acknowledged and is not in the queue");
     }
-    assert!(accepted.len() < 60, "40 inodes cannot hold 60 files");
-    println!("no inodes: {} of 60 accepted, all in the queue", accepted.len());
+    assert!(accepted.len() < 100, "100 inodes cannot hold so many files");
+    println!("no inodes: {} of 150 accepted, all in the queue", accepted.len());
 }
 
 #[test]
@@ -315,6 +320,9 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
             disk.power_cut();
             server.kill();
             disk.mount_again();
+            // A lock that was being made when the power went is empty, so nobody can tell whose it was; but the machine was
+            // off for a while, and it is old now (mbox-locking.md §5.10).
+            sh(&format!("find {} -name '*.lock' -exec touch -d '-10 minutes' {{}} +", disk.path.display()));
             let ready = server.start();
             println!("power cut {cut}: {} acknowledged, ready after {ready:?}", ledger.count());
         }

@@ -2,17 +2,22 @@
 
 use rustix::process::Signal;
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 use testsuite::ledger::Caller;
 use testsuite::server::run;
 use testsuite::{Ledger, Server, Setup, Sink, Smtp, mbox, message, process, root_or_skip, seconds, wait_for};
 
-fn prlimit(pid: i32, limit: &str) {
-    let mut command = Command::new("prlimit");
-    command.args(["--pid", &pid.to_string(), limit]);
+/// Changes a soft limit of a process of the server, as its own user (root here may lack CAP_SYS_RESOURCE). `None`: as far as it goes.
+fn prlimit(server: &Server, pid: i32, what: &str, soft: Option<usize>) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let name = if what == "nofile" { "Max open files" } else { "Max processes" };
+    let line = limits.lines().find(|l| l.starts_with(name)).unwrap();
+    let hard = line.trim_start_matches(name).split_whitespace().nth(1).unwrap().to_owned();
+    let soft = soft.map_or(hard.clone(), |n| n.to_string());
+    let mut command = server.command("/usr/bin/prlimit");
+    command.args(["--pid", &pid.to_string(), &format!("--{what}={soft}:{hard}")]);
     let out = run(command, b"");
-    assert!(out.status.success(), "prlimit {limit}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "prlimit {what}={soft}:{hard}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 fn send(server: &Server, id: &str, to: &str) -> u16 {
@@ -28,7 +33,7 @@ fn no_descriptors_left_and_then_again() {
     let server = Setup::default().start();
     let engine = server.engine();
     let open = process::open_files(engine).len();
-    prlimit(engine, &format!("--nofile={}:4096", open + 8));
+    prlimit(&server, engine, "nofile", Some(open + 8));
     let held: Vec<TcpStream> =
         (0..60).filter_map(|_| TcpStream::connect_timeout(&server.address, seconds(2)).ok()).collect();
     std::thread::sleep(seconds(1));
@@ -36,7 +41,7 @@ fn no_descriptors_left_and_then_again() {
     let during = (0..3).filter(|n| send(&server, &format!("during{n}"), "daemon@local.test") == 250).count();
     assert!(server.log().lines().count() < 2_000, "a storm of log lines");
     drop(held);
-    prlimit(engine, "--nofile=4096:4096");
+    prlimit(&server, engine, "nofile", None);
     wait_for("service by itself", seconds(30), || send(&server, "after", "daemon@local.test") == 250);
     let mail = server.wait_mail("daemon", during + 1);
     assert!(mail.iter().any(|m| m.header().contains("X-Test-Id: after")));
@@ -55,7 +60,7 @@ fn fork_fails_and_mail_waits() {
     let few = server.processes().len();
     wait_for("agents end", seconds(30), || server.processes().len() < few || server.processes().len() <= 3);
     let keeper = server.pid();
-    prlimit(keeper, "--nproc=1:");
+    prlimit(&server, keeper, "nproc", Some(1));
     for n in 0..5 {
         assert_eq!(send(&server, &format!("fork{n}"), "games@local.test"), 250, "accepted and kept");
     }
@@ -63,7 +68,7 @@ fn fork_fails_and_mail_waits() {
     let delivered = mbox::read(&server.mailbox("games")).unwrap().len();
     println!("fork failing: {delivered} of 5 delivered meanwhile");
     assert!(server.greets(seconds(5)));
-    prlimit(keeper, "--nproc=unlimited:");
+    prlimit(&server, keeper, "nproc", None);
     server.wait_mail("games", 5);
     server.wait_empty(seconds(30));
     let (ids, wrong) = mbox::count([server.mailbox("games")]);

@@ -57,6 +57,10 @@ impl Writer {
         if self.current.is_none() || !self.may_step() {
             return;
         }
+        self.want_checkpoint();
+        if !self.compactor.is_busy() && self.shared.index().overgrown.is_empty() {
+            return;
+        }
         self.compactor.stirred = false;
         let dead = self.dead();
         if !dead.is_empty() {

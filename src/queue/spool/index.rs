@@ -382,7 +382,4 @@ impl Submissions {
     pub fn iter(&self) -> impl Iterator<Item = (i64, [u8; 16], QueueId)> + '_ {
         self.order.iter().filter_map(|&(arrived, key)| Some((arrived, key, *self.taken.get(&key)?)))
     }
-    pub fn len(&self) -> usize {
-        self.order.len()
-    }
 }

@@ -19,10 +19,10 @@ const LOOKS: usize = 8;
 
 /// A place, and all that is needed to read it.
 #[derive(Clone)]
-struct Source {
-    place: Place,
-    file: Arc<File>,
-    seeds: Seeds,
+pub(crate) struct Source {
+    pub place: Place,
+    pub file: Arc<File>,
+    pub seeds: Seeds,
 }
 
 /// A message as the index had it at one moment.
@@ -192,7 +192,7 @@ fn verify_file(file: &File, stored: &Stored) -> Result<(), Error> {
 
 impl Source {
     /// The frame's records, checked.
-    fn read(&self) -> Result<Vec<u8>, Error> {
+    pub fn read(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; HEADER as usize + self.place.length as usize];
         let offset = self.place.offset;
         let read = durable::read_at_most(&self.file, &mut bytes, u64::from(offset)).map_err(super::failed)?;
@@ -244,14 +244,7 @@ impl Snapshot {
 
     fn settled(&self) -> Result<Envelope, Error> {
         let malformed = |_| Error::Corrupt("malformed record".into());
-        let mut envelope = None;
-        for record in records(&self.base.read()?) {
-            if let Record::Envelope { id, fields } = record.map_err(malformed)?
-                && id == self.id
-            {
-                envelope = Some(envelope_code::decode(fields).map_err(malformed)?);
-            }
-        }
+        let envelope = envelope_in(&self.base.read()?, self.id);
         let mut envelope = envelope.ok_or_else(|| Error::Corrupt("no envelope where one should be".into()))?;
         for patch in &self.patches {
             patch_with(&mut envelope, &patch.read()?).map_err(malformed)?;
@@ -267,6 +260,15 @@ impl Snapshot {
     pub fn id(&self) -> QueueId {
         self.id
     }
+}
+
+/// The envelope with this id among a frame's records.
+pub(crate) fn envelope_in(bytes: &[u8], wanted: QueueId) -> Option<Envelope> {
+    let fields = records(bytes).flatten().find_map(|record| match record {
+        Record::Envelope { id, fields } if id == wanted => Some(fields),
+        _ => None,
+    });
+    envelope_code::decode(fields?).ok()
 }
 
 /// Applies the records of a frame to an envelope.

@@ -83,7 +83,6 @@ impl Writer {
             header: Some(header.encode()),
         });
         self.want_spares();
-        self.want_checkpoint();
         Ok(())
     }
 

@@ -88,6 +88,11 @@ impl Standing {
             _ => {}
         }
     }
+    /// As it is once given back.
+    pub fn landed(mut self) -> Self {
+        self.land();
+        self
+    }
     /// Made due now by an operator, if it waits.
     pub fn flush(&mut self) {
         if self.deferred().is_some() {

@@ -180,9 +180,10 @@ impl Writer {
     /// Writes a batch; syncs it if somebody waits for that.
     pub fn commit(&mut self, jobs: Vec<Job>) {
         let mut urgent = false;
+        let mut closing = Vec::new();
         for job in jobs {
             if let Effect::Close(answer) = job.effect {
-                self.close(answer);
+                closing.push(answer);
                 continue;
             }
             urgent |= job.is_urgent();
@@ -193,6 +194,9 @@ impl Writer {
         }
         if urgent {
             self.settle();
+        }
+        if !closing.is_empty() {
+            self.close(closing);
         }
     }
 
@@ -421,23 +425,24 @@ impl Writer {
         }
     }
 
-    fn close(&mut self, answer: Answer<()>) {
-        let written = self.write();
-        if let Err(error) = written {
-            self.end_segment(&error);
+    /// Nothing more is taken; what is waiting is written, and a checkpoint.
+    fn close(&mut self, answers: Vec<Answer<()>>) {
+        self.shared.jobs.stop();
+        while let (Taken::Jobs(jobs), _) = self.shared.jobs.take(None, |_| None) {
+            self.commit(jobs);
         }
         self.settle();
         let result = match &self.broken {
             Some(broken) => Err(Error::ReadOnly(broken.why.clone())),
             None => {
-                let bytes = self.checkpoint_bytes(true);
                 *lock(&self.shared.condition) = Condition::Closed;
                 let path = self.shared.disk.root.join("checkpoint");
-                self.shared.disk.write_whole(&path, &bytes).map_err(super::failed)
+                self.shared.disk.write_whole(&path, &self.checkpoint_bytes(true)).map_err(super::failed)
             }
         };
-        self.shared.jobs.stop();
-        let _nobody_waits = answer.send(result);
+        for answer in answers {
+            let _nobody_waits = answer.send(result.clone());
+        }
     }
 }
 
