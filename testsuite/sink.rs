@@ -244,13 +244,17 @@ impl Session<'_> {
                     self.rcpt.clear();
                     self.say("250 2.1.0 ok")?;
                 }
+                b"RCPT" if self.mail.is_empty() => self.say("503 5.5.1 need MAIL")?,
                 b"RCPT" if self.ask(At::Rcpt, &line)? => {
                     self.rcpt.push(text);
                     self.say("250 2.1.5 ok")?;
                 }
                 b"DATA" if self.rcpt.is_empty() => self.say("554 5.5.1 no valid recipients")?,
                 b"DATA" if self.ask(At::Data, &line)? => self.data()?,
-                b"RSET" if self.ask(At::Rset, &line)? => self.say("250 2.0.0 ok")?,
+                b"RSET" if self.ask(At::Rset, &line)? => {
+                    self.forget();
+                    self.say("250 2.0.0 ok")?;
+                }
                 b"STARTTLS" if self.ask(At::Starttls, &line)? => self.starttls()?,
                 b"QUIT" => {
                     if self.ask(At::Quit, &line)? {
@@ -292,7 +296,12 @@ impl Session<'_> {
             self.take(&text);
             self.say("250 2.0.0 taken")?;
         }
+        self.forget();
         Ok(())
+    }
+    fn forget(&mut self) {
+        self.mail.clear();
+        self.rcpt.clear();
     }
     fn take(&mut self, text: &[u8]) {
         self.shared.taken.lock().unwrap().push(Taken {

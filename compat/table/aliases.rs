@@ -4,14 +4,8 @@
 //! The text is kept as it is; the index has 24 bytes for each alias plus its folded name, and a value is taken apart when it
 //! is asked for. Loading is one pass and a sort.
 
-use crate::Entry;
 use crate::entry::entries;
-use nom::branch::alt;
-use nom::bytes::complete::{tag, take, take_while1};
-use nom::combinator::recognize;
-use nom::multi::many0_count;
-use nom::sequence::pair;
-use nom::{IResult, Parser};
+use crate::name::{name, name_end};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
@@ -64,11 +58,7 @@ pub struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            aliases,
-            longest,
-            total,
-        } = self;
+        let Self { aliases, longest, total } = self;
         write!(f, "{aliases} aliases, longest {longest} bytes, {total} bytes total")
     }
 }
@@ -131,6 +121,7 @@ impl Aliases {
             },
             seen: HashMap::new(),
             omitted: 0,
+            skipping: false,
         };
         for entry in Logical::new(text) {
             reader.take(&entry, is_local);
@@ -170,11 +161,7 @@ impl Aliases {
         let alias = self.index.get(at)?;
         Some(Hit {
             value: alias_value(&entries(&self.value(alias))),
-            why: Why {
-                source: Arc::clone(&self.file),
-                line: alias.line,
-                key: key.to_owned(),
-            },
+            why: Why { source: Arc::clone(&self.file), line: alias.line, key: key.to_owned() },
         })
     }
 }
@@ -214,11 +201,14 @@ fn value_length(raw: &[u8]) -> usize {
 }
 
 /// A comment, an entry with its continuation lines, or a stray continuation line.
+#[derive(Clone)]
 struct Raw {
     /// Bytes in the file.
     range: Range<usize>,
     /// First line, from 1.
     line: u32,
+    /// Last line: the one that sendmail names in its messages.
+    last: u32,
 }
 
 /// Groups physical lines.
@@ -260,16 +250,13 @@ impl Iterator for Logical<'_> {
         let first = self.next_byte()?;
         let (start, line) = (self.at, self.line + 1);
         self.physical();
-        // Neither a comment nor an empty line is continued by a line that starts with a blank.
-        if !matches!(first, b'#' | b'\n' | b'\r') {
+        // A comment goes on like an entry, as in sendmail; only an empty line does not.
+        if !matches!(first, b'\n' | b'\r') {
             while matches!(self.next_byte(), Some(b' ' | b'\t')) {
                 self.physical();
             }
         }
-        Some(Raw {
-            range: start..self.at,
-            line,
-        })
+        Some(Raw { range: start..self.at, line, last: self.line })
     }
 }
 
@@ -279,6 +266,8 @@ struct Reader {
     /// Folded name → place in the index.
     seen: HashMap<Box<str>, usize>,
     omitted: usize,
+    /// A stray continuation line was told, and neither an entry nor a comment came since.
+    skipping: bool,
 }
 
 impl Reader {
@@ -288,22 +277,20 @@ impl Reader {
             return;
         }
         let file = Arc::clone(&self.table.file);
-        self.table.problems.push(Problem {
-            file,
-            line,
-            text: mail::log::safe(&text),
-            severity,
-        });
+        self.table.problems.push(Problem { file, line, text: mail::log::safe(&text), severity });
     }
 
     fn take(&mut self, raw: &Raw, is_local: Option<&dyn Fn(&str) -> bool>) {
-        let Raw { range, line } = raw;
-        let line = *line;
+        let Raw { range, line: first, last: line } = raw.clone();
         let bytes = self.table.text.get(range.clone()).unwrap_or_default();
         match bytes.first() {
-            None | Some(b'#' | b'\n' | b'\r') => return,
+            None | Some(b'\n' | b'\r') => return,
+            Some(b'#') => {
+                self.skipping = false;
+                return;
+            }
             Some(b' ' | b'\t') => {
-                if !bytes.trim_ascii().is_empty() {
+                if !std::mem::replace(&mut self.skipping, true) {
                     let text = "Non-continuation line starts with space".to_owned();
                     self.problem(line, Severity::Error, text);
                 }
@@ -311,6 +298,8 @@ impl Reader {
             }
             Some(_) => {}
         }
+        self.skipping = false;
+        let bytes = self.table.text.get(range.clone()).unwrap_or_default();
         let Some(colon) = name_end(bytes) else {
             let whole = one_line(bytes);
             // sendmail takes the first colon even so, and makes an alias that nothing can ask for.
@@ -335,7 +324,7 @@ impl Reader {
             return self.problem(line, Severity::Error, format!("{start}... missing value for alias"));
         }
         self.count(key.len(), value_length(bytes.get(colon + 1..).unwrap_or_default()));
-        self.put(&key, range.start + colon + 1..range.end, line);
+        self.put(&key, range.start + colon + 1..range.end, (first, line));
     }
 
     fn count(&mut self, key: usize, value: usize) {
@@ -345,31 +334,25 @@ impl Reader {
         counts.total += key + value;
     }
 
-    fn put(&mut self, key: &str, value: Range<usize>, line: u32) {
+    fn put(&mut self, key: &str, value: Range<usize>, (line, last): (u32, u32)) {
         // Below LIMIT, which read() checked; names are never longer than the text they stand in.
         let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let value = short(value.start)..short(value.end);
         if let Some(alias) = self.seen.get(key).and_then(|&at| self.table.index.get_mut(at)) {
             (alias.value, alias.line) = (value, line);
             let text = format!("{key}... Warning: duplicate alias name {key}");
-            return self.problem(line, Severity::Warning, text);
+            return self.problem(last, Severity::Warning, text);
         }
         let start = short(self.table.keys.len());
         self.table.keys.push_str(key);
         let key_range = start..short(self.table.keys.len());
         self.seen.insert(key.into(), self.table.index.len());
-        self.table.index.push(Alias {
-            key: key_range,
-            value,
-            line,
-        });
+        self.table.index.push(Alias { key: key_range, value, line });
     }
 
     fn finish(mut self) -> Aliases {
         let keys = &self.table.keys;
-        self.table
-            .index
-            .sort_unstable_by(|a, b| slice(keys, &a.key).cmp(slice(keys, &b.key)));
+        self.table.index.sort_unstable_by(|a, b| slice(keys, &a.key).cmp(slice(keys, &b.key)));
         self.table.index.shrink_to_fit();
         self.table.keys.shrink_to_fit();
         self.table.warnings = self.table.problems.iter().map(ToString::to_string).collect();
@@ -378,64 +361,6 @@ impl Reader {
             self.table.warnings.push(text);
         }
         self.table
-    }
-}
-
-/// Offset of the first `:` outside quotes: the end of the name.
-fn name_end(bytes: &[u8]) -> Option<usize> {
-    let (rest, _) = many0_count(name_piece).parse(bytes).ok()?;
-    (rest.first() == Some(&b':')).then(|| bytes.len() - rest.len())
-}
-
-/// A quoted string, an escaped byte or a run of anything else but `:` and the line's end.
-fn name_piece(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let inside = alt((recognize(take_while1(|b| !matches!(b, b'"' | b'\\'))), escaped));
-    alt((
-        take_while1(|b| !matches!(b, b'"' | b'\\' | b':' | b'\n')),
-        recognize((tag(&b"\""[..]), many0_count(inside), tag(&b"\""[..]))),
-        escaped,
-    ))
-    .parse(input)
-}
-
-fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    recognize(pair(tag(&b"\\"[..]), take(1usize))).parse(input)
-}
-
-/// The key for a name as written: comments, quotes and backslashes off, letters folded. What is wrong comes in sendmail's words.
-fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String, Vec<String>> {
-    let not_local = || format!("{written}... cannot alias non-local names");
-    let bad = |what: &str| vec![format!("{written}... {what}"), not_local()];
-    let text = match entries(written).as_slice() {
-        [Entry::Address(text) | Entry::Mailbox(text)] => text.clone(),
-        [] => return Err(bad("User address required")),
-        [_] => return Err(vec![not_local()]),
-        _ => return Err(bad("Invalid route address")),
-    };
-    if text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
-        return Err(bad("Illegal character in address"));
-    }
-    let at = text
-        .rfind('@')
-        .filter(|&at| !text.get(at..).unwrap_or_default().contains('"'));
-    let (local, domain) = match at.and_then(|at| text.split_at_checked(at)) {
-        Some((local, domain)) => (local, domain.strip_prefix('@')),
-        None => (&text[..], None),
-    };
-    // Blanks outside quotes become BlankSub, as in any address.
-    let local = if local.starts_with('"') {
-        local.to_owned()
-    } else {
-        local.split_ascii_whitespace().collect::<Vec<_>>().join(".")
-    };
-    let user = mail::Address::from_parts(&local, None).user().to_ascii_lowercase();
-    match (domain, is_local) {
-        // `"": x` is quoted nothing.
-        _ if user.is_empty() => Err(bad("User address required")),
-        (None, _) => Ok(user),
-        (Some(domain), None) => Ok(format!("{user}@{}", domain.to_ascii_lowercase())),
-        (Some(domain), Some(is_local)) if is_local(domain) => Ok(user),
-        (Some(_), Some(_)) => Err(vec![not_local()]),
     }
 }
 

@@ -35,11 +35,7 @@ pub fn parse(text: &str) -> Option<ClassFile> {
     };
     let (path, scanf) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
     let words = format(scanf)?;
-    path.starts_with('/').then(|| ClassFile {
-        path: path.to_owned(),
-        optional,
-        words,
-    })
+    path.starts_with('/').then(|| ClassFile { path: path.to_owned(), optional, words })
 }
 
 /// The members that a class file's text lists.
@@ -55,10 +51,7 @@ mod tests {
     #[test]
     fn f_lines() {
         let file = parse(r"-o /etc/mail/relay-domains %[^\#]").unwrap();
-        assert_eq!(
-            (&file.path[..], file.optional, file.words),
-            ("/etc/mail/relay-domains", true, Words::All)
-        );
+        assert_eq!((&file.path[..], file.optional, file.words), ("/etc/mail/relay-domains", true, Words::All));
         let file = parse("/etc/mail/local-host-names").unwrap();
         assert_eq!((file.optional, file.words), (false, Words::First));
         for odd in ["", "|/bin/names", "@LDAP", "/file %d"] {

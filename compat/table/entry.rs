@@ -243,26 +243,14 @@ mod tests {
 
     #[test]
     fn quotes_comments_and_full_names() {
-        assert_eq!(
-            entries("alice (Alice, the (big) boss), bob"),
-            [address("alice"), address("bob")]
-        );
-        assert_eq!(
-            entries(r#""Last, First" <al@x.example>, B <b>"#),
-            [address("al@x.example"), address("b")]
-        );
+        assert_eq!(entries("alice (Alice, the (big) boss), bob"), [address("alice"), address("bob")]);
+        assert_eq!(entries(r#""Last, First" <al@x.example>, B <b>"#), [address("al@x.example"), address("b")]);
         assert_eq!(
             entries(r#""quoted user", "a b"@x.example"#),
             [address("\"quoted user\""), address("\"a b\"@x.example")]
         );
-        assert_eq!(
-            entries(r#""|exec \"prog\" \\x""#),
-            [Entry::Program(r#"exec "prog" \x"#.into())]
-        );
-        assert_eq!(
-            entries(r#"|"/usr/bin/vacation joe""#),
-            [Entry::Program("/usr/bin/vacation joe".into())]
-        );
+        assert_eq!(entries(r#""|exec \"prog\" \\x""#), [Entry::Program(r#"exec "prog" \x"#.into())]);
+        assert_eq!(entries(r#"|"/usr/bin/vacation joe""#), [Entry::Program("/usr/bin/vacation joe".into())]);
         assert_eq!(
             entries(r#"":include:/a b", "/file with blank""#),
             [Entry::Include("/a b".into()), Entry::File("/file with blank".into())]
@@ -275,10 +263,7 @@ mod tests {
         // The number sign starts no comment here.
         assert_eq!(entries("alice # note"), [address("alice # note")]);
         // Unquoted programs lose their blanks.
-        assert_eq!(
-            entries("|cmd a  b , x"),
-            [Entry::Program("cmd.a.b".into()), address("x")]
-        );
+        assert_eq!(entries("|cmd a  b , x"), [Entry::Program("cmd.a.b".into()), address("x")]);
         assert_eq!(entries("error:nouser 550 x"), [address("error:nouser 550 x")]);
         assert_eq!(entries("/C=se/O=x/@gw.example"), [address("/C=se/O=x/@gw.example")]);
         assert_eq!(entries(r"\joe@far.example"), [address("joe@far.example")]);
@@ -305,7 +290,7 @@ mod tests {
             ("/tmp/file name", vec![file("/tmp/file.name")]),
             ("\"/tmp/file name\"", vec![file("/tmp/file name")]),
             (r#"<"|cmd in angle">"#, vec![program("cmd in angle")]),
-            (r"\root", vec![Entry::Mailbox(r"\root".into())]),
+            (r"\\root", vec![Entry::Mailbox(r"\root".into())]),
             ("root daemon", vec![address("root daemon")]),
             ("root (open, daemon", vec![address("root")]),
         ];

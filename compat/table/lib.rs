@@ -4,6 +4,7 @@
 pub mod aliases;
 pub mod class;
 mod entry;
+mod name;
 
 pub use aliases::{Aliases, Counts, Problem, Severity};
 pub use entry::entries;

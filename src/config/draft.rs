@@ -54,11 +54,7 @@ pub struct Names {
 
 impl Default for Names {
     fn default() -> Self {
-        Self {
-            names: Vec::new(),
-            file: None,
-            words: FileWords::All,
-        }
+        Self { names: Vec::new(), file: None, words: FileWords::All }
     }
 }
 
@@ -165,11 +161,7 @@ impl Default for Draft {
             queue: queue::Settings::default(),
             receive: receive::Settings::default(),
             deliver: deliver::Settings::default(),
-            route: route::Settings {
-                alias_depth: 10,
-                alias_limit: 50_000,
-                ..route::Settings::default()
-            },
+            route: route::Settings { alias_depth: 10, alias_limit: 50_000, ..route::Settings::default() },
             run: Run {
                 folder: "/run/postrider".into(),
                 drop: "/var/spool/postrider/drop".into(),
@@ -179,11 +171,7 @@ impl Default for Draft {
                 min_uid: 1,
                 pid_file: None,
             },
-            log: Log {
-                syslog: true,
-                file: None,
-                format: LogFormat::Sendmail,
-            },
+            log: Log { syslog: true, file: None, format: LogFormat::Sendmail },
         }
     }
 }

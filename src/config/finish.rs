@@ -37,10 +37,7 @@ impl Reader {
             listen: listeners(&draft.listen),
             inputs,
             aliases,
-            mailbox: Mailbox {
-                kind: draft.mailbox,
-                path: draft.mailbox_path.clone().unwrap_or_default(),
-            },
+            mailbox: Mailbox { kind: draft.mailbox, path: draft.mailbox_path.clone().unwrap_or_default() },
             run: draft.run.clone(),
             log: draft.log.clone(),
             given: self.places.keys().cloned().collect(),
@@ -62,10 +59,7 @@ impl Reader {
         };
         draft.mailbox_path.get_or_insert_with(|| usual.to_owned());
         let folder = &draft.run.folder;
-        draft
-            .run
-            .pid_file
-            .get_or_insert_with(|| format!("{folder}/postrider.pid"));
+        draft.run.pid_file.get_or_insert_with(|| format!("{folder}/postrider.pid"));
         draft
     }
 
@@ -92,8 +86,7 @@ impl Reader {
         if policy.warn >= policy.expire
             && let Some(place) = self.place("queue.warn")
         {
-            self.sources
-                .warn(place, "no warning is ever sent: mail is returned before");
+            self.sources.warn(place, "no warning is ever sent: mail is returned before");
         }
         if draft.deliver.hop_initial > draft.deliver.hop_limit {
             self.error_at("delivery.concurrency", "initial= is larger than limit=");
@@ -107,10 +100,7 @@ impl Reader {
             self.error_at("queue.segment-size", "a segment has 64KiB to 1GiB");
         }
         if draft.queue.large > draft.queue.segment / 2 {
-            self.error_at(
-                "queue.large-body",
-                "\"large-body\" is more than half of \"segment-size\"",
-            );
+            self.error_at("queue.large-body", "\"large-body\" is more than half of \"segment-size\"");
         }
         if draft.queue.memory < draft.queue.large {
             self.error_at("queue.memory", "\"memory\" is less than \"large-body\"");
@@ -118,8 +108,7 @@ impl Reader {
         if draft.smart_host_tls.is_some_and(|tls| tls != draft.deliver.tls)
             && let Some(place) = self.place("delivery.tls")
         {
-            self.sources
-                .warn(place, "not used: all mail goes to the smart host, whose \"tls\" is set");
+            self.sources.warn(place, "not used: all mail goes to the smart host, whose \"tls\" is set");
         }
         self.check_listeners(&draft.listen);
     }
@@ -130,11 +119,7 @@ impl Reader {
             if let Some(first) = first.filter(|first| *first < n && !one.address.is_empty())
                 && let Some(place) = self.place(&format!("listen#{first}"))
             {
-                let text = format!(
-                    "\"{}\" is already listened on at {}",
-                    one.address,
-                    self.sources.show(place)
-                );
+                let text = format!("\"{}\" is already listened on at {}", one.address, self.sources.show(place));
                 self.error_at(&format!("listen#{n}"), &text);
             }
         }
@@ -178,11 +163,7 @@ impl Reader {
                 }
             }
         }
-        for list in [
-            &mut route.local_domains,
-            &mut route.relay_domains,
-            &mut route.relay_clients,
-        ] {
+        for list in [&mut route.local_domains, &mut route.relay_domains, &mut route.relay_clients] {
             list.sort_unstable();
             list.dedup();
         }
@@ -198,10 +179,7 @@ impl Reader {
             FileWords::First => Words::First,
         };
         match self.sources.read(Path::new(file)) {
-            Ok(text) => table::words(&text, which)
-                .into_iter()
-                .map(|word| (file.clone(), word))
-                .collect(),
+            Ok(text) => table::words(&text, which).into_iter().map(|word| (file.clone(), word)).collect(),
             Err(error) => {
                 self.error_at(path, &format!("{file}: {error}"));
                 Vec::new()
@@ -222,10 +200,7 @@ impl Reader {
             (Some(certificate), Some(key)) => Some((add(certificate), add(key))),
             _ => None,
         };
-        for (path, file) in [
-            ("tls.certificate", &draft.certificate),
-            ("tls.certificate@key", &draft.key),
-        ] {
+        for (path, file) in [("tls.certificate", &draft.certificate), ("tls.certificate@key", &draft.key)] {
             if let Some(file) = file {
                 self.check_key(path, file);
             }
@@ -252,11 +227,7 @@ impl Reader {
 
 /// Loopback with both ports; IPv6 may be missing.
 fn usual_listeners() -> Vec<Listen> {
-    let listen = |address: &str, role: Role, optional: bool| Listen {
-        address: address.to_owned(),
-        role,
-        optional,
-    };
+    let listen = |address: &str, role: Role, optional: bool| Listen { address: address.to_owned(), role, optional };
     vec![
         listen("127.0.0.1:25", Role::Mta, false),
         listen("[::1]:25", Role::Mta, true),

@@ -134,11 +134,7 @@ impl Config {
     fn from_reader(reader: Reader, system: &System) -> Result<(Self, Vec<Warning>), Errors> {
         let (config, reader) = reader.finish(system);
         let (errors, warnings) = reader.sources.into_problems();
-        if errors.is_empty() {
-            Ok((config, warnings))
-        } else {
-            Err(Errors(errors))
-        }
+        if errors.is_empty() { Ok((config, warnings)) } else { Err(Errors(errors)) }
     }
 
     /// What the engine is told.
@@ -150,11 +146,7 @@ impl Config {
             route: self.route.clone(),
             queue: self.queue.clone(),
             listen: self.listen.clone(),
-            inputs: self
-                .inputs
-                .iter()
-                .map(|path| path.to_string_lossy().into_owned())
-                .collect(),
+            inputs: self.inputs.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
             aliases: self.aliases,
             log: self.log.clone(),
         }

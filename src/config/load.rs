@@ -50,12 +50,8 @@ impl Reader {
                 self.stack.pop();
             }
             Err(error) => {
-                let line = 1 + error
-                    .as_bytes()
-                    .iter()
-                    .take(error.utf8_error().valid_up_to())
-                    .filter(|b| **b == b'\n')
-                    .count();
+                let line =
+                    1 + error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|b| **b == b'\n').count();
                 let line = u32::try_from(line).unwrap_or(u32::MAX);
                 self.sources.about_line(Severity::Error, name, line, "not UTF-8");
             }
@@ -99,9 +95,7 @@ impl Reader {
             return self.sources.error(place, format!("\"{file}\" includes itself"));
         }
         if self.stack.len() >= DEPTH {
-            return self
-                .sources
-                .error(place, format!("includes are nested deeper than {DEPTH}"));
+            return self.sources.error(place, format!("includes are nested deeper than {DEPTH}"));
         }
         match self.sources.read(&path) {
             Ok(bytes) => self.bytes(&path, &path.display().to_string(), bytes),
@@ -115,26 +109,15 @@ impl Reader {
         let at = place(source, node.name().span().offset());
         let Some(known) = nodes.iter().find(|known| known.name == name) else {
             let top = if parent.is_empty() { "include" } else { "" };
-            let near = did_you_mean(
-                name,
-                nodes.iter().map(|n| n.name).chain((!top.is_empty()).then_some(top)),
-            );
-            let inside = if parent.is_empty() {
-                String::new()
-            } else {
-                format!(" in \"{parent}\"")
-            };
+            let near = did_you_mean(name, nodes.iter().map(|n| n.name).chain((!top.is_empty()).then_some(top)));
+            let inside = if parent.is_empty() { String::new() } else { format!(" in \"{parent}\"") };
             return self.sources.error(at, format!("unknown node \"{name}\"{inside}{near}"));
         };
         if let Some(ty) = node.ty() {
             let place = place(source, ty.span().offset());
             self.sources.error(place, "type annotations are not used here");
         }
-        let path = if parent.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{parent}.{name}")
-        };
+        let path = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
         let path = match &known.repeat {
             Some(repeat) => {
                 let n = (repeat.count)(&self.draft);
@@ -169,8 +152,7 @@ impl Reader {
             let name = child.name().value();
             let at = place(source, child.name().span().offset());
             if known.later.contains(&name) {
-                self.sources
-                    .error(at, format!("\"{name}\" in \"{}\" is not built yet", known.name));
+                self.sources.error(at, format!("\"{name}\" in \"{}\" is not built yet", known.name));
             } else if known.children.is_empty() {
                 self.sources.error(at, format!("\"{}\" takes no block", known.name));
             } else {
@@ -195,20 +177,15 @@ impl Reader {
         for item in known.items.iter().filter(|item| item.required) {
             match item.part {
                 Part::Property(name) if !self.places.contains_key(&format!("{path}@{name}")) => {
-                    self.sources
-                        .error(at, format!("\"{}\" needs {name}=, {}", known.name, (item.what)()));
+                    self.sources.error(at, format!("\"{}\" needs {name}=, {}", known.name, (item.what)()));
                 }
                 Part::Argument if arguments == 0 => {
-                    self.sources
-                        .error(at, format!("\"{}\" needs {}", known.name, (item.what)()));
+                    self.sources.error(at, format!("\"{}\" needs {}", known.name, (item.what)()));
                 }
                 _ => {}
             }
         }
-        if known
-            .items
-            .iter()
-            .all(|item| !item.required && item.part != Part::Switch)
+        if known.items.iter().all(|item| !item.required && item.part != Part::Switch)
             && !known.items.is_empty()
             && node.entries().is_empty()
         {
@@ -237,8 +214,7 @@ impl Reader {
                 Part::Property(_) => false,
             });
             if item.is_none() {
-                self.sources
-                    .error(at, format!("unexpected argument of \"{}\"", known.name));
+                self.sources.error(at, format!("unexpected argument of \"{}\"", known.name));
             }
             return item;
         };
@@ -251,12 +227,10 @@ impl Reader {
         };
         let Some((_, item)) = names().find(|(known, _)| *known == name) else {
             let near = did_you_mean(name, names().map(|(name, _)| name));
-            self.sources
-                .error(at, format!("unknown property \"{name}\" of \"{}\"{near}", known.name));
+            self.sources.error(at, format!("unknown property \"{name}\" of \"{}\"{near}", known.name));
             return None;
         };
-        self.once(&format!("{path}@{name}"), &format!("{name}="), at)
-            .then_some(item)
+        self.once(&format!("{path}@{name}"), &format!("{name}="), at).then_some(item)
     }
 
     fn take(&mut self, item: &Item, entry: &KdlEntry, source: usize) {

@@ -5,13 +5,7 @@ use crate::scalar::{Checked, Scalar, quote};
 use serde::{Deserialize, Deserializer};
 
 /// Units of [`Duration`] in milliseconds, largest first.
-const TIMES: &[(&str, u64)] = &[
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIMES: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 /// Longest duration: ten years.
 const LONGEST: u64 = 3_650 * 86_400_000;
 
@@ -48,10 +42,7 @@ fn duration(text: &str) -> Result<u64, String> {
             return Err(bad());
         }
         smallest = *factor;
-        total = number
-            .checked_mul(*factor)
-            .and_then(|n| total.checked_add(n))
-            .ok_or_else(bad)?;
+        total = number.checked_mul(*factor).and_then(|n| total.checked_add(n)).ok_or_else(bad)?;
         rest = after;
     }
     match total {
@@ -63,11 +54,7 @@ fn duration(text: &str) -> Result<u64, String> {
 
 impl<'de, const NEVER: bool> Deserialize<'de> for Duration<NEVER> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let visitor = Checked {
-            what: Self::what(),
-            check: Self::check,
-            hint: duration_hint,
-        };
+        let visitor = Checked { what: Self::what(), check: Self::check, hint: duration_hint };
         from.deserialize_any(visitor).map(Self)
     }
 }
@@ -122,17 +109,9 @@ fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits).ok_or_else(bad)?;
     let number: u64 = number.parse().map_err(|_| bad())?;
-    let hint = || {
-        format!(
-            "\"{text}\" needs a unit{}",
-            size_hint(i64::try_from(number).unwrap_or(0))
-        )
-    };
+    let hint = || format!("\"{text}\" needs a unit{}", size_hint(i64::try_from(number).unwrap_or(0)));
     match SIZES.iter().find(|(name, _)| *name == unit.trim_start()) {
-        Some((_, factor)) => number
-            .checked_mul(*factor)
-            .filter(|n| *n <= i64::MAX as u64)
-            .ok_or_else(bad),
+        Some((_, factor)) => number.checked_mul(*factor).filter(|n| *n <= i64::MAX as u64).ok_or_else(bad),
         None if unit.is_empty() || unit.len() == 1 => Err(hint()),
         None => Err(bad()),
     }
@@ -140,11 +119,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let visitor = Checked {
-            what: Self::what(),
-            check: size,
-            hint: size_hint,
-        };
+        let visitor = Checked { what: Self::what(), check: size, hint: size_hint };
         from.deserialize_any(visitor).map(Self)
     }
 }
@@ -158,9 +133,7 @@ impl Scalar for Size {
         self.0
     }
     fn show(field: &u64) -> Option<String> {
-        let unit = SIZES
-            .iter()
-            .find(|(_, factor)| *field >= *factor && field.is_multiple_of(*factor));
+        let unit = SIZES.iter().find(|(_, factor)| *field >= *factor && field.is_multiple_of(*factor));
         let (unit, factor) = unit.unwrap_or(&("B", 1));
         Some(quote(&format!("{}{unit}", field / factor)))
     }
@@ -181,27 +154,10 @@ mod tests {
         assert_eq!(time("5d"), Ok(432_000_000));
         assert_eq!(time("1h30m"), Ok(5_400_000));
         assert_eq!(time("250ms"), Ok(250));
-        for bad in [
-            "",
-            "5",
-            "d",
-            "5x",
-            "30m1h",
-            "1m1m",
-            "0s",
-            "-5s",
-            "1.5h",
-            "99999999999d",
-            "5 d",
-            "9999d",
-            "5é",
-        ] {
+        for bad in ["", "5", "d", "5x", "30m1h", "1m1m", "0s", "-5s", "1.5h", "99999999999d", "5 d", "9999d", "5é"] {
             assert!(time(bad).is_err(), "{bad}");
         }
-        assert_eq!(
-            time("5").unwrap_err(),
-            "\"5\" needs a unit; write \"5s\", \"5m\", \"5h\" or \"5d\""
-        );
+        assert_eq!(time("5").unwrap_err(), "\"5\" needs a unit; write \"5s\", \"5m\", \"5h\" or \"5d\"");
         assert_eq!(
             scalar::<Duration>(&KdlValue::Integer(5)).unwrap_err(),
             "5 is a number, expected a duration with units (d, h, m, s, ms); write \"5s\", \"5m\", \"5h\" or \"5d\""

@@ -85,9 +85,7 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min();
-    near.map_or_else(String::new, |(_, candidate)| {
-        format!(" (did you mean \"{candidate}\"?)")
-    })
+    near.map_or_else(String::new, |(_, candidate)| format!(" (did you mean \"{candidate}\"?)"))
 }
 
 #[cfg(test)]

@@ -169,9 +169,7 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Count<MIN, MAX> {
             fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u32, E> {
                 let fits = u32::try_from(number).ok().filter(|n| (MIN..=MAX).contains(n));
                 fits.ok_or_else(|| {
-                    E::custom(format!(
-                        "{number} is out of range, expected a number from {MIN} to {MAX}"
-                    ))
+                    E::custom(format!("{number} is out of range, expected a number from {MIN} to {MAX}"))
                 })
             }
         }

@@ -63,21 +63,11 @@ pub struct Repeat {
 impl Node {
     /// A node with arguments and properties only.
     pub const fn new(name: &'static str, about: &'static str, items: &'static [Item]) -> Self {
-        Self {
-            name,
-            about,
-            items,
-            children: &[],
-            repeat: None,
-            later: &[],
-        }
+        Self { name, about, items, children: &[], repeat: None, later: &[] }
     }
     /// A node that holds others; it may be given several times, its settings may not.
     pub const fn block(name: &'static str, about: &'static str, children: &'static [Self]) -> Self {
-        Self {
-            children,
-            ..Self::new(name, about, &[])
-        }
+        Self { children, ..Self::new(name, about, &[]) }
     }
     /// With children as well.
     pub const fn with(self, children: &'static [Self]) -> Self {
@@ -85,10 +75,7 @@ impl Node {
     }
     /// May be given several times.
     pub const fn repeated(self, begin: fn(&mut Draft), count: fn(&Draft) -> usize) -> Self {
-        Self {
-            repeat: Some(Repeat { begin, count }),
-            ..self
-        }
+        Self { repeat: Some(Repeat { begin, count }), ..self }
     }
     /// With names of children that a later version has.
     pub const fn later(self, later: &'static [&'static str]) -> Self {

@@ -31,18 +31,8 @@ const WORDS: &str = "Which words of a line in the file count.";
 
 /// The declarations, in the order of the reference.
 pub static NODES: &[Node] = &[
-    setting!(
-        "host",
-        Maybe<HostName>,
-        host,
-        "Full name of this host; by default the system's."
-    ),
-    setting!(
-        "postmaster",
-        Recipient,
-        deliver.postmaster,
-        "Who gets bounces that cannot be returned."
-    ),
+    setting!("host", Maybe<HostName>, host, "Full name of this host; by default the system's."),
+    setting!("postmaster", Recipient, deliver.postmaster, "Who gets bounces that cannot be returned."),
     Node::new(
         "local-domains",
         "Domains whose users are this host's, besides its own names.",
@@ -66,12 +56,7 @@ pub static NODES: &[Node] = &[
         "relay-domains",
         "Domains for which anybody may send mail through this host.",
         all![
-            each_list!(
-                Part::Arguments,
-                RelayDomain,
-                relay_domains[names],
-                "Domains, with all below them."
-            ),
+            each_list!(Part::Arguments, RelayDomain, relay_domains[names], "Domains, with all below them."),
             each!(Part::Property("file"), Maybe<FilePath>, relay_domains[file], FILE),
             each!(Part::Property("words"), FileWords, relay_domains[words], WORDS),
         ],
@@ -92,12 +77,7 @@ pub static NODES: &[Node] = &[
         "Where SMTP is served; by default 127.0.0.1 and ::1, ports 25 and 587.",
         all![
             each!(Part::Argument, ListenAddress, listen[address], "Address and port."),
-            each!(
-                Part::Property("role"),
-                Role,
-                listen[role],
-                "Mail from other hosts, or from users' programs."
-            ),
+            each!(Part::Property("role"), Role, listen[role], "Mail from other hosts, or from users' programs."),
             each!(
                 Part::Property("optional"),
                 Flag,
@@ -107,13 +87,7 @@ pub static NODES: &[Node] = &[
         ],
     )
     .repeated(
-        |d| {
-            d.listen.push(Listen {
-                address: String::new(),
-                role: Role::Mta,
-                optional: false,
-            })
-        },
+        |d| d.listen.push(Listen { address: String::new(), role: Role::Mta, optional: false }),
         |d| d.listen.len(),
     )
     .later(&["auth", "milter", "tls"]),
@@ -124,16 +98,8 @@ pub static NODES: &[Node] = &[
             "certificate",
             "Certificate chain and key, both PEM.",
             all![
-                item!(
-                    Part::Argument,
-                    Maybe<FilePath>,
-                    certificate,
-                    "Certificate, then those that signed it."
-                ),
-                Item {
-                    required: true,
-                    ..item!(Part::Property("key"), Maybe<FilePath>, key, "Private key.")
-                },
+                item!(Part::Argument, Maybe<FilePath>, certificate, "Certificate, then those that signed it."),
+                Item { required: true, ..item!(Part::Property("key"), Maybe<FilePath>, key, "Private key.") },
             ],
         )],
     ),
@@ -147,21 +113,11 @@ pub static NODES: &[Node] = &[
             "Takes all mail that is not local; in brackets without MX look-up."
         )],
     )
-    .with(all![setting!(
-        "tls",
-        Maybe<Tls>,
-        smart_host_tls,
-        "TLS towards the smart host."
-    )]),
+    .with(all![setting!("tls", Maybe<Tls>, smart_host_tls, "TLS towards the smart host.")]),
     Node::new(
         "null-client",
         "",
-        all![item!(
-            Part::Switch,
-            Flag,
-            null_client,
-            "All mail, local users' too, goes to the smart host."
-        )],
+        all![item!(Part::Switch, Flag, null_client, "All mail, local users' too, goes to the smart host.")],
     ),
     Node::new(
         "mailbox",
@@ -215,45 +171,20 @@ const QUEUE: Node = Node::block(
             queue.path,
             "Folder of the spool; its subfolder queue where the drop folder lies in it."
         ),
-        setting!(
-            "expire",
-            Duration,
-            deliver.policy.expire,
-            "Mail older than this is returned."
-        ),
-        setting!(
-            "warn",
-            Duration<true>,
-            deliver.policy.warn,
-            "The sender is warned once mail is older than this."
-        ),
+        setting!("expire", Duration, deliver.policy.expire, "Mail older than this is returned."),
+        setting!("warn", Duration<true>, deliver.policy.warn, "The sender is warned once mail is older than this."),
         Node::new(
             "retry",
             "Wait between two attempts; it doubles each time.",
             all![
-                item!(
-                    Part::Property("min"),
-                    Duration,
-                    deliver.policy.min_backoff,
-                    "After the first failure."
-                ),
+                item!(Part::Property("min"), Duration, deliver.policy.min_backoff, "After the first failure."),
                 item!(Part::Property("max"), Duration, deliver.policy.max_backoff, "At most."),
             ],
         ),
         setting!("reserve", Count<1, 64>, queue.reserve, "Spare segments, so that a queue drains on a full disk."),
-        setting!(
-            "min-free",
-            Size,
-            queue.min_free,
-            "New mail is refused when the file system has less free."
-        ),
+        setting!("min-free", Size, queue.min_free, "New mail is refused when the file system has less free."),
         setting!("segment-size", Size, queue.segment, "Size of one segment."),
-        setting!(
-            "large-body",
-            Size,
-            queue.large,
-            "Bodies of this size and more get files of their own."
-        ),
+        setting!("large-body", Size, queue.large, "Bodies of this size and more get files of their own."),
         setting!("memory", Size, queue.memory, "Most memory for message content."),
     ],
 );
@@ -269,18 +200,8 @@ const LIMITS: Node = Node::block(
         setting!("errors", Count<1, 10_000>, receive.errors, "Errors after which a session is ended."),
         setting!("sessions", Count<1, 1_000_000>, receive.sessions, "Most sessions at once."),
         setting!("sessions-per-client", Count<0, 1_000_000>, receive.sessions_per_client, "Most sessions of one address; 0 is no limit."),
-        setting!(
-            "command-timeout",
-            Duration,
-            receive.command_timeout,
-            "Longest wait for a command."
-        ),
-        setting!(
-            "data-timeout",
-            Duration,
-            receive.data_timeout,
-            "Longest wait for the next piece of a message."
-        ),
+        setting!("command-timeout", Duration, receive.command_timeout, "Longest wait for a command."),
+        setting!("data-timeout", Duration, receive.data_timeout, "Longest wait for the next piece of a message."),
     ],
 );
 
@@ -328,19 +249,9 @@ const RUN: Node = Node::block(
     "Processes, their accounts and their folders.",
     all![
         setting!("folder", FilePath, run.folder, "Folder of the sockets."),
-        setting!(
-            "drop",
-            FilePath,
-            run.drop,
-            "Folder that takes mail while the engine is down."
-        ),
+        setting!("drop", FilePath, run.drop, "Folder that takes mail while the engine is down."),
         setting!("user", Account, run.user, "Account of the engine."),
-        setting!(
-            "users-user",
-            Account,
-            run.users_user,
-            "Account of the process that asks for accounts."
-        ),
+        setting!("users-user", Account, run.users_user, "Account of the process that asks for accounts."),
         setting!("mail-group", Account, run.mail_group, "Group that may write mailboxes."),
         setting!("min-uid", Count<1, 4_000_000_000>, run.min_uid, "Accounts below it get no programs and files run for them."),
         setting!(

@@ -12,11 +12,7 @@ impl Config {
     pub fn show(&self) -> String {
         let mut out = String::new();
         for node in NODES {
-            Show {
-                config: self,
-                out: &mut out,
-            }
-            .node(node, node.name, 0);
+            Show { config: self, out: &mut out }.node(node, node.name, 0);
         }
         out
     }
@@ -54,11 +50,7 @@ impl Show<'_> {
             return;
         }
         let indent = "    ".repeat(depth);
-        let note = if node.items.is_empty() || self.given(path) {
-            ""
-        } else {
-            " // default"
-        };
+        let note = if node.items.is_empty() || self.given(path) { "" } else { " // default" };
         if node.children.is_empty() {
             let _ = writeln!(self.out, "{indent}{line}{note}");
             return;
@@ -128,10 +120,6 @@ fn row(item: &Item, path: &str, draft: &Draft, out: &mut String) {
     };
     let mut default = (item.get)(draft, 0);
     default.retain(|value| value != "\"\"");
-    let default = if default.is_empty() {
-        String::new()
-    } else {
-        format!("`{}`", default.join(" "))
-    };
+    let default = if default.is_empty() { String::new() } else { format!("`{}`", default.join(" ")) };
     let _ = writeln!(out, "| `{name}` | {} | {default} | {} |", (item.what)(), item.about);
 }

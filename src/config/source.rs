@@ -29,10 +29,7 @@ pub struct Sources {
 impl Sources {
     /// Adds a text; its number is the `source` of places in it.
     pub fn add(&mut self, name: &str, text: String) -> usize {
-        self.files.push(Source {
-            name: name.to_owned(),
-            text,
-        });
+        self.files.push(Source { name: name.to_owned(), text });
         self.files.len() - 1
     }
 
@@ -59,39 +56,21 @@ impl Sources {
     }
 
     fn note(&mut self, severity: Severity, place: Place, text: String) {
-        let file = self
-            .files
-            .get(place.source)
-            .map_or_else(String::new, |f| f.name.clone());
+        let file = self.files.get(place.source).map_or_else(String::new, |f| f.name.clone());
         let at = Some(position(self.text(place.source), place.offset));
-        let problem = Problem {
-            file,
-            at,
-            severity,
-            text,
-        };
+        let problem = Problem { file, at, severity, text };
         self.problems.push((Some(place), problem));
     }
 
     /// Notes something about a file as a whole.
     pub fn about_file(&mut self, severity: Severity, file: &str, text: impl Into<String>) {
-        let problem = Problem {
-            file: file.to_owned(),
-            at: None,
-            severity,
-            text: text.into(),
-        };
+        let problem = Problem { file: file.to_owned(), at: None, severity, text: text.into() };
         self.problems.push((None, problem));
     }
 
     /// Notes something about a line of a list file.
     pub fn about_line(&mut self, severity: Severity, file: &str, line: u32, text: impl Into<String>) {
-        let problem = Problem {
-            file: file.to_owned(),
-            at: Some((line as usize, 1)),
-            severity,
-            text: text.into(),
-        };
+        let problem = Problem { file: file.to_owned(), at: Some((line as usize, 1)), severity, text: text.into() };
         self.problems.push((None, problem));
     }
 
@@ -132,12 +111,7 @@ impl Sources {
         if let Ok(about) = fs::metadata(&folder) {
             // In a sticky folder only the owner replaces the file.
             if about.mode() & 0o1000 == 0 {
-                self.check_writers(
-                    &name,
-                    about.mode(),
-                    about.gid(),
-                    &format!("folder {}", folder.display()),
-                );
+                self.check_writers(&name, about.mode(), about.gid(), &format!("folder {}", folder.display()));
             }
         }
     }
@@ -198,10 +172,7 @@ fn explain(text: &str, one: &kdl::KdlDiagnostic) -> (usize, String) {
     let message = one.message.as_deref().unwrap_or("not KDL");
     let offset = one.span.offset();
     let rest = text.get(offset..).unwrap_or_default();
-    let word = rest
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .next()
-        .unwrap_or_default();
+    let word = rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     if matches!(word, "true" | "false" | "null") {
         return (offset, format!("write #{word}"));
     }
@@ -209,10 +180,7 @@ fn explain(text: &str, one: &kdl::KdlDiagnostic) -> (usize, String) {
         // kdl-rs#172: an incomplete `name=` is reported at the start of the file.
         let lone = text.match_indices('=').find(|(at, _)| {
             let after = text.get(at + 1..).unwrap_or_default();
-            after
-                .trim_start_matches([' ', '\t'])
-                .starts_with(['\n', '\r', ';', '{', '}'])
-                || after.trim().is_empty()
+            after.trim_start_matches([' ', '\t']).starts_with(['\n', '\r', ';', '{', '}']) || after.trim().is_empty()
         });
         return (lone.map_or(0, |(at, _)| at), "a value must follow the \"=\"".to_owned());
     }

@@ -3,10 +3,7 @@
 use super::*;
 
 fn system() -> System {
-    System {
-        hostname: "mail.example.org".into(),
-        interfaces: vec!["192.0.2.1".parse().unwrap()],
-    }
+    System { hostname: "mail.example.org".into(), interfaces: vec!["192.0.2.1".parse().unwrap()] }
 }
 
 fn good(text: &str) -> (Config, Vec<String>) {
@@ -22,19 +19,11 @@ fn an_empty_file_is_a_host_with_local_users() {
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.route.host, "mail.example.org");
     assert!(config.route.relay_domains.is_empty() && config.route.relay_clients.is_empty());
-    let listen: Vec<String> = config
-        .listen
-        .iter()
-        .map(|l| format!("{} {} {}", l.name, l.address, l.required))
-        .collect();
+    let listen: Vec<String> =
+        config.listen.iter().map(|l| format!("{} {} {}", l.name, l.address, l.required)).collect();
     assert_eq!(
         listen,
-        [
-            "MTA 127.0.0.1:25 true",
-            "MTA [::1]:25 false",
-            "MSA 127.0.0.1:587 true",
-            "MSA [::1]:587 false"
-        ]
+        ["MTA 127.0.0.1:25 true", "MTA [::1]:25 false", "MSA 127.0.0.1:587 true", "MSA [::1]:587 false"]
     );
     assert_eq!(config.inputs, [PathBuf::from("/etc/aliases")]);
     assert_eq!(config.aliases, Some(0));
@@ -52,17 +41,11 @@ fn all_errors_at_once_with_their_places() {
 fn what_is_no_kdl_is_told_with_its_place() {
     for (text, expected) in [
         ("log { syslog true }", "t.kdl:1:14: error: write #true"),
-        (
-            "host \"a.b\"\naliases x= \nlog {}",
-            "t.kdl:2:10: error: a value must follow the \"=\"",
-        ),
+        ("host \"a.b\"\naliases x= \nlog {}", "t.kdl:2:10: error: a value must follow the \"=\""),
         ("host \"x", "t.kdl:1:6: error: not KDL: Expected quoted string"),
         ("a {", "t.kdl:1:3: error: not KDL: No closing '}' for child block"),
     ] {
-        assert_eq!(
-            Config::parse("t.kdl", text, &system()).unwrap_err().to_string(),
-            expected
-        );
+        assert_eq!(Config::parse("t.kdl", text, &system()).unwrap_err().to_string(), expected);
     }
     for text in ["{".repeat(100_000), "/*".repeat(100_000), "a{".repeat(100_000)] {
         let errors = Config::parse("t.kdl", &text, &system()).unwrap_err().to_string();
@@ -93,22 +76,11 @@ fn the_shown_settings_read_back_the_same() {
     for text in ["", full] {
         let (config, _) = good(text);
         let (again, _) = good(&config.show());
-        assert_eq!(
-            again.show().replace(" // default", ""),
-            config.show().replace(" // default", "")
-        );
+        assert_eq!(again.show().replace(" // default", ""), config.show().replace(" // default", ""));
         assert_eq!(again.engine_settings(), config.engine_settings());
-        assert_eq!(
-            (&again.run, &again.mailbox, &again.inputs),
-            (&config.run, &config.mailbox, &config.inputs)
-        );
+        assert_eq!((&again.run, &again.mailbox, &again.inputs), (&config.run, &config.mailbox, &config.inputs));
     }
-    assert!(
-        good("queue { expire \"2d\" }")
-            .0
-            .show()
-            .contains("    expire \"2d\"\n    warn \"4h\" // default\n")
-    );
+    assert!(good("queue { expire \"2d\" }").0.show().contains("    expire \"2d\"\n    warn \"4h\" // default\n"));
 }
 
 #[test]
@@ -128,14 +100,8 @@ fn settings_reach_the_crates_they_are_for() {
         ]
     );
     let (short, warnings) = good("host \"mail\"");
-    assert_eq!(
-        (&short.receive.host[..], &short.route.host[..], &short.deliver.host[..]),
-        ("mail", "mail", "mail")
-    );
-    assert_eq!(
-        warnings,
-        ["t.kdl:1:1: warning: local host name (mail) is not qualified; set \"host\""]
-    );
+    assert_eq!((&short.receive.host[..], &short.route.host[..], &short.deliver.host[..]), ("mail", "mail", "mail"));
+    assert_eq!(warnings, ["t.kdl:1:1: warning: local host name (mail) is not qualified; set \"host\""]);
 }
 
 #[test]
@@ -147,13 +113,7 @@ fn the_drop_folder_never_lies_in_a_closed_spool() {
 #[test]
 fn the_plan_is_what_the_keeper_reads() {
     let (config, _) = good("listen \"[::]:25\"\nmailbox \"mbox\" path=\"/m/{user}\"\nrun { folder \"/r\" }");
-    let ids = Ids {
-        engine_uid: 101,
-        engine_gid: 102,
-        users_uid: 103,
-        users_gid: 104,
-        mail_gid: 8,
-    };
+    let ids = Ids { engine_uid: 101, engine_gid: 102, users_uid: 103, users_gid: 104, mail_gid: 8 };
     let plan = plan_text(&config, &ids);
     let (head, settings) = plan.split_once("settings\t").unwrap();
     assert_eq!(head, include_str!("golden/plan.txt"));
@@ -164,11 +124,9 @@ fn the_plan_is_what_the_keeper_reads() {
 #[test]
 fn the_reference_names_every_setting() {
     let text = reference();
-    for line in [
-        "| `queue retry max=` |",
-        "| `listen role=` | \"mta\" or \"submission\" | `\"mta\"` |",
-        "## null-client",
-    ] {
+    for line in
+        ["| `queue retry max=` |", "| `listen role=` | \"mta\" or \"submission\" | `\"mta\"` |", "## null-client"]
+    {
         assert!(text.contains(line), "{line}\n{text}");
     }
 }
@@ -197,45 +155,22 @@ fn load(path: &Path) -> Result<(Config, Vec<String>), String> {
 fn files_are_included_relative_to_each_other() {
     let dir = folder();
     std::fs::create_dir(dir.path().join("sub")).unwrap();
-    let main = write(
-        dir.path(),
-        "main.kdl",
-        "include \"sub/a.kdl\"\nhost \"x.example\"\n",
-        0o644,
-    );
+    let main = write(dir.path(), "main.kdl", "include \"sub/a.kdl\"\nhost \"x.example\"\n", 0o644);
     write(dir.path(), "sub/a.kdl", "include \"b.kdl\"", 0o644);
     write(dir.path(), "sub/b.kdl", "postmaster \"joe\"", 0o644);
     let (config, warnings) = load(&main).unwrap();
     assert_eq!((&config.deliver.postmaster[..], warnings.len()), ("joe", 0));
-    write(
-        dir.path(),
-        "sub/b.kdl",
-        "include \"../main.kdl\"\nhost \"y.example\"",
-        0o644,
-    );
+    write(dir.path(), "sub/b.kdl", "include \"../main.kdl\"\nhost \"y.example\"", 0o644);
     let errors = load(&main).unwrap_err();
     let b = dir.path().join("sub/b.kdl").display().to_string();
-    assert!(
-        errors.contains("b.kdl:1:1: error: \"../main.kdl\" includes itself"),
-        "{errors}"
-    );
-    assert!(
-        errors.contains(&format!("{}:2:1: error: \"host\" is already set at ", main.display())),
-        "{errors}"
-    );
+    assert!(errors.contains("b.kdl:1:1: error: \"../main.kdl\" includes itself"), "{errors}");
+    assert!(errors.contains(&format!("{}:2:1: error: \"host\" is already set at ", main.display())), "{errors}");
     assert!(errors.contains(&b), "{errors}");
     for n in 0..12 {
-        write(
-            dir.path(),
-            &format!("{n}.kdl"),
-            &format!("include \"{}.kdl\"", n + 1),
-            0o644,
-        );
+        write(dir.path(), &format!("{n}.kdl"), &format!("include \"{}.kdl\"", n + 1), 0o644);
     }
     assert!(
-        load(&dir.path().join("0.kdl"))
-            .unwrap_err()
-            .contains("9.kdl:1:1: error: includes are nested deeper than 10")
+        load(&dir.path().join("0.kdl")).unwrap_err().contains("9.kdl:1:1: error: includes are nested deeper than 10")
     );
 }
 
@@ -243,19 +178,12 @@ fn files_are_included_relative_to_each_other() {
 fn missing_odd_and_unsafe_files() {
     let dir = folder();
     let (_, warnings) = load(&dir.path().join("none.kdl")).unwrap();
-    assert!(
-        warnings[0].ends_with("none.kdl: warning: no such file; the defaults are used"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].ends_with("none.kdl: warning: no such file; the defaults are used"), "{warnings:?}");
     assert!(load(dir.path()).unwrap_err().contains("not a regular file"));
     assert!(load(Path::new("/dev/zero")).unwrap_err().contains("larger than 16 MiB"));
     assert!(load(Path::new("/dev/null")).is_ok());
     let path = write(dir.path(), "all.kdl", "", 0o666);
-    assert!(
-        load(&path)
-            .unwrap_err()
-            .contains("unsafe permissions: everybody may write this file (mode 0666)")
-    );
+    assert!(load(&path).unwrap_err().contains("unsafe permissions: everybody may write this file (mode 0666)"));
     let path = write(dir.path(), "latin.kdl", "", 0o644);
     std::fs::write(&path, b"\nhost \"caf\xe9\"").unwrap();
     assert!(load(&path).unwrap_err().contains("latin.kdl:2:1: error: not UTF-8"));
@@ -264,42 +192,23 @@ fn missing_odd_and_unsafe_files() {
 #[test]
 fn lists_come_from_files_too() {
     let dir = folder();
-    let names = write(
-        dir.path(),
-        "local-host-names",
-        "# ours\nexample.org # main\na.example b.example\n",
-        0o644,
-    );
-    let relay = write(
-        dir.path(),
-        "relay-domains",
-        "example.com note\n192.0.2\nIPv6:2001:db8\n.sub.example\n",
-        0o644,
-    );
+    let names = write(dir.path(), "local-host-names", "# ours\nexample.org # main\na.example b.example\n", 0o644);
+    let relay = write(dir.path(), "relay-domains", "example.com note\n192.0.2\nIPv6:2001:db8\n.sub.example\n", 0o644);
     let text = format!(
         "local-domains \"own.example\" file=\"{}\"\nrelay-domains file=\"{}\" words=\"first\"",
         names.display(),
         relay.display()
     );
     let (config, _) = good(&text);
-    assert_eq!(
-        config.route.local_domains,
-        ["a.example", "b.example", "example.org", "own.example"]
-    );
+    assert_eq!(config.route.local_domains, ["a.example", "b.example", "example.org", "own.example"]);
     assert_eq!(config.route.relay_domains, [".sub.example", "example.com"]);
     assert_eq!(config.route.relay_clients, ["192.0.2.0/24", "2001:db8::/32"]);
     std::fs::write(&names, "ok.example\nb@d\n").unwrap();
     let errors = Config::parse("t.kdl", &text, &system()).unwrap_err().to_string();
-    assert!(
-        errors.ends_with("local-host-names:2:1: error: \"b@d\" is no domain"),
-        "{errors}"
-    );
+    assert!(errors.ends_with("local-host-names:2:1: error: \"b@d\" is no domain"), "{errors}");
     std::fs::remove_file(&names).unwrap();
     let errors = Config::parse("t.kdl", &text, &system()).unwrap_err().to_string();
-    assert!(
-        errors.starts_with("t.kdl:1:29: error: ") || errors.contains("No such file"),
-        "{errors}"
-    );
+    assert!(errors.starts_with("t.kdl:1:29: error: ") || errors.contains("No such file"), "{errors}");
 }
 
 #[test]

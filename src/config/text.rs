@@ -57,11 +57,7 @@ fn host_name(text: &str) -> Result<String, String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii();
         !l.is_empty() && l.len() <= 63 && !edge && l.chars().all(|c| plain(c) && !c.is_control() && !c.is_whitespace())
     };
-    if name.len() <= 253 && name.split('.').all(label) {
-        Ok(name)
-    } else {
-        Err(format!("\"{text}\" is no host name"))
-    }
+    if name.len() <= 253 && name.split('.').all(label) { Ok(name) } else { Err(format!("\"{text}\" is no host name")) }
 }
 
 pub(crate) fn domain(text: &str) -> Result<String, String> {
@@ -76,19 +72,13 @@ pub(crate) fn domain(text: &str) -> Result<String, String> {
     if ip {
         Ok(format!("[{lower}]"))
     } else {
-        Err(format!(
-            "\"{text}\" is no address literal, expected \"[192.0.2.1]\" or \"[IPv6:2001:db8::1]\""
-        ))
+        Err(format!("\"{text}\" is no address literal, expected \"[192.0.2.1]\" or \"[IPv6:2001:db8::1]\""))
     }
 }
 
 pub(crate) fn relay_domain(text: &str) -> Result<String, String> {
     let name = host_name(text.strip_prefix('.').unwrap_or(text)).map_err(|_| format!("\"{text}\" is no domain"))?;
-    Ok(if text.starts_with('.') {
-        format!(".{name}")
-    } else {
-        name
-    })
+    Ok(if text.starts_with('.') { format!(".{name}") } else { name })
 }
 
 fn network(text: &str) -> Result<String, String> {
@@ -105,9 +95,7 @@ fn network(text: &str) -> Result<String, String> {
     if base == ip {
         Ok(format!("{base}/{bits}"))
     } else {
-        Err(format!(
-            "\"{text}\" has bits set behind the prefix; write \"{base}/{bits}\""
-        ))
+        Err(format!("\"{text}\" has bits set behind the prefix; write \"{base}/{bits}\""))
     }
 }
 
@@ -138,12 +126,7 @@ pub(crate) fn prefix_network(word: &str) -> Option<String> {
         let ip = whole.parse::<Ipv6Addr>().ok()?;
         return Some(format!("{ip}/{}", groups * 16));
     }
-    let octets: Vec<u8> = lower
-        .trim_end_matches('.')
-        .split('.')
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let octets: Vec<u8> = lower.trim_end_matches('.').split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
     let full: Vec<u8> = octets.iter().copied().chain([0; 4]).take(4).collect();
     let full: [u8; 4] = full.try_into().ok()?;
     (octets.len() <= 4).then(|| format!("{}/{}", Ipv4Addr::from(full), octets.len() * 8))
@@ -181,9 +164,7 @@ fn mailbox_path(text: &str) -> Result<String, String> {
         return Err(format!("\"{text}\" must not contain \"..\""));
     }
     if bare.len() == text.len() {
-        return Err(format!(
-            "\"{text}\" is the same for all users; it needs {{user}} or {{home}}"
-        ));
+        return Err(format!("\"{text}\" is the same for all users; it needs {{user}} or {{home}}"));
     }
     Ok(text.to_owned())
 }

@@ -472,8 +472,12 @@ impl Run<'_> {
         };
         let mut changed = message.clone();
         change_by(&mut changed, verb);
+        let now = self.now;
         let seen = |message: &Message, envelope: &Envelope| {
-            message.hold == envelope.hold && message.queue_only == envelope.queue_only
+            let states = envelope.recipients.iter().map(|recipient| plain(recipient.state, now));
+            message.hold == envelope.hold
+                && message.queue_only == envelope.queue_only
+                && message.at(now).recipients.into_iter().map(|(_, state, ..)| state).eq(states)
         };
         match found {
             None => self.note_verb(id, message, 4),

@@ -186,7 +186,8 @@ impl Shared {
 /// The spool.
 pub struct Spool {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    chores: Option<JoinHandle<()>>,
     _lock: durable::LockFile,
 }
 
@@ -235,9 +236,9 @@ impl Spool {
         let shared = Arc::new(Shared::new(settings, disk, recovered.index, recovered.counter, probe, chores));
         let mut writer = writer::Writer::new(Arc::clone(&shared), recovered.next, recovered.spares);
         writer.start();
-        let mut threads = vec![chore::start(Arc::clone(&shared), chore_list).map_err(failed)?];
+        let chores = Some(chore::start(Arc::clone(&shared), chore_list).map_err(failed)?);
         let thread = std::thread::Builder::new().name("spool".into());
-        threads.push(thread.spawn(move || writer.run()).map_err(failed)?);
+        let thread = Some(thread.spawn(move || writer.run()).map_err(failed)?);
         if !recovered.leaving.is_empty() {
             shared.jobs.push(job::removal(recovered.leaving));
         }
@@ -245,7 +246,7 @@ impl Spool {
             shared.set_aside(id, &why);
             recovery.lines.push(format!("{id}: corrupt ({why}), set aside in corrupt/"));
         }
-        Ok((Arc::new(Self { shared, threads, _lock: lock }), recovery))
+        Ok((Arc::new(Self { shared, writer: thread, chores, _lock: lock }), recovery))
     }
 
     /// Where the spool reports what an administrator must know. At most once.
@@ -309,9 +310,9 @@ impl Drop for Spool {
     /// Ends the threads. Without [`crate::Store::close`] before, the next start is after an unclean stop.
     fn drop(&mut self) {
         self.shared.jobs.stop();
+        // A panic there was reported; there is nothing more to do about it here.
+        let _panicked = self.writer.take().map(JoinHandle::join);
         self.shared.chores.stop();
-        for thread in self.threads.drain(..) {
-            let _a_panic_was_reported = thread.join();
-        }
+        let _panicked = self.chores.take().map(JoinHandle::join);
     }
 }

@@ -126,7 +126,7 @@ fn policy_ret(ret: mail::server::Ret) -> Ret {
     }
 }
 
-/// Logs the `from=` line, and `to=… stat=queued` is left to delivery.
+/// Logs the `from=` line.
 pub(crate) fn log_from(receive: &Receive, envelope: &Envelope, size: u64, relay: String) {
     let origin = &envelope.origin;
     let (proto, from) = match origin.protocol {
@@ -162,7 +162,6 @@ pub(crate) struct Arrival {
     id: QueueId,
     now: Time,
     received: String,
-    eight_bit: bool,
 }
 
 /// Content that has arrived whole.
@@ -180,7 +179,7 @@ impl Arrival {
         let now = serving.receive.clock.now();
         let id = serving.receive.store.new_id(now);
         let received = received(serving, draft, id);
-        Self { id, now, received, eight_bit: draft.body == Body::EightBitMime }
+        Self { id, now, received }
     }
 
     /// Reads the content up to its true end; a refusal is decided only then.
@@ -193,7 +192,6 @@ impl Arrival {
         let mut reading = Reading::new(&*serving.receive.store, self.received.as_bytes(), settings);
         reading.read(wire).await?;
         let peer = serving.peer.text();
-        let _ = self.eight_bit;
         Ok(match reading.finish(settings) {
             Ok(whole) => Ok(Arrived {
                 id: self.id,
@@ -272,4 +270,15 @@ fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
     text.push_str(&serving.date());
     text.push_str("\r\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_says_cannot_break_a_header_field() {
+        assert_eq!(header_safe("a\r\nX: y (z) <w>"), "a??X: y ?z? ?w?");
+        assert_eq!(header_safe(&"é".repeat(300)).len(), 255);
+    }
 }

@@ -130,3 +130,89 @@ fn lead(submission: &Submission, draft: &Draft, id: QueueId, date: &str, unix: i
     submission.warnings.split_inclusive('\n').for_each(|line| text.push_str(&line.replacen("{host}", host, 1)));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use call::submit::{Errors, Mode, Recipient};
+    use mail::Address;
+
+    struct Memory(Vec<u8>);
+
+    impl ContentWriter for Memory {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), queue::Error> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+        fn len(&self) -> u64 {
+            self.0.len() as u64
+        }
+        fn is_file(&self) -> bool {
+            false
+        }
+        fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send> {
+            self
+        }
+    }
+
+    fn submission() -> Submission {
+        Submission {
+            version: call::submit::VERSION,
+            id: [7; 16],
+            user: "alice".into(),
+            sender: "alice".into(),
+            recipients: vec![Recipient { address: "bob".into(), notify: 0 }],
+            generated: "Date: Sat, 21 Nov 2026 20:21:06 GMT\r\nFrom: Alice <alice>\r\n".into(),
+            message_id: true,
+            resent_message_id: false,
+            warnings: "X-Authentication-Warning: {host}: alice set sender to {host} using -f\r\n".into(),
+            eight_bit: false,
+            return_headers: None,
+            envelope_id: String::new(),
+            hops: 0,
+            mode: Mode::Background,
+            errors: Errors::Report,
+        }
+    }
+
+    fn prepare(content: &[u8], settings: &Settings, piece: usize) -> Result<String, Trouble> {
+        let draft = Draft::local(Address::null(), String::new(), String::new(), None, false);
+        let id = QueueId::new(1_795_292_466, 42);
+        let mut preparing = Preparing::new(&submission(), &draft, id, "DATE", 1_795_292_466, settings);
+        let mut memory = Memory(Vec::new());
+        for piece in content.chunks(piece) {
+            preparing.feed(&mut memory, piece)?;
+        }
+        preparing.finish(&mut memory, settings.hops)?;
+        Ok(String::from_utf8(memory.0).unwrap())
+    }
+
+    #[test]
+    fn the_header_is_put_together_in_sendmails_order() {
+        let settings = Settings { host: "mx.example".into(), version: "V".into(), ..Settings::default() };
+        for piece in [1, 7, 1_000] {
+            let Ok(text) = prepare(b"To: bob\r\nSubject: x\r\n\r\nTo: not me\r\n", &settings, piece) else { panic!() };
+            assert_eq!(
+                text,
+                "Received: (from alice@localhost)\r\n\tby mx.example (V/Submit) id 6ALKL600000042;\r\n\tDATE\r\n\
+                 Date: Sat, 21 Nov 2026 20:21:06 GMT\r\nFrom: Alice <alice@mx.example>\r\n\
+                 Message-Id: <202611212021.6ALKL600000042@mx.example>\r\n\
+                 X-Authentication-Warning: mx.example: alice set sender to {host} using -f\r\n\
+                 To: bob@mx.example\r\nSubject: x\r\n\r\nTo: not me\r\n"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_hold_while_it_streams() {
+        let settings = Settings { header_size: 1_000, message_size: 5_000, ..Settings::default() };
+        let header = [b"X: ".as_slice(), &[b'a'; 2_000]].concat();
+        assert!(matches!(prepare(&header, &settings, 100), Err(Trouble::Never(65, _))));
+        let long = [b"X: y\r\n\r\n".as_slice(), &[b'a'; 6_000]].concat();
+        assert!(matches!(prepare(&long, &settings, 100), Err(Trouble::Never(69, _))));
+        assert!(matches!(prepare(b"X: y\r\n\r\n\0", &settings, 100), Err(Trouble::Never(65, _))));
+        let loops = "Received: x\r\n".repeat(60);
+        let few = Settings { hops: 50, ..Settings::default() };
+        assert!(matches!(prepare(loops.as_bytes(), &few, 100), Err(Trouble::Never(69, _))));
+    }
+}

@@ -145,3 +145,54 @@ fn take_line(line: &[u8], overlong: bool) -> Line {
         _ => Line::Bare,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    async fn lines(input: &[u8]) -> Vec<String> {
+        let (mut client, server) = tokio::io::duplex(16);
+        let input = input.to_vec();
+        let sending = tokio::spawn(async move {
+            let _reader_gone = client.write_all(&input).await;
+        });
+        let mut wire: Wire<DuplexStream> = Wire::new(server, Duration::from_secs(5));
+        let mut seen = Vec::new();
+        while let Ok(line) = wire.line().await {
+            seen.push(match line {
+                Line::Whole(line) => String::from_utf8_lossy(&line).into_owned(),
+                Line::Overlong => "<overlong>".into(),
+                Line::Bare => "<bare>".into(),
+            });
+        }
+        sending.await.unwrap();
+        seen
+    }
+
+    #[tokio::test]
+    async fn lines_end_in_crlf_only() {
+        assert_eq!(lines(b"EHLO a\r\nNOOP\r\n").await, ["EHLO a", "NOOP"]);
+        assert_eq!(lines(b"EHLO a\nMAIL\rX\r\nQUIT\r\n").await, ["<bare>", "<bare>", "QUIT"]);
+    }
+
+    #[tokio::test]
+    async fn an_overlong_line_is_one_error_and_its_tail_is_no_command() {
+        let mut input = vec![b'x'; 100_000];
+        input.extend_from_slice(b"\r\nQUIT\r\n");
+        assert_eq!(lines(&input).await, ["<overlong>", "QUIT"]);
+    }
+
+    #[tokio::test]
+    async fn an_idle_session_holds_little() {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let mut wire = Wire::new(server, Duration::from_secs(5));
+        client.write_all(&[b'a'; 60_000]).await.unwrap();
+        client.write_all(b"\r\nNOOP\r\n").await.unwrap();
+        assert!(matches!(wire.line().await, Ok(Line::Overlong)));
+        assert!(matches!(wire.line().await, Ok(Line::Whole(_))));
+        client.write_all(b"NOOP\r\n").await.unwrap();
+        assert!(matches!(wire.line().await, Ok(Line::Whole(_))));
+        assert!(wire.input.capacity() <= 2 * SMALL, "{}", wire.input.capacity());
+    }
+}

@@ -80,7 +80,7 @@ async fn direct(host: &str, port: u16, resolver: &dyn Resolver) -> Result<Host, 
 async fn by_mx(domain: &str, port: u16, resolver: &dyn Resolver, local: &Local) -> Result<Vec<Host>, Failure> {
     let mut records = match resolver.mx(domain).await {
         Ok(records) if !records.is_empty() => records,
-        // No MX record: the domain's own addresses (implicit MX). Also for NXDOMAIN, where only A could exist in broken zones.
+        // No MX record: the domain's own addresses (implicit MX, RFC 5321 5.1).
         Ok(_) | Err(DnsError::NoRecord) => return Ok(vec![direct(domain, port, resolver).await?]),
         Err(DnsError::NoName) => return Err(unknown(domain)),
         Err(DnsError::Temporary(text)) => return Err(temporary(domain, &text)),
@@ -114,7 +114,10 @@ async fn resolve_all(
             break;
         }
         let name = mx.host.to_ascii_lowercase();
+        // Our own name counts even when it does not resolve.
+        let named_us = local.names.contains(&name);
         let ips = match resolver.addresses(&name).await {
+            _ if named_us => Vec::new(),
             Ok(ips) => ips,
             Err(DnsError::Temporary(text)) => {
                 trouble.get_or_insert_with(|| temporary(&name, &text));
@@ -122,7 +125,7 @@ async fn resolve_all(
             }
             Err(_) => continue,
         };
-        if local.names.contains(&name) || ips.iter().any(|ip| local.addresses.contains(ip)) {
+        if named_us || ips.iter().any(|ip| local.addresses.contains(ip)) {
             (looped, cut) = (true, mx.preference);
             found.retain(|(preference, _): &(u16, Host)| *preference < cut);
             continue;
@@ -151,4 +154,81 @@ fn unknown(host: &str) -> Failure {
 
 fn temporary(host: &str, text: &str) -> Failure {
     Failure { status: Status::temporary(4, 3), text: format!("host map: lookup ({host}): deferred: {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Found, Mx};
+    use std::future::ready;
+
+    /// `none` has no MX, `gone` does not exist, `slow` cannot be asked.
+    struct Zone(Vec<(u16, &'static str)>);
+
+    impl Resolver for Zone {
+        fn mx<'a>(&'a self, domain: &'a str) -> Found<'a, Vec<Mx>> {
+            let records = self.0.iter().map(|(preference, host)| Mx { preference: *preference, host: (*host).into() });
+            let answer = match domain {
+                "gone.example" => Err(DnsError::NoName),
+                "slow.example" => Err(DnsError::Temporary("SERVFAIL".into())),
+                "none.example" => Err(DnsError::NoRecord),
+                _ => Ok(records.collect()),
+            };
+            Box::pin(ready(answer))
+        }
+        fn addresses<'a>(&'a self, host: &'a str) -> Found<'a, Vec<IpAddr>> {
+            let answer = match host.split('.').next() {
+                Some("slow") => Err(DnsError::Temporary("SERVFAIL".into())),
+                Some("gone") => Err(DnsError::NoName),
+                Some("own") => Ok(vec!["192.0.2.1".parse().unwrap()]),
+                _ => Ok(vec!["198.51.100.7".parse().unwrap()]),
+            };
+            Box::pin(ready(answer))
+        }
+        fn names(&self, _: IpAddr) -> Found<'_, Vec<String>> {
+            Box::pin(ready(Err(DnsError::NoName)))
+        }
+    }
+
+    async fn ask(domain: &str, zone: &[(u16, &'static str)]) -> Result<Vec<String>, String> {
+        let local = Local { names: vec!["mx.own.example".into()], addresses: vec!["192.0.2.1".parse().unwrap()] };
+        let key = Key::Mx { domain: domain.into() };
+        match hosts(&key, &Zone(zone.to_vec()), &local).await {
+            Ok(hosts) => Ok(hosts.into_iter().map(|h| h.name).collect()),
+            Err(failure) => Err(format!("{} {}", failure.status, failure.text)),
+        }
+    }
+
+    #[tokio::test]
+    async fn lower_preference_first_and_equals_in_random_order() {
+        let zone = [(20, "b.example"), (10, "a.example"), (20, "c.example")];
+        let mut firsts = std::collections::BTreeSet::new();
+        for _ in 0..64 {
+            let names = ask("x.example", &zone).await.unwrap();
+            assert_eq!(names[0], "a.example");
+            firsts.insert(names[1].clone());
+        }
+        assert_eq!(firsts.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn our_own_mx_cuts_itself_and_what_is_not_better() {
+        let zone = [(10, "a.example"), (20, "own.example"), (20, "b.example"), (30, "c.example")];
+        for _ in 0..16 {
+            assert_eq!(ask("x.example", &zone).await.unwrap(), ["a.example"]);
+        }
+        let looped = ask("x.example", &[(10, "MX.own.example"), (20, "b.example")]).await.unwrap_err();
+        assert!(looped.starts_with("5.3.5 config error: mail loops back to me"), "{looped}");
+    }
+
+    #[tokio::test]
+    async fn no_mx_null_mx_and_trouble() {
+        assert_eq!(ask("none.example", &[]).await.unwrap(), ["none.example"]);
+        assert!(ask("x.example", &[(0, "")]).await.unwrap_err().starts_with("5.1.10"));
+        assert!(ask("gone.example", &[]).await.unwrap_err().starts_with("5.1.2 Host unknown"));
+        assert!(ask("slow.example", &[]).await.unwrap_err().starts_with("4.4.3"));
+        assert!(ask("x.example", &[(10, "slow.example")]).await.unwrap_err().starts_with("4.4.3"));
+        assert_eq!(ask("x.example", &[(10, "slow.example"), (20, "b.example")]).await.unwrap(), ["b.example"]);
+        assert!(ask("x.example", &[(10, "gone.example")]).await.unwrap_err().starts_with("5.1.2"));
+    }
 }

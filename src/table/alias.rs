@@ -51,8 +51,7 @@ impl AliasEntry {
 fn include(line: &str) -> Option<&str> {
     const TAG: &str = ":include:";
     let tag = line.get(..TAG.len())?;
-    tag.eq_ignore_ascii_case(TAG)
-        .then(|| line.get(TAG.len()..).unwrap_or_default().trim())
+    tag.eq_ignore_ascii_case(TAG).then(|| line.get(TAG.len()..).unwrap_or_default().trim())
 }
 
 impl fmt::Display for AliasEntry {
@@ -115,9 +114,6 @@ mod tests {
     #[test]
     fn a_line_end_inside_never_makes_an_entry() {
         let forged = [AliasEntry::Address("a\n|/bin/sh".into())];
-        assert_eq!(
-            alias_entries(&alias_value(&forged)),
-            [AliasEntry::Address("a |/bin/sh".into())]
-        );
+        assert_eq!(alias_entries(&alias_value(&forged)), [AliasEntry::Address("a |/bin/sh".into())]);
     }
 }

@@ -23,10 +23,7 @@ impl Registry {
     /// # Errors
     /// If the kind is unknown or refuses the text as a whole.
     pub fn load(&self, kind: &str, name: &str, text: &[u8]) -> Result<Arc<dyn Table>, Unavailable> {
-        let load = self
-            .kinds
-            .get(kind)
-            .ok_or_else(|| Unavailable(format!("no table kind \"{kind}\"")))?;
+        let load = self.kinds.get(kind).ok_or_else(|| Unavailable(format!("no table kind \"{kind}\"")))?;
         load(name, text)
     }
 }

@@ -34,10 +34,7 @@ pub fn words(text: &[u8], which: Words) -> Vec<Word> {
             Words::All => (row.split('#').next().unwrap_or_default(), usize::MAX),
             Words::First => (&row[..], 1),
         };
-        found.extend(row.split_ascii_whitespace().take(limit).map(|word| Word {
-            text: word.to_owned(),
-            line,
-        }));
+        found.extend(row.split_ascii_whitespace().take(limit).map(|word| Word { text: word.to_owned(), line }));
     }
     found
 }
@@ -47,10 +44,7 @@ mod tests {
     use super::*;
 
     fn texts(text: &str, which: Words) -> Vec<(String, u32)> {
-        words(text.as_bytes(), which)
-            .into_iter()
-            .map(|w| (w.text, w.line))
-            .collect()
+        words(text.as_bytes(), which).into_iter().map(|w| (w.text, w.line)).collect()
     }
 
     #[test]
@@ -62,9 +56,6 @@ mod tests {
             texts(file, Words::All),
             own(&[("example.org", 3), ("example.net", 3), ("example.com", 4), ("odd", 5)])
         );
-        assert_eq!(
-            texts(file, Words::First),
-            own(&[("example.org", 3), ("example.com", 4), ("odd#one", 5)])
-        );
+        assert_eq!(texts(file, Words::First), own(&[("example.org", 3), ("example.com", 4), ("odd#one", 5)]));
     }
 }

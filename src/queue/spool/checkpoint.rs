@@ -64,12 +64,20 @@ impl Writer {
         bytes
     }
 
+    /// The last checkpoint, before the spool is closed.
+    pub fn last_checkpoint(&self) -> Result<(), crate::Error> {
+        let (answer, written) = std::sync::mpsc::sync_channel(1);
+        self.shared.chores.send(Chore::Checkpoint(self.checkpoint_bytes(true), Some(answer)));
+        let written = written.recv().unwrap_or_else(|_| Err(io::Error::other("the spool was dropped")));
+        written.map_err(super::failed)
+    }
+
     /// Now and then. Between batches only: a job in hand is neither in the index nor in the queue.
     pub fn want_checkpoint(&mut self) {
         if self.next >= self.checkpointed + EVERY {
             self.checkpointed = self.next;
             let bytes = self.checkpoint_bytes(false);
-            self.shared.chores.send(Chore::Checkpoint(bytes));
+            self.shared.chores.send(Chore::Checkpoint(bytes, None));
         }
     }
 }

@@ -12,8 +12,8 @@ pub(crate) enum Chore {
     RemoveBody(ContentId),
     /// Make a spare segment, filled with zeros, and put its name into the list.
     Spare(Spares),
-    /// Write a checkpoint.
-    Checkpoint(Vec<u8>),
+    /// Write a checkpoint; here only, so that none overtakes another. Who waits hears how it went.
+    Checkpoint(Vec<u8>, Option<mpsc::SyncSender<std::io::Result<()>>>),
     Stop,
 }
 
@@ -48,9 +48,10 @@ pub(crate) fn start(shared: Arc<Shared>, chores: mpsc::Receiver<Chore>) -> std::
                     let _orphan = shared.disk.unlink(&shared.disk.body(content.0));
                 }
                 Chore::Spare(spares) => make_spare(&shared, &spares),
-                Chore::Checkpoint(bytes) => {
+                Chore::Checkpoint(bytes, answer) => {
                     // Without it the next start reads more of the log, nothing else.
-                    let _only_slower = shared.disk.write_whole(&shared.disk.root.join("checkpoint"), &bytes);
+                    let written = shared.disk.write_whole(&shared.disk.root.join("checkpoint"), &bytes);
+                    let _nobody_waits = answer.map(|answer| answer.send(written));
                 }
                 Chore::Stop => return,
             }

@@ -436,8 +436,7 @@ impl Writer {
             Some(broken) => Err(Error::ReadOnly(broken.why.clone())),
             None => {
                 *lock(&self.shared.condition) = Condition::Closed;
-                let path = self.shared.disk.root.join("checkpoint");
-                self.shared.disk.write_whole(&path, &self.checkpoint_bytes(true)).map_err(super::failed)
+                self.last_checkpoint()
             }
         };
         for answer in answers {
