@@ -142,7 +142,8 @@ fn compare(given: &[u8], entry: &mbox::Entry, sender: &str) {
     let header = fields(&String::from_utf8_lossy(header));
     let mut wanted = header.iter().filter(|(n, _)| n != "bcc").peekable();
     for (name, text) in fields(&entry.header()) {
-        if wanted.next_if(|(_, w)| *w == text).is_none() {
+        // An address without a domain gets this host's, as by sendmail.
+        if wanted.next_if(|(_, w)| *w == text || *w == text.replace("@mx.test", "")).is_none() {
             assert!(
                 ADDED.contains(&name.as_str()),
                 "field added or changed: {text:?}\ngiven:\n{header:#?}\ngot:\n{}",
@@ -162,7 +163,9 @@ fn alone() -> std::sync::MutexGuard<'static, ()> {
 fn bsd_mailx() {
     let _alone = alone();
     let Some(host) = host("bsd-mailx") else { return };
-    let command = format!("printf '%s' '{BODY}' | bsd-mailx -s 'Grüße' -c u02 -b u03 -a 'X-Kept: yes' u01@mx.test");
+    let command = format!(
+        "printf '%s' '{BODY}' | bsd-mailx -s 'Grüße' -c u02@mx.test -b u03@mx.test -a 'X-Kept: yes' u01@mx.test"
+    );
     good(&shell("u05", &command));
     for user in ["u01", "u02", "u03"] {
         host.compare(&host.mail(user, 1)[0], "u05@mx.test");

@@ -120,11 +120,11 @@ fn finish(server: &Server, ledger: &Ledger, sink: &Sink, allowed: usize, kills: 
         judgement.seen,
         judgement.lost.len(),
         judgement.duplicates,
-        judgement.fragments,
+        judgement.fragments.len(),
         judgement.merged.len()
     );
     assert!(judgement.lost.is_empty(), "lost: {:?}", judgement.lost);
     assert!(judgement.merged.is_empty(), "merged: {:?}", judgement.merged);
     assert!(judgement.duplicates <= allowed);
-    assert!(judgement.fragments <= kills * USERS);
+    assert!(judgement.fragments.len() <= kills * USERS);
 }

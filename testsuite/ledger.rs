@@ -20,7 +20,7 @@ pub const USERS: usize = 20;
 /// What was promised to whom.
 #[derive(Default)]
 pub struct Ledger {
-    acknowledged: Mutex<Vec<String>>,
+    acknowledged: Mutex<Vec<(String, String)>>,
     refused: AtomicUsize,
     broken: AtomicUsize,
     next: AtomicUsize,
@@ -40,7 +40,7 @@ pub struct Judgement {
     /// Two messages in one entry: always a fault.
     pub merged: Vec<String>,
     /// Entries cut off by a kill in the middle of an append.
-    pub fragments: usize,
+    pub fragments: Vec<String>,
     /// Distinct ids seen.
     pub seen: usize,
 }
@@ -120,8 +120,8 @@ impl Ledger {
     fn ended(&self) -> bool {
         self.end.load(Ordering::SeqCst)
     }
-    fn acknowledge(&self, id: String) {
-        self.acknowledged.lock().unwrap().push(id);
+    fn acknowledge(&self, id: String, how: &str) {
+        self.acknowledged.lock().unwrap().push((id, how.to_owned()));
     }
     /// Next id and its recipient: half local, half relayed.
     fn draw(&self) -> (String, String) {
@@ -149,7 +149,7 @@ impl Ledger {
                 command.args(["-t", "-i"]);
                 let out = server::run(command, message::text(&id, &to, self.lines).as_bytes());
                 if out.status.code() == Some(0) {
-                    self.acknowledge(id);
+                    self.acknowledge(id, "sendmail exit 0");
                 } else {
                     self.refused.fetch_add(1, Ordering::SeqCst);
                 }
@@ -184,7 +184,7 @@ impl Ledger {
             self.in_data.fetch_sub(1, Ordering::SeqCst);
             let reply = reply?;
             match reply.code {
-                250 => self.acknowledge(id),
+                250 => self.acknowledge(id, &reply.text()),
                 400..=499 => {
                     self.refused.fetch_add(1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_millis(20));
@@ -213,7 +213,7 @@ impl Ledger {
             if text.contains(" ids in one message") && !text.contains(" 0 ids") {
                 judgement.merged.push(text);
             } else {
-                judgement.fragments += 1;
+                judgement.fragments.push(text);
             }
         }
         for taken in sink.taken() {
@@ -229,6 +229,6 @@ impl Ledger {
     }
     fn missing(&self, seen: &BTreeMap<String, usize>) -> Vec<String> {
         let acknowledged = self.acknowledged.lock().unwrap();
-        acknowledged.iter().filter(|id| !seen.contains_key(*id)).cloned().collect()
+        acknowledged.iter().filter(|(id, _)| !seen.contains_key(id)).map(|(id, how)| format!("{id}: {how}")).collect()
     }
 }

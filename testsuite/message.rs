@@ -23,6 +23,8 @@ pub fn ids(message: &[u8]) -> Vec<String> {
 
 /// Its id if the message is whole: one id, and the end mark of that id as the last line that is not empty.
 pub fn whole(message: &[u8]) -> Result<String, String> {
+    // After a power cut a mailbox may end in NULs: the length of an append that was never written. What stood before is whole.
+    let message = message.split(|&b| b == 0).next().unwrap_or_default();
     let found = ids(message);
     let [id] = found.as_slice() else {
         return Err(format!("{} ids in one message: {found:?}", found.len()));

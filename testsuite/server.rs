@@ -191,10 +191,10 @@ impl Server {
     pub fn command(&self, program: &str) -> Command {
         let path = if program.starts_with('/') { PathBuf::from(program) } else { programs().join(program) };
         let mut command = Command::new(path);
-        command
-            .env("POSTRIDER_RUN", self.path("run"))
-            .env("POSTRIDER_DROP", self.drop_folder())
-            .current_dir(&self.folder);
+        command.current_dir(&self.folder);
+        if !self.real() {
+            command.env("POSTRIDER_RUN", self.path("run")).env("POSTRIDER_DROP", self.drop_folder());
+        }
         self.as_ordinary(&mut command);
         command
     }
@@ -203,9 +203,16 @@ impl Server {
             command.uid(ORDINARY).gid(ORDINARY).env("HOME", &self.folder).env("USER", "nobody");
         }
     }
+    /// Whether it is on the real places of the private host: a whole configuration, with roles.
+    const fn real(&self) -> bool {
+        self.setup.whole.is_some() && self.setup.roles
+    }
     /// The drop folder.
     #[must_use]
     pub fn drop_folder(&self) -> PathBuf {
+        if self.real() {
+            return "/var/spool/postrider/drop".into();
+        }
         self.setup.spool.clone().unwrap_or_else(|| self.folder.clone()).join("drop")
     }
     /// Starts the keeper without waiting.

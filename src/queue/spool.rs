@@ -134,7 +134,7 @@ impl Shared {
             seen.at = Some(Instant::now());
             seen.space = space;
         }
-        if seen.no_segment.is_some_and(|at| at.elapsed() < SPACE_AGE * 4) {
+        if seen.no_segment.is_some_and(|at| at.elapsed() < self.probe.min(SPACE_AGE * 4)) {
             return Err(Error::Full("no segment left for new mail".into()));
         }
         let durable::Space { bytes, inodes } = seen.space;

@@ -134,6 +134,10 @@ impl Router {
         let domain = fold(address.domain()?);
         let covers = |relay: &&String| {
             let relay = fold(relay);
+            // sendmail.md 3.9: `.example.com` covers only what is below it.
+            if let Some(above) = relay.strip_prefix('.') {
+                return domain.strip_suffix(above).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
+            }
             domain.strip_suffix(relay.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         self.settings.relay_domains.iter().find(covers).map(|d| setting("relay-domains", d))

@@ -330,13 +330,19 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     server.wait_empty(seconds(120));
     let judgement = ledger.judge(&boxes(&disk), &sink);
     println!(
-        "power cut: {}; {} seen, {} lost, {} duplicates, {} fragments",
+        "power cut: {}; {} seen, {} lost, {} duplicates, fragments: {:?}",
         ledger.summary(),
         judgement.seen,
         judgement.lost.len(),
         judgement.duplicates,
         judgement.fragments
     );
+    for lost in &judgement.lost {
+        // `m17: 250 2.0.0 6AM06M00000000 Message accepted`: what the log says about that queue id.
+        let id = lost.split(' ').nth(3).unwrap_or("?");
+        eprintln!("{lost}");
+        server.log().lines().filter(|l| l.contains(id)).for_each(|l| eprintln!("    {l}"));
+    }
     assert!(judgement.lost.is_empty(), "{:?}", judgement.lost);
     assert!(judgement.merged.is_empty(), "{:?}", judgement.merged);
 }

@@ -15,7 +15,7 @@ use super::standing::{Standing, Standings};
 use super::writer::Writer;
 use crate::ContentId;
 use mail::QueueId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -147,15 +147,17 @@ struct Checkpoint {
 
 impl Replay {
     /// Starts from the checkpoint and replays what came after it; false if everything must be read.
-    pub fn from_checkpoint(&mut self, disk: &Disk, told: &BTreeMap<u32, Told>) -> io::Result<bool> {
+    pub fn start_at_checkpoint(&mut self, disk: &Disk, told: &BTreeMap<u32, Told>) -> io::Result<bool> {
         let Ok(bytes) = std::fs::read(disk.root.join("checkpoint")) else { return Ok(false) };
         let Some(mut checkpoint) = Checkpoint::decode(&bytes) else {
             self.recovery.lines.push("spool: the checkpoint cannot be read; reading the whole log".into());
             return Ok(false);
         };
+        let buried = checkpoint.buried();
         if !checkpoint.fits(told) {
             return Ok(false);
         }
+        self.buried = buried;
         let counter = self.counter;
         let (segment, offset) = (checkpoint.segment, checkpoint.offset);
         self.counter = counter.max(checkpoint.counter);
@@ -175,6 +177,7 @@ impl Replay {
         self.recovery.lines.push("spool: the checkpoint does not fit the log; reading the whole log".into());
         self.index = Index::default();
         self.leaving.clear();
+        self.buried.clear();
         self.recovery.clean = false;
         Ok(false)
     }
@@ -253,6 +256,15 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Finished messages, and where their envelopes may be.
+    fn buried(&self) -> HashMap<QueueId, Vec<u32>> {
+        let mut buried: HashMap<QueueId, Vec<u32>> = HashMap::new();
+        for (home, ids) in self.index.segments.values().flat_map(|segment| &segment.graves) {
+            ids.iter().for_each(|id| buried.entry(*id).or_default().push(*home));
+        }
+        buried
+    }
+
     fn segment(&mut self, fields: &[u8]) -> Result<(), Malformed> {
         let (mut own, mut segment) = (0, Segment::new([0; 16]));
         for field in Reader(fields) {
@@ -293,7 +305,7 @@ impl Checkpoint {
                 (2, bytes) => content = number(bytes)?,
                 (3, bytes) => places = words(bytes)?,
                 (4, bytes) => standings = Some(decode_standings(bytes)?),
-                (5, bytes) => homes = Some(Box::new(words(bytes)?)),
+                (5, bytes) => homes = Some(words(bytes)?.into()),
                 (6, bytes) => flags = number(bytes)?,
                 _ => return Err(Malformed),
             }

@@ -41,7 +41,8 @@ pub(crate) fn channel() -> (Sender, mpsc::Receiver<Chore>) {
 /// Starts the thread.
 pub(crate) fn start(shared: Arc<Shared>, chores: mpsc::Receiver<Chore>) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("spool-chores".into()).spawn(move || {
-        for chore in chores {
+        let mut unread: Vec<mail::QueueId> = shared.index().messages.keys().copied().collect();
+        while let Some(chore) = next(&chores, &shared, &mut unread) {
             match chore {
                 Chore::RemoveBody(content) => {
                     // A failure leaves an orphan, which the next start removes.
@@ -57,6 +58,26 @@ pub(crate) fn start(shared: Arc<Shared>, chores: mpsc::Receiver<Chore>) -> std::
             }
         }
     })
+}
+
+/// The next chore. While there is none, what was found at the start is read and verified, a little at a time: damage is better found while
+/// the sender remembers what he wrote.
+fn next(chores: &mpsc::Receiver<Chore>, shared: &Shared, unread: &mut Vec<mail::QueueId>) -> Option<Chore> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+    const AT_ONCE: usize = 16;
+    while !unread.is_empty() {
+        match chores.recv_timeout(PAUSE) {
+            Ok(chore) => return Some(chore),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        for id in unread.drain(unread.len().saturating_sub(AT_ONCE)..) {
+            // What does not fit is set aside and reported there.
+            let _verified = shared.read_content(id);
+        }
+    }
+    unread.shrink_to_fit();
+    chores.recv().ok()
 }
 
 fn make_spare(shared: &Shared, spares: &Spares) {

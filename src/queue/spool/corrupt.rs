@@ -15,7 +15,7 @@ impl Shared {
         let mut text = format!("{id}: {why}\n");
         let snapshot = self.snapshot(&mut self.index(), id);
         if let Ok(Ok(envelope)) = snapshot.as_ref().map(super::read::Snapshot::read) {
-            let _strings_do_not_fail = write!(text, "{envelope:#?}\n");
+            let _strings_do_not_fail = writeln!(text, "{envelope:#?}");
         }
         let path = self.disk.folder("corrupt").join(format!("{id}.txt"));
         if self.disk.write_whole(&path, text.as_bytes()).is_err() {

@@ -185,8 +185,11 @@ pub(crate) fn encode_recipient(out: &mut Fields, recipient: &Recipient) {
     out.number(14, u64::from(recipient.warned));
 }
 
+/// Fields of a later version.
+type Unknown<'a> = Vec<(u16, &'a [u8])>;
+
 /// A recipient and its unknown fields.
-pub(crate) fn decode_recipient(fields: &[u8]) -> Result<(Recipient, Vec<(u16, &[u8])>), Malformed> {
+pub(crate) fn decode_recipient(fields: &[u8]) -> Result<(Recipient, Unknown<'_>), Malformed> {
     let mut recipient = Recipient::new("", Address::null(), "");
     let mut unknown = Vec::new();
     for field in Reader(fields) {

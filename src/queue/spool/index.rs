@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     /// Frames with changes after `base`, in log order.
     pub patches: Vec<Place>,
     /// Segments that may hold older copies of the envelope; almost always none.
-    pub homes: Option<Box<Vec<u32>>>,
+    pub homes: Option<Box<[u32]>>,
     /// Wall milliseconds at which it may be claimed.
     pub due: i64,
     /// Handed out.
@@ -252,11 +252,11 @@ impl Index {
     fn bury(&mut self, entry: &mut Entry, old: &Entry) {
         self.deaden(old.base);
         old.patches.iter().for_each(|&patch| self.deaden(patch));
-        let mut homes = old.homes.as_deref().cloned().unwrap_or_default();
+        let mut homes = old.homes.as_deref().unwrap_or_default().to_vec();
         if !homes.contains(&old.base.segment) {
             homes.push(old.base.segment);
         }
-        entry.homes = Some(Box::new(homes));
+        entry.homes = Some(homes.into());
     }
 
     /// A frame with changes of a message was synced.

@@ -162,7 +162,7 @@ impl Shared {
     }
 }
 
-fn fetch_inline(file: &File, stored: &Stored) -> Result<Bytes, Error> {
+pub(crate) fn fetch_inline(file: &File, stored: &Stored) -> Result<Bytes, Error> {
     let length = usize::try_from(stored.size).map_err(|_| Error::Corrupt("impossible length".into()))?;
     let mut bytes = vec![0; length];
     let read = durable::read_at_most(file, &mut bytes, u64::from(stored.offset)).map_err(super::failed)?;
@@ -214,6 +214,22 @@ impl Source {
 }
 
 impl Snapshot {
+    /// Of a message in a spool that nobody runs; `source` opens a place.
+    pub fn of(
+        id: QueueId,
+        entry: &super::index::Entry,
+        source: impl Fn(Place) -> Result<Source, Error>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            id,
+            base: source(entry.base)?,
+            patches: entry.patches.iter().copied().map(&source).collect::<Result<_, _>>()?,
+            floating: Vec::new(),
+            standings: entry.standings.clone(),
+            active: false,
+        })
+    }
+
     /// The envelope as it stands now.
     pub fn read(&self) -> Result<Envelope, Error> {
         let mut envelope = self.settled()?;

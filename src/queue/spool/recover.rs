@@ -10,7 +10,7 @@ use super::standing::Standing;
 use super::{envelope_code, failed};
 use crate::{ContentId, Error, Settings};
 use mail::{QueueId, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
@@ -55,10 +55,15 @@ pub(crate) struct Replay {
     pub index: Index,
     pub counter: u64,
     pub recovery: Recovery,
+    /// Nothing may be changed, not even in `corrupt/`: an operator looks.
+    pub look_only: bool,
     /// Frames were read after the checkpoint.
     pub moved_on: bool,
     /// Finished by several frames together; the last word, which does without the others, was not found yet.
     pub leaving: BTreeMap<QueueId, Box<Entry>>,
+    /// Messages that were finished before the checkpoint, with the segments that may have their envelopes: a last word that was said again
+    /// after it must be known as one.
+    pub buried: HashMap<QueueId, Vec<u32>>,
 }
 
 /// The size of a segment that the settings ask for, within what the format allows.
@@ -77,6 +82,14 @@ pub(crate) fn numbers(disk: &Disk, folder: &str) -> std::io::Result<Vec<u32>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Reads the log without changing anything.
+pub(crate) fn look(disk: &Disk) -> Result<(Replay, BTreeMap<u32, Told>), Error> {
+    let mut replay = Replay { look_only: true, ..Replay::default() };
+    let (told, _) = replay.headers(disk, &numbers(disk, "segments").map_err(failed)?).map_err(failed)?;
+    replay.replay_all(disk, &told).map_err(failed)?;
+    Ok((replay, told))
 }
 
 /// Brings back what the log says.
@@ -148,6 +161,10 @@ impl Replay {
 
     /// Without its salt nothing in it can be read.
     fn set_segment_aside(&mut self, disk: &Disk, number: u32) -> std::io::Result<()> {
+        if self.look_only {
+            self.line(format!("spool: segment {number} has no readable header"));
+            return Ok(());
+        }
         let target = disk.folder("corrupt").join(format!("segment-{number:08}.seg"));
         disk.rename(&disk.segment(number), &target)?;
         disk.sync_folder("corrupt")?;
@@ -159,7 +176,7 @@ impl Replay {
     }
 
     fn replay_all(&mut self, disk: &Disk, told: &BTreeMap<u32, Told>) -> std::io::Result<()> {
-        if self.from_checkpoint(disk, told)? {
+        if self.start_at_checkpoint(disk, told)? {
             return Ok(());
         }
         for (&number, told) in told {
@@ -206,7 +223,8 @@ impl Replay {
         self.recovery.scanned += scanned.max(u64::from(ended.end.saturating_sub(start)));
         for (from, to) in damages {
             let part = bytes.get(from as usize..to as usize).unwrap_or_default();
-            if part.iter().any(|&b| b != 0) && keep_bytes(disk, number, from, part, "no frame fits here")? {
+            let damaged = part.iter().any(|&b| b != 0);
+            if damaged && (self.look_only || keep_bytes(disk, number, from, part, "no frame fits here")?) {
                 let text = format!("spool: segment {number} is damaged from {from} to {to}; set aside in corrupt/");
                 self.line(text);
             }
@@ -300,6 +318,8 @@ impl Replay {
         if let Some(entry) = self.index.leave(id).or_else(|| self.leaving.remove(&id)) {
             // A body's file is removed with the other files that nothing names.
             let _orphan = self.index.finish(id, &entry, place.segment);
+        } else if let Some(homes) = self.buried.get(&id) {
+            homes.iter().for_each(|home| self.index.dig(id, *home, place.segment));
         }
     }
 
@@ -325,12 +345,12 @@ impl Replay {
         if removed > 0 {
             self.line(format!("spool: removed {removed} bodies that no message has"));
         }
-        let lost = |(id, entry): (&QueueId, &Box<Entry>)| {
+        let here = |entry: &Entry| {
             let stored = self.index.contents.get(&entry.content);
-            let here = stored.is_some_and(|stored| stored.segment != 0 || present.contains(&entry.content));
-            (!here).then(|| (*id, "its content is missing".to_owned()))
+            stored.is_some_and(|stored| stored.segment != 0 || present.contains(&entry.content))
         };
-        Ok(self.index.messages.iter().filter_map(lost).collect())
+        let lost = self.index.messages.iter().filter(|(_, entry)| !here(entry));
+        Ok(lost.map(|(id, _)| (*id, "its content is missing".to_owned())).collect())
     }
 
     /// Puts every message into the order of claims. After an unclean stop what was due may have been delivered.

@@ -1,6 +1,9 @@
 //! Tests of the spool as a whole.
 
 mod basic;
+mod bench;
+mod damage;
+mod fault;
 mod sim;
 
 use super::Spool;

@@ -120,7 +120,7 @@ impl Writer {
             let deadline = match &self.broken {
                 Some(broken) => Some(broken.probe),
                 None if self.compactor.is_busy() && self.written.is_empty() => Some(Instant::now()),
-                None => self.written_at.map(|at| at + OUTCOME_DELAY),
+                None => self.written_at.map(|at| at + self.delay()),
             };
             let linger = |accepts| self.linger(accepts);
             let (taken, lingered) = self.shared.jobs.take(deadline, linger);
@@ -142,6 +142,11 @@ impl Writer {
             }
             self.maintain();
         }
+    }
+
+    /// How long outcomes stay unsynced; tests that probe fast do this fast, too.
+    fn delay(&self) -> Duration {
+        OUTCOME_DELAY.min(self.shared.probe)
     }
 
     /// How long to wait for sessions that are about to commit: a recent flush at most, and only if there are any.
@@ -170,7 +175,7 @@ impl Writer {
             }
             return false;
         }
-        let due = self.written_at.is_some_and(|at| at.elapsed() >= OUTCOME_DELAY);
+        let due = self.written_at.is_some_and(|at| at.elapsed() >= self.delay());
         if due {
             self.settle();
         }

@@ -30,7 +30,7 @@ fn router(aliases: &[(&'static str, &'static str)]) -> Router {
         host: "mx.example.org".into(),
         local_domains: vec!["Example.org".into()],
         interfaces: vec!["192.0.2.1".parse().unwrap()],
-        relay_domains: vec!["partner.example".into()],
+        relay_domains: vec!["partner.example".into(), ".below.example".into()],
         relay_clients: vec!["10.0.0.0/8".into(), "2001:db8::/32".into()],
         alias_depth: 10,
         alias_limit: 1_000,
@@ -101,8 +101,15 @@ async fn aliases_lists_and_loops() {
 fn relaying_is_for_the_named_only() {
     let r = router(&[]);
     let may = |a: &str| r.relay_domain(&Address::parse(a).unwrap()).is_some();
-    assert!(may("x@partner.example") && may("x@sub.partner.example") && may("x@example.org"));
-    assert!(!may("x@notpartner.example") && !may("x@far.example") && !may("x%far.example@other.example"));
+    assert!(
+        may("x@partner.example") && may("x@sub.partner.example") && may("x@a.below.example") && may("x@example.org")
+    );
+    assert!(
+        !may("x@below.example")
+            && !may("x@notpartner.example")
+            && !may("x@far.example")
+            && !may("x%far.example@other.example")
+    );
     let trusted = |ip: &str| r.trusted_client(ip.parse().unwrap()).is_some();
     assert!(
         trusted("127.0.0.2")

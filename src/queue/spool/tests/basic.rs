@@ -53,7 +53,7 @@ async fn a_message_survives_and_is_finished() {
     assert_eq!(envelope.recipients[1].last_reply, "ok");
     assert_eq!(spool.claim(NOW, 10), []);
     assert_eq!(spool.claim(NOW.plus(1000), 10), [id]);
-    assert_eq!(spool.list(Select::default(), None, 10).await.unwrap()[0].active, true);
+    assert!(spool.list(Select::default(), None, 10).await.unwrap()[0].active);
     spool.record(id, vec![change(1, NewState::Bounced)]).await.unwrap();
     assert_eq!(spool.load(id).await.unwrap_err(), Error::Unknown);
     assert_eq!(spool.count(Select::default()).await, Ok(0));
@@ -161,4 +161,60 @@ async fn many_messages_recycle_their_segments() {
     let (spool, recovery) = Spool::open(&folder.settings(), NOW).unwrap();
     assert_eq!((recovery.messages, recovery.lines), (2, vec![]));
     assert_eq!(bytes(&spool, stays).await, b"stays");
+}
+
+#[tokio::test]
+async fn an_operator_sees_a_spool_that_nobody_runs() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let small = accept(&*spool, &["a", "b"], b"small").await.envelope.id;
+    let large = accept(&*spool, &["c"], &[b'x'; 100_000]).await.envelope.id;
+    drop(spool.record(small, vec![change(1, NewState::Delivered)]));
+    assert_eq!(spool.hold(Select { ids: vec![large], ..Select::default() }, "why".into()).await, Ok(1));
+    drop(spool);
+    let mut found = Vec::new();
+    let lines = crate::spool::inspect::inspect(&folder.0, |message| found.push(message)).unwrap();
+    assert_eq!(lines, [""; 0]);
+    assert_eq!(found.iter().map(|message| message.id).collect::<Vec<_>>(), [small, large]);
+    let envelope = found[0].envelope.as_ref().unwrap();
+    assert_eq!(envelope.recipients[1].state, State::Delivered);
+    assert_eq!(found[1].envelope.as_ref().unwrap().hold.as_deref(), Some("why"));
+    assert_eq!(found[1].content.as_ref().unwrap().len(), 100_000);
+}
+
+#[tokio::test]
+async fn a_forgotten_answer_gives_the_message_back() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let mut writer = spool.write(0).unwrap();
+    writer.write(b"x").unwrap();
+    let envelope = envelope(&*spool, &["a"]);
+    let id = envelope.id;
+    drop(spool.accept(writer, vec![envelope]));
+    while spool.claim(NOW, 1) != [id] {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_submission_is_known_by_its_id_also_later() {
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let mut writer = spool.write(0).unwrap();
+    writer.write(b"x").unwrap();
+    let mut envelope = envelope(&*spool, &["a"]);
+    envelope.origin.submission = [9; 16];
+    let id = envelope.id;
+    assert_eq!(spool.submitted([9; 16]), None);
+    spool.accept(writer, vec![envelope]).await.unwrap();
+    assert_eq!(spool.submitted([9; 16]), Some(id));
+    drop(spool);
+    let spool = open(&folder.settings());
+    assert_eq!(spool.submitted([9; 16]), Some(id));
+    spool.delete(Select::default()).await.unwrap();
+    spool.close().await.unwrap();
+    drop(spool);
+    let (spool, recovery) = Spool::open(&folder.settings(), NOW).unwrap();
+    assert!(recovery.clean);
+    assert_eq!(spool.submitted([9; 16]), Some(id), "finished, but not a day old");
 }

@@ -35,6 +35,7 @@ struct Image {
     /// Durable names by folder.
     names: BTreeMap<PathBuf, BTreeMap<String, u64>>,
     space: Option<durable::Space>,
+    no_create: bool,
 }
 
 pub(super) struct Sim {
@@ -87,6 +88,9 @@ impl Hook for Sim {
                 }
             }
         }
+        if image.no_create && matches!(call, Call::Create(_) | Call::Body) {
+            return Err(io::Error::from_raw_os_error(28));
+        }
         match (image.dead, image.sticky) {
             (true, _) => Err(io::Error::from_raw_os_error(5)),
             (_, Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
@@ -132,18 +136,29 @@ impl SpoolRig {
     }
 
     pub fn open_spool(&self, now: Time) -> (Arc<Spool>, super::super::Recovery) {
+        self.try_open(now).unwrap()
+    }
+
+    pub fn try_open(&self, now: Time) -> Result<(Arc<Spool>, super::super::Recovery), crate::Error> {
         let hook: Arc<dyn Hook> = Arc::clone(&self.sim) as Arc<dyn Hook>;
-        Spool::open_with(&self.settings, now, Some(hook), Duration::from_millis(5)).unwrap()
+        Spool::open_with(&self.settings, now, Some(hook), Duration::from_millis(5))
+    }
+
+    /// Whether the call that was to fail has been made.
+    pub fn reached(&self) -> bool {
+        let image = self.sim.image.lock().unwrap();
+        image.fail_at.is_some_and(|(at, _)| image.calls >= at)
+    }
+
+    /// Whether creating files fails.
+    pub fn forbid_create(&self, forbid: bool) {
+        self.sim.image.lock().unwrap().no_create = forbid;
     }
 
     /// Fails the n-th call from now.
     pub fn fail(&self, n: u64, fault: Fault) {
         let mut image = self.sim.image.lock().unwrap();
         image.fail_at = Some((image.calls + n, fault));
-    }
-
-    pub fn calls(&self) -> u64 {
-        self.sim.image.lock().unwrap().calls
     }
 
     pub fn set_space(&self, space: Option<durable::Space>) {
@@ -177,7 +192,7 @@ impl SpoolRig {
             if folder.is_empty() {
                 names.retain(|name, _| name == "checkpoint");
             }
-            if keep > 1 && dice.hits(2) && folder != "" {
+            if keep > 1 && dice.hits(2) && !folder.is_empty() {
                 names = now.clone();
             }
             let contents: Vec<(String, Vec<u8>)> = names
@@ -221,7 +236,7 @@ fn mixed(image: &Image, path: &Path, inode: u64, keep: u64, dice: &mut Dice) -> 
 impl Rig for SpoolRig {
     fn open(&mut self, now: Time) -> Arc<dyn Store> {
         let (spool, recovery) = self.open_spool(now);
-        eprintln!("open: {recovery:?}");
+        assert_eq!(recovery.lines.iter().find(|line| line.contains("corrupt")), None);
         spool
     }
 
@@ -229,7 +244,6 @@ impl Rig for SpoolRig {
         self.kill();
         drop(store);
         let keep = dice.roll(4);
-        eprintln!("crash: keep {keep}");
         self.power_cut(keep, dice);
         self.clear();
     }
@@ -251,7 +265,7 @@ impl Rig for SpoolRig {
 
 #[test]
 fn keeps_the_contract() {
-    let seeds: u64 = std::env::var("QUEUE_CONTRACT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let seeds: u64 = std::env::var("QUEUE_CONTRACT_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(25);
     let first: u64 = std::env::var("QUEUE_CONTRACT_FIRST").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     for seed in first..first + seeds {
         let mut rig = SpoolRig::new();
@@ -268,7 +282,7 @@ fn keeps_the_contract() {
 /// Prints every record about a message.
 fn dump(rig: &SpoolRig, id: &str) {
     use crate::spool::frame::{Block, Seeds, SegmentHeader};
-    use crate::spool::record::{Record, records};
+    use crate::spool::record::records;
     use crate::spool::scan::{Known, Piece, scan};
     let disk = crate::spool::disk::Disk::new(&rig.folder.0, None);
     for number in crate::spool::recover::numbers(&disk, "segments").unwrap() {
