@@ -67,20 +67,25 @@ pub fn signal(pid: i32, signal: Signal) {
     }
 }
 
-/// SIGKILL to `root` and all below it, as if the machine lost them at one moment: first all are stopped, again and again until
-/// no new child appears, so that nobody sees another one die. Returns how many there were.
-pub fn kill_tree(root: i32) -> usize {
+/// SIGSTOP to `root` and all below it, again and again until no new child appears. Returns their pids.
+pub fn stop_tree(root: i32) -> HashSet<i32> {
     let mut stopped = HashSet::new();
     loop {
         let new: Vec<i32> = tree(root).iter().map(|p| p.pid).filter(|p| !stopped.contains(p)).collect();
         if new.is_empty() {
-            break;
+            return stopped;
         }
         for pid in new {
             signal(pid, Signal::STOP);
             stopped.insert(pid);
         }
     }
+}
+
+/// SIGKILL to `root` and all below it, as if the machine lost them at one moment: all are stopped first, so that nobody sees
+/// another one die. Returns how many there were.
+pub fn kill_tree(root: i32) -> usize {
+    let stopped = stop_tree(root);
     for &pid in &stopped {
         signal(pid, Signal::KILL);
     }

@@ -36,7 +36,10 @@ struct Syslog {
 impl Logger {
     /// To syslog and/or a file; a file that cannot be opened is an error.
     pub(crate) fn new(settings: &config::Log, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        let open = |path: &String| OpenOptions::new().create(true).append(true).open(path);
+        let open = |path: &String| {
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            opened.map_err(|e| std::io::Error::new(e.kind(), format!("log file {path}: {e}")))
+        };
         let file = settings.file.as_ref().map(open).transpose()?;
         let syslog = settings.syslog.then(|| Syslog { socket: None, waiting: VecDeque::new(), lost: 0 });
         let json = settings.format == config::LogFormat::Json;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub enum Taken {
 
 /// Largest submission record in a dropped file.
 const RECORD: u64 = 16 << 20;
+
+/// Longest wait for the same submission on its other way.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// An opened entry whose frame was checked.
 struct Whole {
@@ -47,6 +51,8 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
     };
     // Nobody waits for the answer any more: what is refused comes back as a bounce.
     let submission = Submission { errors: Errors::Mail, ..whole.submission };
+    // A client that gave up on a stopped engine left the same message in the socket: let that one finish, then see.
+    let _still_busy = tokio::time::timeout(PATIENCE, receive.alone_with(submission.id)).await;
     let mut submitting = match Submitting::begin(&receive, submission, uid).await {
         Ok(submitting) => submitting,
         Err(answer) => return settle(&receive, name, uid, answer),

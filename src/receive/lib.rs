@@ -66,6 +66,7 @@ pub struct Receive {
     parts: Parts,
     clients: Mutex<HashMap<IpAddr, u32>>,
     in_progress: Mutex<HashSet<[u8; 16]>>,
+    settled: tokio::sync::Notify,
 }
 
 impl std::ops::Deref for Receive {
@@ -80,7 +81,13 @@ impl Receive {
     #[must_use]
     pub fn new(current: Current, parts: Parts) -> Arc<Self> {
         let current = RwLock::new(Arc::new(current));
-        Arc::new(Self { current, parts, clients: Mutex::default(), in_progress: Mutex::default() })
+        Arc::new(Self {
+            current,
+            parts,
+            clients: Mutex::default(),
+            in_progress: Mutex::default(),
+            settled: tokio::sync::Notify::new(),
+        })
     }
     /// What is in force now.
     #[must_use]
@@ -104,6 +111,17 @@ impl Receive {
         }
         *count += 1;
         Some(Seat { receive: Arc::clone(self), client })
+    }
+    /// Waits until no other connection is at this submission: it may be in the socket and in the drop folder at once.
+    async fn alone_with(&self, submission: [u8; 16]) {
+        loop {
+            let settled = self.settled.notified();
+            let busy = self.in_progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&submission);
+            if !busy {
+                return;
+            }
+            settled.await;
+        }
     }
     /// Marks a submission as being accepted; `None` if another connection is at it.
     fn begin(self: &Arc<Self>, submission: [u8; 16]) -> Option<Progress> {
@@ -140,5 +158,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let mut busy = self.receive.in_progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         busy.remove(&self.submission);
+        drop(busy);
+        self.receive.settled.notify_waiters();
     }
 }

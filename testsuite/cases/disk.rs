@@ -83,7 +83,11 @@ impl Mounted {
     }
     fn mount_again(&self) {
         let image = self.path.parent().unwrap().join("image");
-        sh(&format!("umount {0} && mount -o loop,commit=600 {1} {0}", self.path.display(), image.display()));
+        sh(&format!(
+            "for i in $(seq 100); do umount {0} 2>/dev/null && break; sleep 0.1; done; mount -o loop,commit=600 {1} {0}",
+            self.path.display(),
+            image.display()
+        ));
     }
 }
 
@@ -317,6 +321,9 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
         for cut in 0..cuts {
             let from = ledger.count();
             wait_for("load", seconds(60), || ledger.count() > from + 300 && ledger.in_data() > 0);
+            // Nobody answers after the power is gone. (Without this, ext4 lets an fdatasync that is under way succeed although
+            // the conversion of unwritten extents is lost with the journal: a 250 that no real power cut could have let out.)
+            process::stop_tree(server.pid());
             disk.power_cut();
             server.kill();
             disk.mount_again();

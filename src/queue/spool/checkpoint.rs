@@ -49,7 +49,12 @@ impl Writer {
             put_message(&mut out, *id, entry, index.floating.contains_key(id));
         }
         // Finished in memory, but the last word is still to be written: for the log they live.
-        self.shared.jobs.with_leaving(|id, entry| put_message(&mut out, id, entry, true));
+        self.shared.jobs.with_leaving(|id, entry| {
+            let ghosts = index.ghosts.iter().filter(|(ghost, _)| *ghost == id).map(|(_, segment)| *segment);
+            let homes: Vec<u32> = entry.homes.iter().flatten().copied().chain(ghosts).collect();
+            let homes = (!homes.is_empty()).then(|| homes.into());
+            put_message(&mut out, id, &Entry { homes, ..entry.clone() }, true);
+        });
         for (arrived, submission, id) in index.submissions.iter() {
             out.nested(SUBMISSION, |out| {
                 out.0.extend_from_slice(&arrived.to_le_bytes());
@@ -370,4 +375,11 @@ fn decode_standings(bytes: &[u8]) -> Result<Standings, Malformed> {
         return Err(Malformed);
     }
     Ok(chunks.iter().map(|chunk| Standing::from_raw(i64::from_le_bytes(*chunk))).collect())
+}
+
+/// Reads arbitrary bytes as a checkpoint: for the fuzz target.
+pub(crate) fn exercise(bytes: &[u8]) {
+    let mut checkpoint = Checkpoint::default();
+    let _malformed = checkpoint.read(bytes);
+    let _misfit = checkpoint.fits(&BTreeMap::new());
 }

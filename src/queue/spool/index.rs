@@ -160,7 +160,7 @@ impl Index {
     fn enliven(&mut self, place: Place) {
         if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += 1;
-            segment.live_bytes += u64::from(place.length);
+            segment.live_bytes = segment.live_bytes.saturating_add(u64::from(place.length));
         }
     }
 
@@ -178,12 +178,12 @@ impl Index {
     /// Adds a content, or moves it to where its latest copy lies.
     pub fn store(&mut self, id: ContentId, stored: Stored) {
         self.enliven(Self::content_place(&stored));
-        self.bytes += stored.size;
+        self.bytes = self.bytes.saturating_add(stored.size);
         if let Some(old) = self.contents.insert(id, stored) {
             self.bytes = self.bytes.saturating_sub(old.size);
             self.deaden(Self::content_place(&old));
             if let Some(new) = self.contents.get_mut(&id) {
-                new.refs += old.refs;
+                new.refs = new.refs.saturating_add(old.refs);
             }
         }
     }
@@ -369,7 +369,7 @@ impl Submissions {
         self.taken.insert(submission, id);
         self.order.push_back((arrived, submission));
         while let Some(&(oldest, key)) = self.order.front()
-            && (self.order.len() > SUBMISSIONS || oldest < arrived - DAY)
+            && (self.order.len() > SUBMISSIONS || oldest < arrived.saturating_sub(DAY))
         {
             self.order.pop_front();
             self.taken.remove(&key);

@@ -56,3 +56,47 @@ fn content(disk: &Disk, replay: &Replay, entry: &Entry) -> Result<Content, Error
     let file = File::open(disk.segment(stored.segment)).map_err(super::failed)?;
     fetch_inline(&file, stored).map(Content::Memory)
 }
+
+/// Reads arbitrary bytes in every way in which the spool reads its files: for the fuzz target. Panics if an envelope that can be read does not
+/// come back from what it is written as.
+pub fn exercise(bytes: &[u8]) {
+    use super::code::Fields;
+    use super::envelope_code::{decode, encode};
+    use super::frame::{FrameHeader, HEADER, SegmentHeader, align};
+    use super::record::{Record, records};
+    use super::scan::{Known, Piece, scan};
+
+    let _block = SegmentHeader::decode(bytes);
+    super::checkpoint::exercise(bytes);
+    // As records of a frame whose checksums fit, and as a segment that has this frame, and then these bytes.
+    let seeds = Seeds::new(&[7; 16]);
+    let mut log = vec![0; 4096];
+    let header =
+        FrameHeader { records: bytes.len() as u32, content: 0, crc: seeds.records_crc(bytes), synced: u32::MAX };
+    log.extend_from_slice(&header.encode(seeds, 4096));
+    log.extend_from_slice(bytes);
+    log.resize(align(log.len() as u64) as usize, 0);
+    log.extend_from_slice(bytes);
+    for (end, last) in [(None, true), (None, false), (Some(log.len() as u32), true)] {
+        let mut frames = 0;
+        let ended = scan(&log, 0, Known { seeds, end, last }, |piece| {
+            frames += u32::from(matches!(piece, Piece::Frame { .. }));
+        });
+        assert!(frames >= 1 && ended.end >= 4096 + HEADER, "the frame that fits is found");
+    }
+    for record in records(bytes) {
+        let Ok(record) = record else { break };
+        if let Record::Envelope { fields, .. } = record
+            && let Ok(mut envelope) = decode(fields)
+        {
+            let mut out = Fields::default();
+            encode(&mut out, &envelope);
+            let mut again = decode(&out.0).expect("what we write we read");
+            // Fields of a later version stand behind ours when they are written again.
+            again.unknown.sort();
+            envelope.unknown.sort();
+            assert_eq!(again, envelope, "an envelope comes back");
+            let _malformed = super::read::patch_with(&mut envelope, bytes);
+        }
+    }
+}

@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
+/// No counter is taken to be above this: adding to it must never overflow.
+const COUNTER: u64 = 1 << 60;
+
 /// What opening the spool found, for the log.
 #[derive(Clone, Debug, Default)]
 pub struct Recovery {
@@ -259,7 +262,7 @@ impl Replay {
                     ids.into_iter().for_each(|id| self.patch(id, place, |entry| entry.verb(verb)));
                 }
                 Record::Removed { ids } => ids.into_iter().for_each(|id| self.finish(id, place)),
-                Record::Counter(limit) => self.counter = self.counter.max(limit),
+                Record::Counter(limit) => self.counter = self.counter.max(limit.min(COUNTER)),
                 Record::Unknown => self.line(format!(
                     "spool: segment {} has a record of a later version at {}",
                     place.segment, place.offset
@@ -270,7 +273,7 @@ impl Replay {
     }
 
     fn content(&mut self, place: Place, id: ContentId, size: u64, crc: u32, in_file: bool) {
-        self.counter = self.counter.max(id.0);
+        self.counter = self.counter.max(id.0.min(COUNTER));
         let offset = place.offset + super::frame::HEADER + place.length;
         let (segment, offset) = if in_file { (0, 0) } else { (place.segment, offset) };
         self.index.store(id, Stored { segment, offset, size, crc, refs: 0, verified: false });
