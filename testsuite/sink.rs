@@ -95,6 +95,7 @@ pub struct Sink {
     /// Where it listens.
     pub address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Sink {
@@ -127,8 +128,8 @@ impl Sink {
         });
         let address = listener.local_addr().unwrap();
         let for_thread = shared.clone();
-        std::thread::spawn(move || serve(&listener, &for_thread));
-        Self { address, shared }
+        let accepting = std::thread::spawn(move || serve(&listener, &for_thread));
+        Self { address, shared, accepting: Some(accepting) }
     }
     /// All messages so far.
     #[must_use]
@@ -166,6 +167,10 @@ impl Drop for Sink {
     fn drop(&mut self) {
         self.shared.end.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        // The port is free when this returns: another sink may follow on it.
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 

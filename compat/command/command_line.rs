@@ -134,16 +134,9 @@ impl Command {
     pub fn read(args: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
         let mut args: Vec<OsString> = args.collect();
         // argc may be 0: then there is no name either.
-        let name = if args.is_empty() {
-            OsString::new()
-        } else {
-            args.remove(0)
-        };
+        let name = if args.is_empty() { OsString::new() } else { args.remove(0) };
         // A line break in an argument would become a header line of its own (-F, -f) or a second address.
-        if args
-            .iter()
-            .any(|a| a.as_encoded_bytes().iter().any(|b| b"\r\n\0".contains(b)))
-        {
+        if args.iter().any(|a| a.as_encoded_bytes().iter().any(|b| b"\r\n\0".contains(b))) {
             return Err(usage("Line breaks are not allowed in arguments"));
         }
         let mut command = Self::new();
@@ -270,10 +263,7 @@ impl Command {
         let letter = rest.next().unwrap_or(' ');
         match option::by_letter(letter) {
             Some(setting) => self.option(setting, rest.as_str(), &format!("-o{letter}")),
-            None => Err(Stop::Refused(
-                exit::SOFTWARE,
-                format!("readcf: unknown option name {letter}"),
-            )),
+            None => Err(Stop::Refused(exit::SOFTWARE, format!("readcf: unknown option name {letter}"))),
         }
     }
 
@@ -285,8 +275,7 @@ impl Command {
         let setting = match option::by_name(name) {
             Found::Exact(setting) => setting,
             Found::Abbreviated(setting) => {
-                self.notices
-                    .push(format!("Option {name} used as abbreviation for {}", setting.name));
+                self.notices.push(format!("Option {name} used as abbreviation for {}", setting.name));
                 setting
             }
             Found::Ambiguous(one, two) => {
@@ -294,10 +283,7 @@ impl Command {
                 return Err(Stop::Refused(exit::SOFTWARE, text));
             }
             Found::Unknown => {
-                return Err(Stop::Refused(
-                    exit::SOFTWARE,
-                    format!("readcf: unknown option name {name}"),
-                ));
+                return Err(Stop::Refused(exit::SOFTWARE, format!("readcf: unknown option name {name}")));
             }
         };
         self.option(setting, value, &format!("-O{}", setting.name))
@@ -357,9 +343,7 @@ fn getopt(error: lexopt::Error) -> Stop {
 
 /// An argument as text. What is no UTF-8 is taken for Latin-1, which is what it is on the hosts that still have it.
 fn text(value: OsString) -> String {
-    value
-        .into_string()
-        .unwrap_or_else(|raw| raw.as_encoded_bytes().iter().map(|&b| char::from(b)).collect())
+    value.into_string().unwrap_or_else(|raw| raw.as_encoded_bytes().iter().map(|&b| char::from(b)).collect())
 }
 
 fn notify(value: &str) -> Result<u8, Stop> {
@@ -367,14 +351,12 @@ fn notify(value: &str) -> Result<u8, Stop> {
     if value.eq_ignore_ascii_case("never") {
         return Ok(1);
     }
-    value
-        .split(',')
-        .try_fold(0, |bits, word| match word.trim().to_ascii_lowercase().as_str() {
-            "success" => Ok(bits | 2),
-            "failure" => Ok(bits | 4),
-            "delay" => Ok(bits | 8),
-            _ => Err(wrong()),
-        })
+    value.split(',').try_fold(0, |bits, word| match word.trim().to_ascii_lowercase().as_str() {
+        "success" => Ok(bits | 2),
+        "failure" => Ok(bits | 4),
+        "delay" => Ok(bits | 8),
+        _ => Err(wrong()),
+    })
 }
 
 /// Decodes xtext (RFC 3461 4): `+` starts two upper-case hex digits, `=` is not allowed. Control characters stay out.

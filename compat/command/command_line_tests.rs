@@ -4,11 +4,7 @@ use super::*;
 use crate::flag::{FLAGS, MODES};
 
 fn read(line: &[&str]) -> Result<Command, Stop> {
-    Command::read(
-        std::iter::once("sendmail")
-            .chain(line.iter().copied())
-            .map(OsString::from),
-    )
+    Command::read(std::iter::once("sendmail").chain(line.iter().copied()).map(OsString::from))
 }
 
 #[test]
@@ -99,10 +95,7 @@ fn options_stand_anywhere_and_two_dashes_end_them() {
 #[test]
 fn values_keep_their_equals_sign_and_their_quotes() {
     assert_eq!(read(&["-F=x"]).unwrap().full_name.as_deref(), Some("=x"));
-    assert_eq!(
-        read(&["-F", "\"Reminder Service\""]).unwrap().full_name.as_deref(),
-        Some("\"Reminder Service\"")
-    );
+    assert_eq!(read(&["-F", "\"Reminder Service\""]).unwrap().full_name.as_deref(), Some("\"Reminder Service\""));
     for null in [&["-f", ""][..], &["-f", "<>"], &["-f<>"]] {
         assert!(matches!(read(null).unwrap().sender.as_deref(), Some("" | "<>")));
     }
@@ -116,23 +109,8 @@ fn calls_of_real_programs() {
     assert!(rmail.errors == ErrorMode::Berknet && rmail.delivery == Delivery::Queue);
     let tracker = read(&["-O", "DeliveryMode=b", "-OErrorMode=m", "-oi", "-t"]).unwrap();
     assert!(tracker.errors == ErrorMode::Mail && tracker.from_header);
-    let mutt = read(&[
-        "-oem",
-        "-oi",
-        "-N",
-        "success,failure",
-        "-R",
-        "hdrs",
-        "-V",
-        "a+2Bb",
-        "--",
-        "bob",
-    ])
-    .unwrap();
-    assert_eq!(
-        (mutt.notify, mutt.return_headers, mutt.envelope_id.as_deref()),
-        (6, Some(true), Some("a+b"))
-    );
+    let mutt = read(&["-oem", "-oi", "-N", "success,failure", "-R", "hdrs", "-V", "a+2Bb", "--", "bob"]).unwrap();
+    assert_eq!((mutt.notify, mutt.return_headers, mutt.envelope_id.as_deref()), (6, Some(true), Some("a+b")));
     let alpine = read(&["-bs", "-odb", "-oem", "-om"]).unwrap();
     assert_eq!(alpine.mode, Mode::Smtp);
     let server = read(&["-L", "sm-mta", "-bd", "-q10m"]).unwrap();
@@ -155,18 +133,12 @@ fn mistakes_have_sendmails_texts() {
     ] {
         assert_eq!(read(line).unwrap_err(), usage(text), "{line:?}");
     }
-    assert_eq!(
-        read(&["-Z9", "bob"]).unwrap_err(),
-        Stop::Getopt("illegal option -- Z".into())
-    );
+    assert_eq!(read(&["-Z9", "bob"]).unwrap_err(), Stop::Getopt("illegal option -- Z".into()));
     assert!(matches!(read(&["-OFoo=1"]), Err(Stop::Refused(70, t)) if t == "readcf: unknown option name Foo"));
     assert!(matches!(read(&["-OQueue=1"]), Err(Stop::Refused(70, _))));
     assert!(matches!(read(&["-OTimeout.queuereturn=1d"]), Err(Stop::NotBuilt(n)) if n == "-OTimeout"));
     assert_eq!(read(&["-Bfoo", "bob"]).unwrap().exit, 64);
-    assert_eq!(
-        read(&["-OLog=9", "x"]).unwrap().notices,
-        ["Option Log used as abbreviation for LogLevel"]
-    );
+    assert_eq!(read(&["-OLog=9", "x"]).unwrap().notices, ["Option Log used as abbreviation for LogLevel"]);
 }
 
 #[test]

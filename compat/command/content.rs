@@ -54,13 +54,7 @@ impl<'a> Content<'a> {
     /// Empty; files go to `folder` (the drop folder).
     #[must_use]
     pub fn new(folder: &'a Path) -> Self {
-        Self {
-            folder,
-            memory: Vec::new(),
-            spill: None,
-            length: 0,
-            eight_bit: false,
-        }
+        Self { folder, memory: Vec::new(), spill: None, length: 0, eight_bit: false }
     }
     /// Bytes so far.
     #[must_use]

@@ -46,17 +46,9 @@ fn append(file: &File, end: u64, submission: &Submission, content: &Content<'_>)
     let mut out = BufWriter::with_capacity(1 << 16, file);
     let unix = now();
     let date = mail::date::ctime(unix, Zone::local().at(unix).0);
-    let sender = if submission.sender.is_empty() {
-        "MAILER-DAEMON"
-    } else {
-        &submission.sender
-    };
+    let sender = if submission.sender.is_empty() { "MAILER-DAEMON" } else { &submission.sender };
     writeln!(out, "From {sender} {date}")?;
-    let mut lines = Lines {
-        out: &mut out,
-        line_start: true,
-        carry: Vec::new(),
-    };
+    let mut lines = Lines { out: &mut out, line_start: true, carry: Vec::new() };
     lines.write(submission.generated.as_bytes())?;
     content.read::<io::Error>(|piece| lines.write(piece))?;
     writeln!(out)?;
@@ -120,10 +112,7 @@ mod tests {
         let text = std::fs::read_to_string(home.path().join("dead.letter")).unwrap();
         let (first, rest) = text.split_once('\n').unwrap();
         assert!(first.starts_with("From alice ") && !first.contains("  S"));
-        assert!(
-            rest.starts_with("Date: d\nSubject: x\n\n>From here\nto there\n\nFrom alice "),
-            "{rest}"
-        );
+        assert!(rest.starts_with("Date: d\nSubject: x\n\n>From here\nto there\n\nFrom alice "), "{rest}");
     }
 
     #[test]
@@ -131,11 +120,7 @@ mod tests {
         let given = b"From a\r\nFro\r\nx\rFrom b\r\n\r\nFrom c\r\n";
         for size in 1..8 {
             let mut out = Vec::new();
-            let mut lines = Lines {
-                out: &mut out,
-                line_start: true,
-                carry: Vec::new(),
-            };
+            let mut lines = Lines { out: &mut out, line_start: true, carry: Vec::new() };
             given.chunks(size).for_each(|piece| lines.write(piece).unwrap());
             assert_eq!(out, b">From a\nFro\nx\rFrom b\n\n>From c\n", "{size}");
         }

@@ -61,12 +61,7 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         }
     };
     drop(input); // its buffer, before the next one is made
-    let delivery = Delivery {
-        command,
-        places,
-        caller: &caller,
-        content: &content,
-    };
+    let delivery = Delivery { command, places, caller: &caller, content: &content };
     delivery.run(&prepared, output)
 }
 
@@ -167,12 +162,7 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
     let reason = match opened.and_then(|connection| engine::submit(connection, submission, content)) {
         Ok(Answer::Accepted { id, refused }) => {
             let how = format!("Sent ({id} Message accepted for delivery)");
-            return Fate::Taken {
-                id,
-                how,
-                refused,
-                bounces: true,
-            };
+            return Fate::Taken { id, how, refused, bounces: true };
         }
         Ok(Answer::Never(code, text)) => return Fate::Never(code, text),
         Ok(Answer::Later(text)) => text,
@@ -190,9 +180,7 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
         Err(error) => without_number(&error.to_string()),
     };
     if reached {
-        return Fate::Nobody(format!(
-            "the mail server did not take it ({reason}), nor the drop folder ({second})"
-        ));
+        return Fate::Nobody(format!("the mail server did not take it ({reason}), nor the drop folder ({second})"));
     }
     match smtp::send(&places.smtp, submission, content) {
         Ok(Outcome::Taken(refused)) => Fate::Taken {
@@ -231,12 +219,7 @@ impl Delivery<'_> {
         let mut bounced = true;
         if !submission.recipients.is_empty() {
             match offer(self.places, submission, self.content) {
-                Fate::Taken {
-                    how,
-                    refused: late,
-                    bounces,
-                    ..
-                } => {
+                Fate::Taken { how, refused: late, bounces, .. } => {
                     bounced = bounces;
                     self.tell(submission, &how, &late, output);
                     refused.extend(late);

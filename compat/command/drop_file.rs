@@ -24,10 +24,7 @@ pub enum Error {
 /// As [`Error`]; nothing (or nothing whole) is there then.
 pub fn save(folder: &Path, submission: &Submission, content: &Content<'_>) -> Result<(), Error> {
     // Nobody waits for an answer any more, so errors are mailed.
-    let submission = Submission {
-        errors: Errors::Mail,
-        ..submission.clone()
-    };
+    let submission = Submission { errors: Errors::Mail, ..submission.clone() };
     let header = drop_header(&submission)?;
     let mut file = DropFile::create(folder)?;
     let mut crc = crc32fast::Hasher::new();
@@ -54,10 +51,7 @@ mod tests {
         content.write(b"Subject: x\r\n\r\nhi\r\n").unwrap();
         let submission = crate::tests::submission();
         save(folder.path(), &submission, &content).unwrap();
-        let names: Vec<_> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .collect();
+        let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
         assert_eq!(names.len(), 1);
         let bytes = std::fs::read(&names[0]).unwrap();
         assert!(bytes.starts_with(MAGIC));

@@ -18,11 +18,7 @@ const ENTRIES: usize = 100_000;
 #[must_use]
 pub fn entries(folder: &Path) -> Option<Vec<Entry>> {
     let names = std::fs::read_dir(folder).ok()?;
-    let mut entries: Vec<Entry> = names
-        .flatten()
-        .filter_map(|name| entry(&name.path()))
-        .take(ENTRIES)
-        .collect();
+    let mut entries: Vec<Entry> = names.flatten().filter_map(|name| entry(&name.path())).take(ENTRIES).collect();
     entries.sort_by_key(|entry| entry.arrived);
     Some(entries)
 }
@@ -47,11 +43,7 @@ fn entry(path: &Path) -> Option<Entry> {
         size: metadata.len().saturating_sub(12 + u64::from(length) + TRAILER),
         arrived: metadata.mtime(),
         sender: submission.sender,
-        body: if submission.eight_bit {
-            "8BITMIME".to_owned()
-        } else {
-            String::new()
-        },
+        body: if submission.eight_bit { "8BITMIME".to_owned() } else { String::new() },
         active: false,
         hold: None,
         recipients: submission.recipients.into_iter().map(recipient).collect(),
@@ -59,12 +51,7 @@ fn entry(path: &Path) -> Option<Entry> {
 }
 
 fn recipient(recipient: call::submit::Recipient) -> EntryRecipient {
-    EntryRecipient {
-        address: recipient.address,
-        status: String::new(),
-        tries: 0,
-        next: 0,
-    }
+    EntryRecipient { address: recipient.address, status: String::new(), tries: 0, next: 0 }
 }
 
 #[cfg(test)]

@@ -86,9 +86,7 @@ fn send_whole(connection: &Connection, submission: &Submission, content: &[u8]) 
         bytes.extend_from_slice(&data_header(piece.len()));
         bytes.extend_from_slice(piece);
     }
-    bytes.extend_from_slice(&encode(&Request::End {
-        length: content.len() as u64,
-    })?);
+    bytes.extend_from_slice(&encode(&Request::End { length: content.len() as u64 })?);
     Ok(connection.stream().write_all(&bytes)?)
 }
 

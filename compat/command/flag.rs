@@ -54,13 +54,7 @@ pub struct Mode {
 }
 
 const fn flag(letter: char, arity: Arity, class: Class, value: &'static str, man: &'static str) -> Flag {
-    Flag {
-        letter,
-        arity,
-        class,
-        value,
-        man,
-    }
+    Flag { letter, arity, class, value, man }
 }
 
 const fn mode(letter: char, class: Class, man: &'static str) -> Mode {

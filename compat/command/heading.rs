@@ -36,10 +36,7 @@ impl Field {
         if name.is_empty() || !name.iter().all(|b| (b'!'..=b'~').contains(b)) {
             return None;
         }
-        let mut field = Self {
-            raw: Vec::with_capacity(line.len() + 2),
-            colon: name.len(),
-        };
+        let mut field = Self { raw: Vec::with_capacity(line.len() + 2), colon: name.len() };
         field.raw.extend_from_slice(name);
         field.add(line.get(colon..)?);
         Some(field)
@@ -183,11 +180,7 @@ mod tests {
     }
 
     fn names(heading: &Heading) -> Vec<&str> {
-        heading
-            .fields
-            .iter()
-            .map(|f| std::str::from_utf8(f.name()).unwrap())
-            .collect()
+        heading.fields.iter().map(|f| std::str::from_utf8(f.name()).unwrap()).collect()
     }
 
     #[test]

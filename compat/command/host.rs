@@ -20,12 +20,7 @@ pub fn names() -> Vec<String> {
     let node = node_name();
     let mut names = Vec::new();
     for line in read("/etc/hosts").lines() {
-        let words = line
-            .split('#')
-            .next()
-            .unwrap_or_default()
-            .split_ascii_whitespace()
-            .skip(1);
+        let words = line.split('#').next().unwrap_or_default().split_ascii_whitespace().skip(1);
         if words.clone().any(|word| word.eq_ignore_ascii_case(&node)) {
             names.extend(words.map(str::to_owned));
         }
@@ -44,10 +39,7 @@ pub fn full_name() -> String {
         return node;
     }
     let prefix = format!("{node}.");
-    names()
-        .into_iter()
-        .find(|name| name.starts_with(&prefix))
-        .unwrap_or(node)
+    names().into_iter().find(|name| name.starts_with(&prefix)).unwrap_or(node)
 }
 
 fn read(path: &str) -> String {

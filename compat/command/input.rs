@@ -156,17 +156,9 @@ mod tests {
             (".\rx\n", ".\rx\n", ".\rx\n"),
         ] {
             assert_eq!(all(given.as_bytes(), false).unwrap(), with_dots.as_bytes(), "{given:?}");
-            assert_eq!(
-                all(Drip(given.as_bytes()), false).unwrap(),
-                with_dots.as_bytes(),
-                "{given:?}"
-            );
+            assert_eq!(all(Drip(given.as_bytes()), false).unwrap(), with_dots.as_bytes(), "{given:?}");
             assert_eq!(all(given.as_bytes(), true).unwrap(), without.as_bytes(), "{given:?}");
-            assert_eq!(
-                all(Drip(given.as_bytes()), true).unwrap(),
-                without.as_bytes(),
-                "{given:?}"
-            );
+            assert_eq!(all(Drip(given.as_bytes()), true).unwrap(), without.as_bytes(), "{given:?}");
         }
     }
 
@@ -183,9 +175,6 @@ mod tests {
     #[test]
     fn nul_is_refused() {
         assert!(matches!(all(&b"a\n\0\n"[..], true), Err(Error::Nul)));
-        assert!(
-            all(&b"a\n.\n\0\n"[..], false).is_ok(),
-            "what follows the end is not looked at"
-        );
+        assert!(all(&b"a\n.\n\0\n"[..], false).is_ok(), "what follows the end is not looked at");
     }
 }

@@ -84,10 +84,7 @@ fn act(command: &Command, output: &mut Output) -> u8 {
 fn endure() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     use nix::sys::signal::{SigHandler, Signal, signal};
-    #[allow(
-        unsafe_code,
-        reason = "ignoring a signal installs no handler that could run anything"
-    )]
+    #[allow(unsafe_code, reason = "ignoring a signal installs no handler that could run anything")]
     // SAFETY: SIG_IGN is no function of ours.
     let _limit_becomes_efbig = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
     const ENOUGH: u64 = 32;
@@ -109,10 +106,7 @@ pub(crate) mod tests {
             id: [7; 16],
             user: "alice".into(),
             sender: "alice".into(),
-            recipients: vec![Recipient {
-                address: "bob".into(),
-                notify: 0,
-            }],
+            recipients: vec![Recipient { address: "bob".into(), notify: 0 }],
             generated: "Date: d\r\n".into(),
             message_id: true,
             resent_message_id: false,

@@ -14,10 +14,7 @@ const DIRECTORY: &str = "/var/spool/mqueue";
 
 /// Prints the queue; returns the exit code.
 pub fn run(command: &Command, places: &Places, output: &mut Output) -> u8 {
-    let select = command
-        .queue_run
-        .as_ref()
-        .map_or_else(Select::default, |run: &QueueRun| run.select.clone());
+    let select = command.queue_run.as_ref().map_or_else(Select::default, |run: &QueueRun| run.select.clone());
     match list(&select, command.verbose, places, output) {
         Ok(code) => code,
         Err(error) => without_engine(command, &error.reason(), places, output),
@@ -70,6 +67,11 @@ fn without_engine(command: &Command, why: &str, places: &Places, output: &mut Ou
         output.line("Its queue cannot be listed.");
         return exit::TEMPORARY;
     };
+    if entries.is_empty() {
+        // "is empty" would be a lie: what the server has is not known.
+        output.line("Nothing waits to be taken by it; its queue cannot be listed.");
+        return exit::TEMPORARY;
+    }
     output.line("Messages waiting to be taken by it:");
     let mut printer = Printer::new(command.verbose);
     printer.begin(entries.len() as u64, output);
@@ -95,12 +97,7 @@ impl Printer {
     /// With a zone of one's own: tests.
     #[must_use]
     pub fn with_zone(verbose: bool, zone: Zone) -> Self {
-        Self {
-            verbose,
-            zone,
-            printed: 0,
-            line: String::new(),
-        }
+        Self { verbose, zone, printed: 0, line: String::new() }
     }
     /// The lines above the entries.
     pub fn begin(&mut self, count: u64, output: &mut Output) {
@@ -132,12 +129,7 @@ impl Printer {
     fn format(&mut self, entry: &Entry) -> std::fmt::Result {
         let (sender, status) = if self.verbose { (78, 100) } else { (39, 60) };
         let line = &mut self.line;
-        write!(
-            line,
-            "{:>13}{}",
-            plain(&entry.id, 20),
-            if entry.active { '*' } else { ' ' }
-        )?;
+        write!(line, "{:>13}{}", plain(&entry.id, 20), if entry.active { '*' } else { ' ' })?;
         let (offset, _) = self.zone.at(entry.arrived);
         let time = mail::date::ctime_short(entry.arrived, offset);
         if self.verbose {
@@ -151,12 +143,7 @@ impl Printer {
         if let Some(reason) = &entry.hold {
             write!(line, "\n     QUARANTINE: {}", plain(reason, 60))?;
         }
-        let message = entry
-            .recipients
-            .iter()
-            .map(|r| r.status.as_str())
-            .find(|s| !s.is_empty())
-            .unwrap_or_default();
+        let message = entry.recipients.iter().map(|r| r.status.as_str()).find(|s| !s.is_empty()).unwrap_or_default();
         if !entry.body.is_empty() || !message.is_empty() {
             write!(line, "\n    {:>10}", plain(&entry.body, 10))?;
             if !message.is_empty() {

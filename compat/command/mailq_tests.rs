@@ -53,42 +53,22 @@ fn entry(id: &str, size: u64, arrived: i64, sender: &str, recipients: &[(&str, &
 const T: i64 = 1_795_292_520; // Sat Nov 21 20:22
 
 fn four() -> Vec<Entry> {
-    let mut first = entry(
-        "6ALKqsdF007851",
-        1_224,
-        T + 1_800,
-        "root",
-        &[("u@far.example", ""), ("bad@far.example", "")],
-    );
+    let mut first =
+        entry("6ALKqsdF007851", 1_224, T + 1_800, "root", &[("u@far.example", ""), ("bad@far.example", "")]);
     first.body = "8BITMIME".into();
     first.active = true;
-    let mut second = entry(
-        "6ALKojXI017525",
-        9,
-        T + 1_680,
-        "<a@sender.example>",
-        &[("<carol@mx.example.test>", "")],
-    );
+    let mut second = entry("6ALKojXI017525", 9, T + 1_680, "<a@sender.example>", &[("<carol@mx.example.test>", "")]);
     second.hold = Some("held".into());
     let status = "Deferred: Connection refused by a.example.";
     let third = entry("6ALKh2FP025560", 17, T + 1_260, "root", &[("u@a.example", status)]);
-    let mut fourth = entry(
-        "6ALKh2FP025561",
-        17,
-        T - 20 * 86_400,
-        "root",
-        &[("u@b.example", "Deferred")],
-    );
+    let mut fourth = entry("6ALKh2FP025561", 17, T - 20 * 86_400, "root", &[("u@b.example", "Deferred")]);
     fourth.body = "8BITMIME".into();
     vec![first, second, third, fourth]
 }
 
 #[test]
 fn an_empty_queue() {
-    assert_eq!(
-        printed(false, &[]),
-        "/var/spool/mqueue is empty\n\t\tTotal requests: 0\n"
-    );
+    assert_eq!(printed(false, &[]), "/var/spool/mqueue is empty\n\t\tTotal requests: 0\n");
 }
 
 #[test]
@@ -129,10 +109,7 @@ fn verbose_shows_priority_and_each_status() {
 #[test]
 fn long_and_hostile_texts_are_cut_and_tamed() {
     let long = "x".repeat(200);
-    let text = printed(
-        false,
-        &[entry("6ALKh2FP025560", 1, T, &long, &[("a\u{1b}[2J\nb", &long)])],
-    );
+    let text = printed(false, &[entry("6ALKh2FP025560", 1, T, &long, &[("a\u{1b}[2J\nb", &long)])]);
     assert!(text.contains(&format!(" {}\n", &long[..39])));
     assert!(text.contains(&format!("({})\n", &long[..60])));
     assert!(text.contains("\t\t\t\t\t a?[2J?b\n"));

@@ -27,9 +27,7 @@ pub fn run(command: &Command, run: &QueueRun, places: &Places, output: &mut Outp
         }
         Ok(_) => exit::OK,
         Err(error) => {
-            output.line(&format!(
-                "sendmail: the mail server does not answer ({error}); nothing was tried"
-            ));
+            output.line(&format!("sendmail: the mail server does not answer ({error}); nothing was tried"));
             exit::TEMPORARY
         }
     }

@@ -220,11 +220,7 @@ pub fn by_name(name: &str) -> Found {
     if let Some(exact) = SETTINGS.iter().find(|s| s.name.eq_ignore_ascii_case(name)) {
         return Found::Exact(exact);
     }
-    let starts = |s: &&Setting| {
-        s.name
-            .get(..name.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(name))
-    };
+    let starts = |s: &&Setting| s.name.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name));
     let mut matches = SETTINGS.iter().filter(starts);
     match (matches.next(), matches.next()) {
         _ if name.is_empty() => Found::Unknown,
@@ -248,10 +244,7 @@ mod tests {
     fn names_may_be_short_and_in_any_case() {
         assert!(matches!(by_name("deliverymode"), Found::Exact(s) if s.letter == 'd'));
         assert!(matches!(by_name("Log"), Found::Abbreviated(s) if s.name == "LogLevel"));
-        assert!(matches!(
-            by_name("Queue"),
-            Found::Ambiguous("QueueFactor", "QueueDirectory")
-        ));
+        assert!(matches!(by_name("Queue"), Found::Ambiguous("QueueFactor", "QueueDirectory")));
         assert!(matches!(by_name("Foo"), Found::Unknown));
         assert!(matches!(by_name(""), Found::Unknown));
     }

@@ -17,9 +17,7 @@ impl Output {
     /// Anything else: tests.
     #[must_use]
     pub fn to(sink: Box<dyn Write>) -> Self {
-        Self {
-            sink: BufWriter::with_capacity(1 << 16, sink),
-        }
+        Self { sink: BufWriter::with_capacity(1 << 16, sink) }
     }
     /// Prints one line.
     pub fn line(&mut self, text: &str) {
@@ -50,8 +48,5 @@ pub fn without_number(text: &str) -> String {
 /// Untrusted text for a terminal: control characters become `?`, at most `limit` characters.
 #[must_use]
 pub fn plain(text: &str, limit: usize) -> String {
-    text.chars()
-        .take(limit)
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    text.chars().take(limit).map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -81,10 +81,7 @@ pub fn errors(mode: ErrorMode) -> Errors {
 }
 
 fn is_resent(field: &Field) -> bool {
-    field
-        .name()
-        .get(..7)
-        .is_some_and(|start| start.eq_ignore_ascii_case(b"resent-"))
+    field.name().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"resent-"))
 }
 
 fn recipients(command: &Command, heading: &Heading, resent: bool) -> (Vec<Recipient>, Vec<Refused>) {
@@ -98,11 +95,8 @@ fn recipients(command: &Command, heading: &Heading, resent: bool) -> (Vec<Recipi
         gathered.add(argument.as_bytes());
     }
     if command.from_header {
-        let names: &[&str] = if resent {
-            &["resent-to", "resent-cc", "resent-bcc"]
-        } else {
-            &["to", "cc", "bcc", "apparently-to"]
-        };
+        let names: &[&str] =
+            if resent { &["resent-to", "resent-cc", "resent-bcc"] } else { &["to", "cc", "bcc", "apparently-to"] };
         for field in heading.fields.iter().filter(|f| names.iter().any(|name| f.is(name))) {
             gathered.add(field.body());
         }
@@ -124,10 +118,7 @@ impl Gathered {
     /// for an error and bounces (sendmail.md 1.7).
     fn add(&mut self, text: &[u8]) {
         if text.trim_ascii().starts_with(b":include:") {
-            self.refuse(
-                &String::from_utf8_lossy(text.trim_ascii()),
-                "Cannot mail directly to :include:s",
-            );
+            self.refuse(&String::from_utf8_lossy(text.trim_ascii()), "Cannot mail directly to :include:s");
             return;
         }
         for listed in list::addresses(text) {
@@ -161,18 +152,11 @@ impl Gathered {
         }
     }
     fn push(&mut self, address: String) {
-        self.recipients.push(Recipient {
-            address,
-            notify: self.notify,
-        });
+        self.recipients.push(Recipient { address, notify: self.notify });
     }
     fn refuse(&mut self, address: &str, text: &str) {
         if self.refused.len() < RECIPIENT_LIMIT {
-            self.refused.push(Refused {
-                address: address.to_owned(),
-                exit: exit::USAGE,
-                text: text.to_owned(),
-            });
+            self.refused.push(Refused { address: address.to_owned(), exit: exit::USAGE, text: text.to_owned() });
         }
     }
 }
@@ -252,11 +236,7 @@ fn from(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: &str)
 }
 
 fn with_name(name: &str, address: &str) -> String {
-    let name: String = name
-        .chars()
-        .take(NAME_LIMIT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let name: String = name.chars().take(NAME_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
     match name.trim() {
         "" => address.to_owned(),
         name => format!("{} <{address}>", phrase(name)),
@@ -330,10 +310,7 @@ fn kept(heading: &Heading) -> Vec<u8> {
             if !std::mem::replace(&mut resent_emptied, true) {
                 out.extend_from_slice(b"Resent-Bcc:\r\n");
             }
-        } else if !["return-path", "content-length", "full-name"]
-            .iter()
-            .any(|name| field.is(name))
-        {
+        } else if !["return-path", "content-length", "full-name"].iter().any(|name| field.is(name)) {
             out.extend_from_slice(&field.raw);
         }
     }

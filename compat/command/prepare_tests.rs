@@ -23,18 +23,12 @@ struct Case {
 }
 
 fn case(line: &[&'static str], input: &'static str) -> Case {
-    Case {
-        line: line.to_vec(),
-        input,
-        name: None,
-    }
+    Case { line: line.to_vec(), input, name: None }
 }
 
 /// The whole message as the engine would put it together, without what only the engine knows, then the envelope.
 fn golden(case: &Case) -> String {
-    let args = std::iter::once("sendmail")
-        .chain(case.line.iter().copied())
-        .map(OsString::from);
+    let args = std::iter::once("sendmail").chain(case.line.iter().copied()).map(OsString::from);
     let command = Command::read(args).unwrap();
     let mut input = Input::new(case.input.as_bytes(), command.ignore_dots);
     let heading = Heading::read(&mut input, command.save_from_line).unwrap();
@@ -90,10 +84,7 @@ fn missing_fields_are_made_in_order() {
     let expected = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n\nhello world\n");
     assert_eq!(golden(&case(&["bob"], "hello world")), expected);
     // Nothing at all.
-    assert_eq!(
-        golden(&case(&["bob"], "")),
-        format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n\n")
-    );
+    assert_eq!(golden(&case(&["bob"], "")), format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n\n"));
     // What is there stays, in its place, even when wrong.
     let given = "Date: foo\nX: y\nMessage-ID: <a@b>\nFrom: me\n\nhi\n";
     assert_eq!(golden(&case(&["bob"], given)), format!("<alice> -> bob\n{given}"));
@@ -113,10 +104,7 @@ fn t_takes_recipients_from_the_header_and_adds_arguments() {
 fn a_lone_bcc_stays_empty_and_empty_groups_are_nobody() {
     let tail = "From: a\nDate: d\nMessage-Id: m\n\nhi\n";
     let given: &'static str = "Bcc: bob, carol\nBcc: dave\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
-    assert_eq!(
-        golden(&case(&["-t"], given)),
-        format!("<alice> -> bob carol dave\nBcc:\n{tail}")
-    );
+    assert_eq!(golden(&case(&["-t"], given)), format!("<alice> -> bob carol dave\nBcc:\n{tail}"));
     let given: &'static str = "To: undisclosed-recipients:;\nBcc: bob\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
     let expected = format!("<alice> -> bob\nTo: undisclosed-recipients:;\n{tail}");
     assert_eq!(golden(&case(&["-ti"], given)), expected);
@@ -143,44 +131,16 @@ fn senders_and_names() {
     };
     let warn = |who: &str| format!("X-Authentication-Warning: {{host}}: alice set sender to {who} using -f\n");
     with(&["-f", "<>", "bob"], "MAILER-DAEMON", "", &warn("<>"));
-    with(
-        &["-f", "x@y.example", "bob"],
-        "x@y.example",
-        "x@y.example",
-        &warn("x@y.example"),
-    );
-    with(
-        &["-f", "alice@mx.example.test", "bob"],
-        "alice@mx.example.test",
-        "alice@mx.example.test",
-        "",
-    );
+    with(&["-f", "x@y.example", "bob"], "x@y.example", "x@y.example", &warn("x@y.example"));
+    with(&["-f", "alice@mx.example.test", "bob"], "alice@mx.example.test", "alice@mx.example.test", "");
     with(&["-falice", "bob"], "\"Alice A. Liddell\" <alice>", "alice", "");
     with(&["-F", "Some Body", "bob"], "Some Body <alice>", "alice", "");
-    with(
-        &["-F", "\"Reminder Service\"", "bob"],
-        "\"Reminder Service\" <alice>",
-        "alice",
-        "",
-    );
-    with(
-        &["-F", "X \"Q\" (y) Z", "bob"],
-        "\"X \\\"Q\\\" (y) Z\" <alice>",
-        "alice",
-        "",
-    );
-    with(
-        &["-F", "x\" <evil@x>, \"y", "bob"],
-        "\"x\\\" <evil@x>, \\\"y\" <alice>",
-        "alice",
-        "",
-    );
+    with(&["-F", "\"Reminder Service\"", "bob"], "\"Reminder Service\" <alice>", "alice", "");
+    with(&["-F", "X \"Q\" (y) Z", "bob"], "\"X \\\"Q\\\" (y) Z\" <alice>", "alice", "");
+    with(&["-F", "x\" <evil@x>, \"y", "bob"], "\"x\\\" <evil@x>, \\\"y\" <alice>", "alice", "");
     let mut named = case(&["bob"], "\nx\n");
     named.name = Some("Environment");
-    assert_eq!(
-        golden(&named),
-        format!("<alice> -> bob\n{DATE}From: Environment <alice>\n{tail}\nx\n")
-    );
+    assert_eq!(golden(&named), format!("<alice> -> bob\n{DATE}From: Environment <alice>\n{tail}\nx\n"));
 }
 
 #[test]
@@ -197,10 +157,7 @@ fn a_lone_dot_ends_it_unless_told_otherwise() {
     let head = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\nA: b\n\n");
     let given = "A: b\n\none\n..two\n.\nthree\n";
     assert_eq!(golden(&case(&["bob"], given)), format!("{head}one\n.two\n"));
-    assert_eq!(
-        golden(&case(&["-oi", "bob"], given)),
-        format!("{head}one\n..two\n.\nthree\n")
-    );
+    assert_eq!(golden(&case(&["-oi", "bob"], given)), format!("{head}one\n..two\n.\nthree\n"));
 }
 
 #[test]
@@ -208,10 +165,7 @@ fn programs_files_and_nonsense_are_refused() {
     for (argument, line) in [
         ("\"|/bin/sh\"", "\"|/bin/sh\"... Cannot mail directly to programs"),
         ("/etc/passwd", "/etc/passwd... Cannot mail directly to files"),
-        (
-            ":include:/etc/shadow",
-            ":include:/etc/shadow... Cannot mail directly to :include:s",
-        ),
+        (":include:/etc/shadow", ":include:/etc/shadow... Cannot mail directly to :include:s"),
         ("bob@@mx..example.test", "bob@@mx..example.test... Invalid address"),
     ] {
         let text = golden(&case(&["--", argument], "A: b\n\n"));
@@ -222,15 +176,9 @@ fn programs_files_and_nonsense_are_refused() {
 
 #[test]
 fn the_same_recipient_counts_once_and_lists_have_an_end() {
-    let text = golden(&case(
-        &["bob, carol", "bob,", "Bob@X.example", "Bob@x.EXAMPLE"],
-        "A: b\n\n",
-    ));
+    let text = golden(&case(&["bob, carol", "bob,", "Bob@X.example", "Bob@x.EXAMPLE"], "A: b\n\n"));
     assert!(text.starts_with("<alice> -> bob carol Bob@X.example\n"), "{text}");
-    let many = (0..RECIPIENT_LIMIT + 50)
-        .map(|n| format!("u{n}"))
-        .collect::<Vec<_>>()
-        .join(",");
+    let many = (0..RECIPIENT_LIMIT + 50).map(|n| format!("u{n}")).collect::<Vec<_>>().join(",");
     let mut gathered = Gathered::default();
     gathered.add(many.as_bytes());
     assert_eq!(gathered.recipients.len(), RECIPIENT_LIMIT + 1);

@@ -25,11 +25,8 @@ const ERRORS: u32 = 20;
 pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut Output) -> u8 {
     private_files();
     let caller = Caller::current();
-    let limits = Limits {
-        message_size: 0,
-        recipients: u32::try_from(RECIPIENT_LIMIT).unwrap_or(u32::MAX),
-        errors: ERRORS,
-    };
+    let limits =
+        Limits { message_size: 0, recipients: u32::try_from(RECIPIENT_LIMIT).unwrap_or(u32::MAX), errors: ERRORS };
     let peer = format!("{}@localhost", caller.name);
     let mut dialogue = Dialogue {
         command,
@@ -90,12 +87,9 @@ impl<R: Read> Dialogue<'_, R> {
             }
             Step::Recipient(to) => self.recipient(to),
             Step::Content => return self.content(),
-            Step::Verify(_) => Reply::success(
-                252,
-                5,
-                2,
-                "Cannot VRFY user; try RCPT to attempt delivery (or try finger)",
-            ),
+            Step::Verify(_) => {
+                Reply::success(252, 5, 2, "Cannot VRFY user; try RCPT to attempt delivery (or try finger)")
+            }
             Step::StartTls(_) => Reply::temporary(454, 3, 3, "TLS not available"),
         };
         self.reply(&reply);
@@ -158,17 +152,10 @@ impl<R: Read> Dialogue<'_, R> {
         submission.warnings = if self.caller.is_trusted() {
             String::new()
         } else {
-            format!(
-                "X-Authentication-Warning: {{host}}: {} owned process doing -bs\r\n",
-                self.caller.name
-            )
+            format!("X-Authentication-Warning: {{host}}: {} owned process doing -bs\r\n", self.caller.name)
         };
         // With one recipient the reply says it all; with more, one reply cannot, and a bounce has to.
-        submission.errors = if self.recipients.len() > 1 {
-            Errors::Mail
-        } else {
-            Errors::Report
-        };
+        submission.errors = if self.recipients.len() > 1 { Errors::Mail } else { Errors::Report };
         if let Some(from) = &self.from {
             submission.sender = from.address.as_str().to_owned();
             submission.envelope_id.clone_from(&from.envid);
@@ -222,12 +209,7 @@ impl<R: Read> Dialogue<'_, R> {
 }
 
 fn recipient(to: &RcptTo) -> Recipient {
-    let Notify {
-        never,
-        success,
-        failure,
-        delay,
-    } = to.notify;
+    let Notify { never, success, failure, delay } = to.notify;
     Recipient {
         address: to.address.as_str().to_owned(),
         notify: u8::from(never) | u8::from(success) << 1 | u8::from(failure) << 2 | u8::from(delay) << 3,

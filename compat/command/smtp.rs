@@ -110,10 +110,7 @@ fn data(
     let mut head = submission.generated.clone();
     if submission.message_id {
         let id: String = submission.id.iter().map(|byte| format!("{byte:02x}")).collect();
-        head.push_str(&format!(
-            "Message-Id: <{}.{id}@{name}>\r\n",
-            mail::date::compact(crate::zone::now())
-        ));
+        head.push_str(&format!("Message-Id: <{}.{id}@{name}>\r\n", mail::date::compact(crate::zone::now())));
     }
     head.push_str(&submission.warnings.replace("{host}", name));
     let mut encoder = mail::content::Encoder::new();
@@ -148,9 +145,7 @@ impl Session {
                 Ok(stream) => {
                     stream.set_read_timeout(Some(PATIENCE))?;
                     stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(Self {
-                        reader: BufReader::new(stream),
-                    });
+                    return Ok(Self { reader: BufReader::new(stream) });
                 }
                 Err(error) => failure = error,
             }
@@ -171,11 +166,7 @@ impl Session {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             let code = line.get(..3).and_then(|code| code.parse().ok());
             let Some(code) = code else {
-                return Err(Error::Reply(if line.is_empty() {
-                    "connection closed".into()
-                } else {
-                    line
-                }));
+                return Err(Error::Reply(if line.is_empty() { "connection closed".into() } else { line }));
             };
             if !text.is_empty() {
                 text.push(' ');

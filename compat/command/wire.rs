@@ -37,13 +37,7 @@ pub struct Wire<R> {
 impl<R: Read> Wire<R> {
     /// Over a reader.
     pub fn new(source: R) -> Self {
-        Self {
-            source,
-            buffer: vec![0; BUFFER].into_boxed_slice(),
-            start: 0,
-            end: 0,
-            plain_lf: None,
-        }
+        Self { source, buffer: vec![0; BUFFER].into_boxed_slice(), start: 0, end: 0, plain_lf: None }
     }
 
     /// The next command line.
@@ -55,11 +49,7 @@ impl<R: Read> Wire<R> {
         loop {
             let piece = self.fill(output)?;
             if piece.is_empty() {
-                return Ok(if line.is_empty() {
-                    Line::End
-                } else {
-                    self.finished(line)
-                });
+                return Ok(if line.is_empty() { Line::End } else { self.finished(line) });
             }
             let end = memchr::memchr(b'\n', piece).map(|at| at + 1);
             let taken = end.unwrap_or(piece.len());
@@ -68,11 +58,7 @@ impl<R: Read> Wire<R> {
             }
             self.start += taken;
             if end.is_some() {
-                return Ok(if line.len() > LINE {
-                    Line::TooLong
-                } else {
-                    self.finished(line)
-                });
+                return Ok(if line.len() > LINE { Line::TooLong } else { self.finished(line) });
             }
         }
     }
@@ -202,9 +188,7 @@ mod tests {
     fn data(wire: &mut Wire<&[u8]>) -> (String, bool) {
         let (mut data, mut output) = (Data::default(), output());
         let mut text = String::new();
-        DataReader::new(&mut data, wire, &mut output)
-            .read_to_string(&mut text)
-            .unwrap();
+        DataReader::new(&mut data, wire, &mut output).read_to_string(&mut text).unwrap();
         (text, data.is_bare())
     }
 

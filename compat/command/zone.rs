@@ -65,9 +65,7 @@ pub fn now() -> i64 {
 #[must_use]
 pub fn from_line_date(line: &[u8], zone: &Zone) -> Option<i64> {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let text = std::str::from_utf8(line).ok()?;
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let day_at = words.iter().rposition(|word| DAYS.contains(word))?;
@@ -96,13 +94,9 @@ mod tests {
         assert_eq!(date("From alice  Sat Nov 21 20:22:16 2026"), Some(1_795_292_536));
         assert_eq!(date("From Sun Sat Nov 21 20:22:16 UTC 2026"), Some(1_795_292_536));
         assert_eq!(date("From alice Sat Nov 21 20:22 2026"), Some(1_795_292_520));
-        for bad in [
-            "From ",
-            "From alice",
-            "From a Sat Nov",
-            "From a Sat Nov 99 20:22:16 2026",
-            "From a Sat Foo 1 1:1:1 2026",
-        ] {
+        for bad in
+            ["From ", "From alice", "From a Sat Nov", "From a Sat Nov 99 20:22:16 2026", "From a Sat Foo 1 1:1:1 2026"]
+        {
             assert_eq!(date(bad), None, "{bad}");
         }
     }

@@ -12,8 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-/// Messages in one frame of a list.
-const PAGE: usize = 500;
+/// Messages read at once for a list.
+const PAGE: usize = 200;
+/// Bytes of one frame of a list, about; a message larger than this has a frame of its own.
+const FRAME: usize = 1 << 20;
+/// Most bytes of one message in a list; the recipients beyond are counted, not shown. Frames end at 16 MiB.
+const ENTRY: usize = 8 << 20;
 /// Longest wait for a caller to read or to go on.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Callers served at once.
@@ -119,8 +123,31 @@ async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Res
         };
         after = Some(last.envelope.id);
         count += page.len() as u64;
-        send(stream, &Reply::Entries(page.iter().map(entry).collect())).await?;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for summary in page {
+            let entry = entry(&summary);
+            bytes += size(&entry);
+            entries.push(entry);
+            if bytes > FRAME {
+                send(stream, &Reply::Entries(std::mem::take(&mut entries))).await?;
+                bytes = 0;
+            }
+        }
+        if !entries.is_empty() {
+            send(stream, &Reply::Entries(entries)).await?;
+        }
     }
+}
+
+/// About how many bytes an entry takes in a frame.
+fn size(entry: &Entry) -> usize {
+    let texts = entry.sender.len() + entry.hold.as_ref().map_or(0, String::len);
+    let recipients: usize = entry.recipients.iter().map(recipient_size).sum();
+    64 + texts + recipients
+}
+
+fn recipient_size(recipient: &EntryRecipient) -> usize {
+    24 + recipient.address.len() + recipient.status.len()
 }
 
 async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), frame::Error> {
@@ -157,6 +184,18 @@ fn entry(summary: &Summary) -> Entry {
             _ => 0,
         },
     });
+    let mut recipients: Vec<EntryRecipient> = recipients.collect();
+    let mut bytes = 0;
+    let fitting = recipients.iter().take_while(|r| {
+        bytes += recipient_size(r);
+        bytes <= ENTRY
+    });
+    let (fitting, all) = (fitting.count(), recipients.len());
+    if fitting < all {
+        recipients.truncate(fitting);
+        let address = format!("({} more)", all - fitting);
+        recipients.push(EntryRecipient { address, status: String::new(), tries: 0, next: 0 });
+    }
     Entry {
         id: envelope.id.to_string(),
         size: envelope.size,
@@ -165,7 +204,7 @@ fn entry(summary: &Summary) -> Entry {
         body: if envelope.body == Body::EightBitMime { "8BITMIME".into() } else { String::new() },
         active: summary.active,
         hold: envelope.hold.clone(),
-        recipients: recipients.collect(),
+        recipients,
     }
 }
 

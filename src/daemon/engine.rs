@@ -131,6 +131,7 @@ impl Engine {
         let server = |text: String| log.write(&Event::Server { text });
         let (spool, recovery) = queue::spool::Spool::open(&settings.queue, clock.now())?;
         recovery.lines.into_iter().for_each(server);
+        spool.log_to(Arc::clone(&log));
         let store: Arc<dyn Store> = spool;
         let people = Arc::new(People::default());
         if let Some(users) = brought.users.take() {

@@ -86,13 +86,7 @@ mod tests {
     #[test]
     fn writes_and_reads_at_places() {
         let path = std::env::temp_dir().join(format!("durable-file-{}", std::process::id()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .unwrap();
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         preallocate(&file, 10_000).unwrap();
         zero_fill(&file, 10_000).unwrap();
         write_all_at(&file, b"hello", 9_998).unwrap();

@@ -40,12 +40,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = Path::new(&name);
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(new)?;
+    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(new)?;
     let written = crate::write_all_at(&file, bytes, 0).and_then(|()| crate::sync(&file));
     if let Err(error) = written.and_then(|()| rename(new, path)) {
         let _best_effort = fs::remove_file(new);
@@ -70,15 +65,8 @@ pub struct Space {
 pub fn space(path: &Path) -> io::Result<Space> {
     let stat = nix::sys::statvfs::statvfs(path)?;
     // btrfs and others count no inodes and report zero of zero.
-    let inodes = if stat.files() == 0 {
-        u64::MAX
-    } else {
-        stat.files_available()
-    };
-    Ok(Space {
-        bytes: stat.blocks_available().saturating_mul(stat.fragment_size()),
-        inodes,
-    })
+    let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
+    Ok(Space { bytes: stat.blocks_available().saturating_mul(stat.fragment_size()), inodes })
 }
 
 #[cfg(test)]

@@ -21,8 +21,5 @@ use std::io;
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     use nix::errno::Errno;
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG)
-    )
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG))
 }

@@ -28,13 +28,7 @@ impl LockFile {
     /// # Errors
     /// [`LockError::Held`] with the pid that the holder wrote, or what the file system said.
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         // Qualified: since Rust 1.89 `File` has a method of the same name with another result type.
         if let Err(error) = fs2::FileExt::try_lock_exclusive(&file) {
             if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() {
@@ -43,11 +37,7 @@ impl LockFile {
             let mut holder = String::new();
             file.by_ref().take(20).read_to_string(&mut holder)?;
             let digits = !holder.trim().is_empty() && holder.trim().bytes().all(|b| b.is_ascii_digit());
-            let holder = if digits {
-                holder.trim().to_owned()
-            } else {
-                "(unknown)".to_owned()
-            };
+            let holder = if digits { holder.trim().to_owned() } else { "(unknown)".to_owned() };
             return Err(LockError::Held(holder));
         }
         file.set_len(0)?;

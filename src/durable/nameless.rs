@@ -47,11 +47,7 @@ impl Nameless {
         options.read(true).write(true).mode(mode);
         let flags = nix::fcntl::OFlag::O_TMPFILE.bits();
         match options.clone().custom_flags(flags).open(folder) {
-            Ok(file) => Ok(Self {
-                file,
-                folder: folder.to_owned(),
-                temporary: None,
-            }),
+            Ok(file) => Ok(Self { file, folder: folder.to_owned(), temporary: None }),
             // EISDIR: kernels before O_TMPFILE; EOPNOTSUPP: file systems without it.
             Err(error) if matches!(error.raw_os_error(), Some(libc_codes::EISDIR | libc_codes::EOPNOTSUPP)) => {
                 Self::create_named(folder, &mut options)
@@ -63,11 +59,7 @@ impl Nameless {
     fn create_named(folder: &Path, options: &mut std::fs::OpenOptions) -> io::Result<Self> {
         let path = folder.join(format!("tmp.{}", random_name()));
         let file = options.create_new(true).open(&path)?;
-        Ok(Self {
-            file,
-            folder: folder.to_owned(),
-            temporary: Some(path),
-        })
+        Ok(Self { file, folder: folder.to_owned(), temporary: Some(path) })
     }
 
     /// The open file.
@@ -121,9 +113,7 @@ impl DropFile {
     /// # Errors
     /// The system's.
     pub fn create(folder: &Path) -> io::Result<Self> {
-        Ok(Self {
-            nameless: Nameless::create(folder, 0o600)?,
-        })
+        Ok(Self { nameless: Nameless::create(folder, 0o600)? })
     }
 
     /// Syncs, links under a random name, and makes the name durable. Returns the name. Only after this may the caller say that the
@@ -167,9 +157,7 @@ fn commit_name(file: &File) -> io::Result<()> {
     std::thread::Builder::new().spawn(move || {
         let _nobody_waits_any_more = sender.send(rustix::fs::syncfs(&file).map_err(io::Error::from));
     })?;
-    receiver
-        .recv_timeout(SYNCFS_LIMIT)
-        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    receiver.recv_timeout(SYNCFS_LIMIT).unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }
 
 #[cfg(test)]
@@ -203,10 +191,7 @@ mod tests {
         assert!(file.link("final").is_err(), "never replaces");
         drop(file);
         drop(Nameless::create_named(&folder, File::options().read(true).write(true)).unwrap());
-        let names: Vec<_> = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["final"]);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -2,6 +2,7 @@
 //! [`crate::Store`].
 
 mod accept;
+mod apply;
 mod change;
 mod checkpoint;
 mod chore;
@@ -11,6 +12,7 @@ mod content;
 mod corrupt;
 mod disk;
 mod envelope_code;
+mod fail;
 mod frame;
 mod handed;
 mod index;
@@ -176,6 +178,12 @@ impl Shared {
         self.changed.notify_one();
     }
 
+    /// Takes no more jobs. Under the lock under which changes are made: what has changed memory is queued.
+    fn stop(&self) {
+        let _no_change_meanwhile = self.index();
+        self.jobs.stop();
+    }
+
     fn note(&self, text: String) {
         if let Some(log) = self.log.get() {
             log.write(&Event::Server { text });
@@ -309,7 +317,7 @@ impl Shared {
 impl Drop for Spool {
     /// Ends the threads. Without [`crate::Store::close`] before, the next start is after an unclean stop.
     fn drop(&mut self) {
-        self.shared.jobs.stop();
+        self.shared.stop();
         // A panic there was reported; there is nothing more to do about it here.
         let _panicked = self.writer.take().map(JoinHandle::join);
         self.shared.chores.stop();

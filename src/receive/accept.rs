@@ -53,13 +53,14 @@ impl Draft {
     /// A draft without an SMTP dialogue.
     pub(crate) fn local(sender: Address, given: String, envid: String, ret: Option<Ret>, eight_bit: bool) -> Self {
         let body = if eight_bit { Body::EightBitMime } else { Body::SevenBit };
+        let smtputf8 = !sender.is_ascii();
         Self {
             sender,
             given,
             ret,
             envid,
             body,
-            smtputf8: false,
+            smtputf8,
             recipients: Vec::new(),
             taken: Vec::new(),
             seen: HashSet::new(),
@@ -74,6 +75,7 @@ impl Draft {
         for target in taken.targets {
             let route = target.key.to_string();
             let person = format!("{route} {}", target.address);
+            self.smtputf8 |= !target.address.is_ascii();
             if !self.seen.insert(person) {
                 continue;
             }
@@ -171,6 +173,7 @@ pub(crate) struct Arrived {
     writer: Box<dyn ContentWriter>,
     size: u64,
     message_id: String,
+    eight_bit: bool,
 }
 
 impl Arrival {
@@ -199,6 +202,7 @@ impl Arrival {
                 writer: whole.writer,
                 size: whole.size,
                 message_id: whole.message_id,
+                eight_bit: whole.eight_bit,
             }),
             Err(refusal) => {
                 serving.receive.note(Some(self.id), format!("refused content from {peer}: {}", refusal.why));
@@ -225,7 +229,11 @@ impl Arrived {
             listener: serving.peer.listener.clone(),
             ..Origin::default()
         };
-        let envelope = draft.envelope(self.id, self.now, origin, self.message_id);
+        let mut envelope = draft.envelope(self.id, self.now, origin, self.message_id);
+        if self.eight_bit {
+            // What the content is decides, not what the client forgot to say (P-31).
+            envelope.body = Body::EightBitMime;
+        }
         log_from(&serving.receive, &envelope, self.size, serving.peer.text());
         match serving.receive.store.accept(self.writer, vec![envelope]).await {
             Ok(accepted) => {

@@ -18,6 +18,8 @@ pub(crate) struct Whole {
     /// Bytes as received, without our Received field.
     pub(crate) size: u64,
     pub(crate) message_id: String,
+    /// There was a byte over 127.
+    pub(crate) eight_bit: bool,
 }
 
 /// Why content was not taken.
@@ -34,6 +36,7 @@ pub(crate) struct Reading {
     decoder: DataDecoder,
     scan: Scan,
     size: u64,
+    eight_bit: bool,
     limit: u64,
     header_limit: u64,
     patience: Duration,
@@ -48,6 +51,7 @@ impl Reading {
             decoder: DataDecoder::default(),
             scan: Scan::default(),
             size: 0,
+            eight_bit: false,
             limit: settings.message_size,
             header_limit: settings.header_size,
             patience: Duration::from_millis(settings.data_timeout),
@@ -86,6 +90,7 @@ impl Reading {
 
     fn take(&mut self, chunk: &[u8]) {
         self.size += chunk.len() as u64;
+        self.eight_bit |= !chunk.is_ascii();
         if !self.scan.ended() {
             self.scan.feed(chunk);
         }
@@ -134,7 +139,9 @@ impl Reading {
             return refuse(554, Status::permanent(4, 6), &text);
         }
         match (self.writer, self.trouble) {
-            (Some(writer), None) => Ok(Whole { writer, size: self.size, message_id: self.scan.message_id() }),
+            (Some(writer), None) => {
+                Ok(Whole { writer, size: self.size, message_id: self.scan.message_id(), eight_bit: self.eight_bit })
+            }
             (_, trouble) => {
                 let error = trouble.unwrap_or_else(|| queue::Error::Failed("no writer".into()));
                 Err(Refusal { reply: policy::store_refusal(&error), why: error.to_string() })

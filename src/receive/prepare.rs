@@ -18,6 +18,7 @@ pub(crate) struct Preparing {
     header_limit: u64,
     limit: u64,
     size: u64,
+    eight_bit: bool,
 }
 
 /// Why a submission's content is not taken: sysexits code and text.
@@ -50,12 +51,14 @@ impl Preparing {
             header_limit: settings.header_size,
             limit: settings.message_size,
             size: 0,
+            eight_bit: false,
         }
     }
 
     /// Takes the next piece of content.
     pub(crate) fn feed(&mut self, writer: &mut dyn ContentWriter, bytes: &[u8]) -> Result<(), Trouble> {
         self.size += bytes.len() as u64;
+        self.eight_bit |= !bytes.is_ascii();
         if self.size > self.limit {
             let text = format!("552 5.2.3 Message size exceeds fixed maximum message size ({})", self.limit);
             return Err(Trouble::Never(UNAVAILABLE, text));
@@ -75,15 +78,20 @@ impl Preparing {
         if self.scan.ended() { self.write_header(writer) } else { Ok(()) }
     }
 
-    /// The content is complete.
-    pub(crate) fn finish(&mut self, writer: &mut dyn ContentWriter, hops: u32) -> Result<(), Trouble> {
+    /// The content is complete. `hops` is what the caller says it has seen (`-h`), `most` the limit.
+    pub(crate) fn finish(&mut self, writer: &mut dyn ContentWriter, hops: u32, most: u32) -> Result<(), Trouble> {
         self.write_header(writer)?;
-        let seen = self.scan.received_count();
-        if seen > hops {
-            let text = format!("554 5.4.6 Too many hops {seen} ({hops} max)");
+        let seen = self.scan.received_count().saturating_add(hops);
+        if seen > most {
+            let text = format!("554 5.4.6 Too many hops {seen} ({most} max)");
             return Err(Trouble::Never(UNAVAILABLE, text));
         }
         Ok(())
+    }
+
+    /// Whether there was a byte over 127.
+    pub(crate) fn eight_bit(&self) -> bool {
+        self.eight_bit
     }
 
     /// Bytes the user sent.
@@ -183,7 +191,7 @@ mod tests {
         for piece in content.chunks(piece) {
             preparing.feed(&mut memory, piece)?;
         }
-        preparing.finish(&mut memory, settings.hops)?;
+        preparing.finish(&mut memory, 0, settings.hops)?;
         Ok(String::from_utf8(memory.0).unwrap())
     }
 

@@ -172,10 +172,7 @@ impl Submitting {
     pub(crate) async fn commit(mut self) -> Answer {
         let finished = match (self.trouble.take(), self.writer.as_mut()) {
             (Some(trouble), _) => Err(trouble),
-            (None, Some(writer)) => {
-                let hops = self.hops.saturating_sub(self.submission.hops);
-                self.preparing.finish(&mut **writer, hops)
-            }
+            (None, Some(writer)) => self.preparing.finish(&mut **writer, self.submission.hops, self.hops),
             (None, None) => Err(Trouble::Store(queue::Error::Failed("no writer".into()))),
         };
         let (Ok(()), Some(writer)) = (&finished, self.writer.take()) else {
@@ -192,6 +189,9 @@ impl Submitting {
             ..Origin::default()
         };
         let mut envelope = self.draft.envelope(self.id, self.now, origin, self.preparing.message_id());
+        if self.preparing.eight_bit() {
+            envelope.body = queue::Body::EightBitMime;
+        }
         envelope.queue_only = self.submission.mode == Mode::Queue;
         log_from(&self.receive, &envelope, self.preparing.size(), format!("{}@localhost", self.user));
         match self.receive.store.accept(writer, vec![envelope]).await {

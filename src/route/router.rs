@@ -65,12 +65,17 @@ pub struct Router {
 }
 
 /// State of one expansion.
+#[derive(Default)]
 struct Expansion {
     targets: Vec<Target>,
     /// Names being expanded, to cut loops.
     path: Vec<String>,
     /// Final keys already reached: a person reached twice gets one copy.
     seen: HashSet<String>,
+    /// Aliases whose members have all been added: ten levels of six lists that name each other are sixty look-ups, not 6^10.
+    done: HashSet<String>,
+    /// Table look-ups so far.
+    looked: u32,
 }
 
 type Step<'a> = Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send + 'a>>;
@@ -154,7 +159,7 @@ impl Router {
 
     /// Where mail for `address` goes.
     pub async fn expand(&self, address: &Address) -> Verdict {
-        let mut work = Expansion { targets: Vec::new(), path: Vec::new(), seen: HashSet::new() };
+        let mut work = Expansion::default();
         if let Err(Unavailable(text)) = self.add(&mut work, address.clone(), None).await {
             return Verdict::Unavailable { text };
         }
@@ -210,13 +215,21 @@ impl Router {
             self.looped(work, address, named);
             return Ok(());
         }
+        if work.done.contains(&name) {
+            return Ok(());
+        }
+        work.looked += 1;
+        if work.looked.is_multiple_of(64) {
+            // Tables answer from memory: without this a large list would hold the thread while others wait.
+            tokio::task::yield_now().await;
+        }
         match self.alias(&name).await? {
             Some(hit) => {
                 work.path.push(name);
                 for entry in alias_entries(&hit.value) {
                     self.add_entry(work, address, entry, &hit.why).await?;
                 }
-                work.path.pop();
+                work.done.extend(work.path.pop());
                 Ok(())
             }
             None => self.add_user(work, address, &name, named).await,

@@ -25,6 +25,8 @@ fn it_stops_in_order_and_starts_again_with_its_queue() {
 #[test]
 fn a_second_start_is_refused_and_names_the_holder() {
     let server = Setup::default().start();
+    // The pid file is written a moment after the first greeting.
+    wait_for("the pid file", seconds(5), || server.path("run/pid").exists());
     let before = fs::read_to_string(server.path("run/pid")).unwrap_or_default();
     let mut second = server.command("postrider");
     second.args(["keeper", "--config"]).arg(server.configuration());

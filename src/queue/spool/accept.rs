@@ -1,5 +1,6 @@
 //! Accepting: content and envelopes become one job. Encoding and checksums are done here, in the caller's thread.
 
+use super::chore::Chore;
 use super::code::Fields;
 use super::content::{Collected, SpoolWriter};
 use super::handed::Handed;
@@ -72,9 +73,10 @@ impl Shared {
             let id = shared.new_content();
             let file = shared.disk.publish_body(&body, id.0).map_err(super::failed)?;
             let content = Content::File { file: Arc::new(file), length };
-            // If the frame is refused the body stays as an orphan until the next start removes it: after a failed write nobody
-            // knows whether the frame that names it is on the disk.
-            shared.submit(Ready { id, content, crc }, envelopes, None)
+            // After a failed write nobody knows whether the frame that names the body is on the disk: it then stays as an orphan until the next
+            // start. Refused before that, it goes at once.
+            let submitted = shared.submit(Ready { id, content, crc }, envelopes, None);
+            submitted.inspect_err(|_| shared.chores.send(Chore::RemoveBody(id)))
         });
         Box::pin(async move { wait(submitted.await?).await })
     }

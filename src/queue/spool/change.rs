@@ -27,6 +27,9 @@ impl Shared {
         put_changes(&mut records, id, changes);
         let (answer, receiver) = oneshot::channel();
         let mut index = self.index();
+        if self.jobs.is_stopped() {
+            return refused(closed());
+        }
         if !index.messages.contains_key(&id) {
             return refused(Error::Unknown);
         }
@@ -90,6 +93,9 @@ impl Shared {
         let mut changed = 0;
         for ids in ids.chunks(VERB_IDS) {
             let mut index = self.index();
+            if self.jobs.is_stopped() {
+                return refused(closed());
+            }
             let ids: Vec<QueueId> = ids.iter().copied().filter(|id| index.messages.contains_key(id)).collect();
             let mut records = Fields::default();
             put_verb(&mut records, verb, &ids, reason);
@@ -111,6 +117,9 @@ impl Shared {
         let mut removed = 0;
         for ids in ids.chunks(VERB_IDS) {
             let mut index = self.index();
+            if self.jobs.is_stopped() {
+                return refused(closed());
+            }
             let leaving: Vec<_> = ids.iter().filter_map(|&id| Some((id, index.leave(id)?))).collect();
             let gone: Vec<QueueId> = leaving.iter().map(|(id, _)| *id).collect();
             let mut records = Fields::default();

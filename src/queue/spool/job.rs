@@ -152,6 +152,16 @@ impl Jobs {
         }
     }
 
+    /// A job of the writer itself: taken also while the last ones are written.
+    pub fn push_own(&self, job: Job) {
+        self.lock().list.push_back(job);
+    }
+
+    /// Whether jobs are refused.
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stop
+    }
+
     /// Lets the writer look for other work.
     pub fn nudge(&self) {
         let mut waiting = self.lock();

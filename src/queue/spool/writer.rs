@@ -1,14 +1,14 @@
 //! The one thread that writes the log: takes what is waiting, writes once, syncs once, answers all (group commit decides the
 //! speed of a queue: crates.md §6). A failed write or sync ends the segment and is never tried again on it.
 
-use super::chore::{Chore, Spares};
+use super::apply::apply;
+use super::chore::Spares;
 use super::compact::Compactor;
 use super::frame::{FrameHeader, Seeds, align};
-use super::index::{Index, Place, Stored};
-use super::job::{Acceptance, Answer, Changes, Effect, Expansion, Job, Taken};
-use super::standing::Standing;
+use super::index::Place;
+use super::job::{Answer, Effect, Job, Taken};
 use super::{Condition, Shared, lock};
-use crate::{ContentId, Error};
+use crate::Error;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,8 +23,6 @@ const LINGER: Duration = Duration::from_millis(1);
 const PAGE: usize = 4096;
 /// Dead segments are looked for after so many batches.
 const TIDY: u32 = 64;
-/// One log line at most in this time while nothing can be written.
-const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// The segment being written.
 pub(crate) struct Current {
@@ -44,15 +42,14 @@ pub(crate) struct Current {
 
 /// A job whose frame has its place.
 pub(crate) struct Laid {
-    job: Job,
-    place: Place,
+    pub job: Job,
+    pub place: Place,
 }
 
 /// A store that cannot write.
-struct Broken {
-    why: String,
-    probe: Instant,
-    complained: Instant,
+pub(crate) struct Broken {
+    pub why: String,
+    pub probe: Instant,
 }
 
 /// The writer's state.
@@ -64,17 +61,19 @@ pub(crate) struct Writer {
     pub spares: Spares,
     pub compactor: Compactor,
     /// Bytes to write next, and where they start.
-    buffer: Vec<u8>,
+    pub buffer: Vec<u8>,
     start: u32,
     /// Frames in the buffer.
-    laid: Vec<Laid>,
+    pub laid: Vec<Laid>,
     /// Frames written and not synced.
-    written: Vec<Laid>,
-    written_at: Option<Instant>,
+    pub written: Vec<Laid>,
+    pub written_at: Option<Instant>,
     /// Changes that could not be written yet.
-    parked: Vec<Job>,
-    broken: Option<Broken>,
-    failures: u32,
+    pub parked: Vec<Job>,
+    pub broken: Option<Broken>,
+    /// No line about failures before this.
+    pub quiet: Option<Instant>,
+    pub failures: u32,
     flush: Duration,
     /// Waits that brought nothing, and how many to leave out.
     fruitless: u32,
@@ -97,6 +96,7 @@ impl Writer {
             written_at: None,
             parked: Vec::new(),
             broken: None,
+            quiet: None,
             failures: 0,
             flush: Duration::ZERO,
             fruitless: 0,
@@ -206,7 +206,7 @@ impl Writer {
     }
 
     /// Finds a place for one job.
-    fn put(&mut self, job: Job) {
+    pub fn put(&mut self, job: Job) {
         if let Some(broken) = &self.broken {
             let error = Error::ReadOnly(broken.why.clone());
             return self.decline(job, &error);
@@ -223,20 +223,6 @@ impl Writer {
                 }
                 self.decline(job, &error);
             }
-        }
-    }
-
-    /// Changes are never given up: they wait for the store to come back. Everything else is refused.
-    fn decline(&mut self, mut job: Job, error: &Error) {
-        match &mut job.effect {
-            Effect::Changes(changes) => {
-                if let Some(answer) = changes.answer.take() {
-                    let _nobody_waits = answer.send(Err(error.clone()));
-                }
-                self.parked.push(job);
-            }
-            Effect::Counter(_) => self.parked.push(job),
-            _ => job.refuse(error),
         }
     }
 
@@ -365,74 +351,9 @@ impl Writer {
         apply(&self.shared, written, number, end);
     }
 
-    /// The segment is over: nothing after its last good offset counts. Senders hear of it; changes go into a new segment.
-    pub fn end_segment(&mut self, error: &std::io::Error) {
-        let Some(current) = self.current.take() else { return };
-        self.failures += 1;
-        let text = format!("spool: segment {} ended at {}: {error}", current.number, current.synced);
-        self.shared.note(text);
-        if let Some(segment) = self.shared.index().segments.get_mut(&current.number) {
-            segment.end = current.synced.max(super::frame::BLOCK);
-            segment.voided = true;
-        }
-        self.buffer.clear();
-        self.written_at = None;
-        let refused = super::failed(std::io::Error::from(error.kind()));
-        let refused = if durable::is_full(error) { Error::Full(error.to_string()) } else { refused };
-        let mut again = Vec::new();
-        for laid in self.written.drain(..).chain(self.laid.drain(..)) {
-            match &laid.job.effect {
-                Effect::Changes(_) | Effect::Counter(_) => again.push(laid.job),
-                _ => laid.job.refuse(&refused),
-            }
-        }
-        if self.failures > 1 {
-            self.break_down(&error.to_string());
-            again.into_iter().for_each(|job| self.decline(job, &refused));
-            return;
-        }
-        // Once, and on another segment; a second failure comes back here and breaks down.
-        again.into_iter().for_each(|job| self.put(job));
-        if let Err(error) = self.write() {
-            self.end_segment(&error);
-        }
-        self.settle();
-    }
-
-    /// Read-only from now on.
-    fn break_down(&mut self, why: &str) {
-        if self.broken.is_none() {
-            self.shared.note(format!("spool: read-only, nothing is accepted or delivered: {why}"));
-            *lock(&self.shared.condition) = Condition::ReadOnly(why.to_owned());
-            let now = Instant::now();
-            self.broken = Some(Broken { why: why.to_owned(), probe: now + self.shared.probe, complained: now });
-        }
-    }
-
-    /// Tries whether a new segment can be written; then what waited is written first.
-    fn probe(&mut self) {
-        let Some(broken) = self.broken.take() else { return };
-        self.failures = 0;
-        let mut jobs = std::mem::take(&mut self.parked);
-        if jobs.is_empty() {
-            jobs.push(super::job::counter(self.shared.limit.load(Ordering::Relaxed)));
-        }
-        self.commit(jobs);
-        self.settle();
-        match &mut self.broken {
-            None => {
-                *lock(&self.shared.condition) = Condition::Open;
-                self.shared.note("spool: can be written again".into());
-                self.shared.changed.notify_one();
-            }
-            Some(again) if broken.complained.elapsed() < COMPLAINT => again.complained = broken.complained,
-            Some(_) => {}
-        }
-    }
-
     /// Nothing more is taken; what is waiting is written, and a checkpoint.
     fn close(&mut self, answers: Vec<Answer<()>>) {
-        self.shared.jobs.stop();
+        self.shared.stop();
         while let (Taken::Jobs(jobs), _) = self.shared.jobs.take(None, |_| None) {
             self.commit(jobs);
         }
@@ -447,120 +368,5 @@ impl Writer {
         for answer in answers {
             let _nobody_waits = answer.send(result.clone());
         }
-    }
-}
-
-/// What callers hear after a sync.
-enum Told {
-    Accepted(Box<Acceptance>),
-    Done(Answer<()>),
-}
-
-/// Lets synced frames take effect in the index, in their order, then answers.
-fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) {
-    let mut told = Vec::with_capacity(written.len());
-    let mut bodies = Vec::new();
-    {
-        let mut index = shared.index();
-        if let Some(segment) = index.segments.get_mut(&number) {
-            segment.end = end;
-        }
-        for Laid { job, place } in written {
-            match job.effect {
-                Effect::Accept(accept) => told.push(accepted(&mut index, accept, place, shared)),
-                Effect::Changes(changes) => told.extend(changed(&mut index, changes, place, &mut bodies)),
-                Effect::Expand(expand) => told.push(expanded(&mut index, expand, place, shared)),
-                Effect::Counter(limit) => {
-                    shared.limit.fetch_max(limit, Ordering::Relaxed);
-                    shared.reserving.store(false, Ordering::Relaxed);
-                }
-                Effect::Close(_) | Effect::Copy => {}
-            }
-        }
-    }
-    for told in told {
-        match told {
-            Told::Accepted(accept) => {
-                // If nobody waits, the value is dropped, which gives the messages back.
-                drop(accept.answer.send(Ok(accept.handed)));
-            }
-            Told::Done(answer) => {
-                let _nobody_waits = answer.send(Ok(()));
-            }
-        }
-    }
-    bodies.into_iter().for_each(|content| shared.chores.send(Chore::RemoveBody(content)));
-}
-
-fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, shared: &Shared) -> Told {
-    let inline = place.offset + super::frame::HEADER + place.length;
-    let stored = Stored {
-        segment: if accept.in_file { 0 } else { place.segment },
-        offset: if accept.in_file { 0 } else { inline },
-        size: accept.size,
-        crc: accept.crc,
-        refs: 0,
-        verified: true,
-    };
-    index.store(accept.content, stored);
-    let (submission, arrived) = accept.submission;
-    if let Some((first, _)) = accept.entries.first() {
-        index.submissions.insert(submission, *first, arrived);
-    }
-    for (id, mut entry) in std::mem::take(&mut accept.entries) {
-        entry.base = place;
-        index.place(id, entry);
-    }
-    if let Some((id, changes)) = accept.outcomes.take() {
-        index.alter(id, |entry| {
-            entry.change(&changes);
-            entry.settle();
-        });
-        patched_or_finished(index, id, place, shared);
-    }
-    Told::Accepted(accept)
-}
-
-fn changed(index: &mut Index, changes: Changes, place: Place, bodies: &mut Vec<ContentId>) -> Option<Told> {
-    for id in changes.ids {
-        if let Some(floating) = index.floating.get_mut(&id) {
-            // Jobs take effect in the order in which they were queued, so the first is this one.
-            floating.remove(0);
-            if floating.is_empty() {
-                index.floating.remove(&id);
-            }
-        }
-        index.patch(id, place);
-    }
-    for (id, entry) in changes.leaving {
-        bodies.extend(index.finish(id, &entry, place.segment));
-    }
-    changes.answer.map(Told::Done)
-}
-
-fn expanded(index: &mut Index, expand: Expansion, place: Place, shared: &Shared) -> Told {
-    let Expansion { id, expanded, children, answer } = expand;
-    index.alter(id, |entry| {
-        let active = entry.active;
-        let child = |mut standing: Standing| {
-            if active {
-                standing.take_off(i64::MIN);
-            }
-            standing
-        };
-        entry.expand(&expanded, children.into_iter().map(child));
-    });
-    patched_or_finished(index, id, place, shared);
-    Told::Done(answer)
-}
-
-/// A change that took effect only now: the message has one patch more, or is finished. Its last word, which must do without the
-/// earlier changes, is said by a job of its own; until that is synced all its frames stay.
-fn patched_or_finished(index: &mut Index, id: mail::QueueId, place: Place, shared: &Shared) {
-    index.patch(id, place);
-    if index.messages.get(&id).is_some_and(|entry| entry.standings.all_finished())
-        && let Some(entry) = index.leave(id)
-    {
-        shared.jobs.push(super::job::removal(vec![(id, entry)]));
     }
 }

@@ -132,3 +132,18 @@ async fn a_null_client_sends_everything_away() {
     let r = Router::new(settings, Arc::new(table::Empty), Arc::new(People));
     assert_eq!(keys(&r, "alice").await, ["relay:[relay.example.org]:25"]);
 }
+
+#[tokio::test]
+async fn lists_that_name_each_other_many_times_cost_little() {
+    // Ten levels of six names, each listing all six of the next: 6^10 ways down, sixty aliases.
+    let mut aliases: Vec<(&'static str, &'static str)> = Vec::new();
+    for level in 0..9 {
+        let members: Vec<String> = (0..6).map(|n| format!("n{}-{n}", level + 1)).collect();
+        let members: &'static str = members.join("\n").leak();
+        for n in 0..6 {
+            aliases.push((format!("n{level}-{n}").leak(), members));
+        }
+    }
+    (0..6).for_each(|n| aliases.push((format!("n9-{n}").leak(), "alice")));
+    assert_eq!(keys(&router(&aliases), "n0-0").await, ["local:alice"]);
+}
