@@ -20,6 +20,7 @@ pub mod keep;
 pub mod link;
 pub mod operator;
 pub mod plan;
+pub mod seat;
 pub mod submit;
 
 pub use frame::{Error, Frame};

@@ -45,7 +45,8 @@ pub struct Submission {
     pub user: String,
     /// Envelope sender; empty for `<>`; may be unqualified.
     pub sender: String,
-    /// Recipients as given; may be unqualified.
+    /// Recipients as given; may be unqualified. More than [`RECIPIENT_LIMIT`] do not decode.
+    #[serde(deserialize_with = "bounded")]
     pub recipients: Vec<Recipient>,
     /// Generated header lines that go before the Message-Id (Date, From …), each ending in CRLF.
     pub generated: String,
@@ -68,6 +69,28 @@ pub struct Submission {
     pub mode: Mode,
     /// Who hears of recipients that are refused at once.
     pub errors: Errors,
+}
+
+/// Stops at the limit instead of building what a few megabytes of empty recipients would become.
+fn bounded<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Recipient>, D::Error> {
+    struct Bounded;
+    impl<'de> serde::de::Visitor<'de> for Bounded {
+        type Value = Vec<Recipient>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "at most {RECIPIENT_LIMIT} recipients")
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut recipients = Vec::new();
+            while let Some(recipient) = list.next_element()? {
+                if recipients.len() == RECIPIENT_LIMIT {
+                    return Err(serde::de::Error::custom("too many recipients"));
+                }
+                recipients.push(recipient);
+            }
+            Ok(recipients)
+        }
+    }
+    deserializer.deserialize_seq(Bounded)
 }
 
 /// One recipient of a submission.

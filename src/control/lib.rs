@@ -3,6 +3,7 @@
 
 use call::frame::{self, Decoder, Frame};
 use call::operator::{Entry, EntryRecipient, Reply, Request};
+use call::seat::Seats;
 use mail::QueueId;
 use mail::time::Clock;
 use queue::{Body, Envelope, Protocol, Select, State, Store, Summary};
@@ -18,10 +19,12 @@ const PAGE: usize = 200;
 const FRAME: usize = 1 << 20;
 /// Most bytes of one message in a list; the recipients beyond are counted, not shown. Frames end at 16 MiB.
 const ENTRY: usize = 8 << 20;
-/// Longest wait for a caller to read or to go on.
+/// Longest wait for a caller to read.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Callers served at once.
-const CALLERS: usize = 64;
+/// Longest wait for a caller's next request.
+const REQUEST: Duration = Duration::from_secs(10);
+/// Callers served at once, in all and of one uid.
+const CALLERS: (u32, u32) = (256, 32);
 
 /// What the verbs work on.
 pub struct Control {
@@ -35,27 +38,24 @@ pub struct Control {
 
 /// Serves callers until the task is ended.
 pub async fn listen(control: Arc<Control>, listener: UnixListener) {
-    let seats = Arc::new(tokio::sync::Semaphore::new(CALLERS));
+    let seats = Seats::new(CALLERS.0, CALLERS.1);
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return;
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let control = Arc::clone(&control);
-                tokio::spawn(async move {
-                    // A caller that hangs up in the middle of its list is its own business.
-                    let _gone = connection(&control, stream).await;
-                    drop(seat);
-                });
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
+        let Ok(uid) = stream.peer_cred().map(|caller| caller.uid()) else { continue };
+        let Some(seat) = seats.take(uid) else { continue };
+        let control = Arc::clone(&control);
+        tokio::spawn(async move {
+            // A caller that hangs up in the middle of its list is its own business.
+            let _gone = connection(&control, stream, uid).await;
+            drop(seat);
+        });
     }
 }
 
-async fn connection(control: &Control, mut stream: UnixStream) -> Result<(), frame::Error> {
-    let uid = stream.peer_cred()?.uid();
+async fn connection(control: &Control, mut stream: UnixStream, uid: u32) -> Result<(), frame::Error> {
     let mut decoder = Decoder::default();
     let mut buffer = Vec::new();
     loop {
@@ -68,7 +68,7 @@ async fn connection(control: &Control, mut stream: UnixStream) -> Result<(), fra
             None => {
                 buffer.clear();
                 buffer.reserve(4_096);
-                match timeout(PATIENCE, stream.read_buf(&mut buffer)).await {
+                match timeout(REQUEST, stream.read_buf(&mut buffer)).await {
                     Ok(Ok(n)) if n > 0 => decoder.feed(&buffer),
                     _ => return Ok(()),
                 }

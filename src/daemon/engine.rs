@@ -29,8 +29,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Local submitters served at once.
-const SUBMITTERS: usize = 256;
 /// Longest wait for deliveries in progress at a stop.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -188,9 +186,8 @@ impl Engine {
             self.listening.push(tokio::spawn(receive::listen(Arc::clone(&self.receive), listener, name, seats)));
         }
         if let Some(descriptor) = brought.submit {
-            let seats = Arc::new(Semaphore::new(SUBMITTERS));
             let listener = unix_listener(descriptor)?;
-            self.listening.push(tokio::spawn(receive::listen_local(Arc::clone(&self.receive), listener, seats)));
+            self.listening.push(tokio::spawn(receive::listen_local(Arc::clone(&self.receive), listener)));
         }
         if let Some(descriptor) = brought.control {
             let uid = rustix::process::geteuid().as_raw();

@@ -122,8 +122,9 @@ fn pack(place: &Place, jobs: &[Loaded], again: bool) -> std::io::Result<Packed> 
     let messages: Vec<_> = jobs
         .iter()
         .map(|Loaded { job, content }| {
-            let crashed = job.recipients().any(|(_, r)| batch::perhaps_delivered(r.state));
-            (&*job.message.envelope, content.clone(), again || crashed)
+            // After any attempt the agent looks first: one that died or hung may have written all the same.
+            let unsure = job.recipients().any(|(_, r)| r.tries > 0 || batch::perhaps_delivered(r.state));
+            (&*job.message.envelope, content.clone(), again || unsure)
         })
         .collect();
     batch::pack(&messages, &*place.inner.parts.clock)

@@ -5,6 +5,7 @@ use crate::accept::{Draft, Taken, log_from};
 use crate::prepare::{Preparing, Trouble};
 use crate::{Progress, Receive};
 use call::frame::{self, Decoder, Frame};
+use call::seat::Seats;
 use call::submit::{Answer, Errors, Mode, Refused, Request, Submission};
 use mail::{Address, QueueId, Status};
 use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
@@ -13,65 +14,99 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Longest wait for the next piece; a client that was stopped in the middle of a message must not hold a seat for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time until a caller has said what it wants: that is one frame, written at once.
+const FIRST: Duration = Duration::from_secs(10);
+/// Longest time for one message: the client has it whole before it connects.
+const MESSAGE: Duration = Duration::from_secs(600);
+/// Callers with a connection, in all and of one uid; whoever is over it finds the socket closed and uses the drop folder.
+const CALLERS: (u32, u32) = (1_024, 256);
+/// Callers of one uid that are served at once; the others wait, at the cost of a descriptor each.
+const SERVED: u32 = 16;
 
 /// Accepts local submitters until the task is ended.
-pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener, seats: Arc<Semaphore>) {
+pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
+    let (callers, served) = (Seats::new(CALLERS.0, CALLERS.1), Seats::new(CALLERS.0, SERVED));
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return;
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
         };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let receive = Arc::clone(&receive);
-                tokio::spawn(async move {
-                    if let Err(error) = connection(&receive, stream).await {
-                        receive.note(None, format!("local submission: {error}"));
-                    }
-                    drop(seat);
-                });
+        let Ok(uid) = stream.peer_cred().map(|caller| caller.uid()) else { continue };
+        let Some(seat) = callers.take(uid) else { continue };
+        let (receive, served) = (Arc::clone(&receive), Arc::clone(&served));
+        tokio::spawn(async move {
+            if let Err(error) = wait_and_serve(&receive, stream, uid, &served).await {
+                receive.note(None, format!("local submission of uid {uid}: {error}"));
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
+            drop(seat);
+        });
     }
 }
 
-/// One caller.
-async fn connection(receive: &Arc<Receive>, mut stream: UnixStream) -> Result<(), frame::Error> {
-    let uid = stream.peer_cred()?.uid();
+/// Serves a caller when fewer than [`SERVED`] of its uid are being served.
+async fn wait_and_serve(
+    receive: &Arc<Receive>,
+    stream: UnixStream,
+    uid: u32,
+    served: &Arc<Seats>,
+) -> Result<(), frame::Error> {
+    let began = tokio::time::Instant::now();
+    let _turn = loop {
+        if let Some(turn) = served.take(uid) {
+            break turn;
+        }
+        if began.elapsed() > FIRST {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    connection(receive, stream, uid).await
+}
+
+/// One caller; several messages may follow each other.
+async fn connection(receive: &Arc<Receive>, mut stream: UnixStream, uid: u32) -> Result<(), frame::Error> {
     let mut decoder = Decoder::default();
-    while let Some(Frame::Message(payload)) = next(&mut stream, &mut decoder).await? {
-        let Request::Submit(submission) = frame::decode(&payload)? else {
-            return Err(frame::Error::Malformed);
-        };
-        let answer = match Submitting::begin(receive, submission, uid).await {
-            Ok(mut submitting) => {
-                loop {
-                    match next(&mut stream, &mut decoder).await? {
-                        Some(Frame::Data(bytes)) => submitting.feed(&bytes),
-                        Some(Frame::Message(payload)) => match frame::decode(&payload)? {
-                            Request::End { length } if length == submitting.length => break,
-                            _ => return Err(frame::Error::Malformed),
-                        },
-                        None => return Ok(()), // gone before the end: nothing was promised
-                    }
-                }
-                submitting.commit().await
-            }
-            Err(answer) => {
-                // The content is on its way already: take it off the socket, so that the answer can be read.
-                while let Some(Frame::Data(_)) = next(&mut stream, &mut decoder).await? {}
-                answer
-            }
-        };
+    loop {
+        let first = timeout(FIRST, next(&mut stream, &mut decoder)).await.map_err(|_| frame::Error::Closed)??;
+        let Some(Frame::Message(payload)) = first else { return Ok(()) };
+        let Request::Submit(submission) = frame::decode(&payload)? else { return Err(frame::Error::Malformed) };
+        let taking = take(receive, &mut stream, &mut decoder, submission, uid);
+        let Some(answer) = timeout(MESSAGE, taking).await.map_err(|_| frame::Error::Closed)?? else { return Ok(()) };
         let bytes = frame::encode(&answer)?;
         timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??;
     }
-    Ok(())
+}
+
+/// One message; `None` if the caller went away before its end: nothing was promised.
+async fn take(
+    receive: &Arc<Receive>,
+    stream: &mut UnixStream,
+    decoder: &mut Decoder,
+    submission: Submission,
+    uid: u32,
+) -> Result<Option<Answer>, frame::Error> {
+    let mut submitting = match Submitting::begin(receive, submission, uid).await {
+        Ok(submitting) => submitting,
+        Err(answer) => {
+            // The content is on its way already: take it off the socket, so that the answer can be read.
+            while let Some(Frame::Data(_)) = next(stream, decoder).await? {}
+            return Ok(Some(answer));
+        }
+    };
+    loop {
+        match next(stream, decoder).await? {
+            Some(Frame::Data(bytes)) => submitting.feed(&bytes),
+            Some(Frame::Message(payload)) => match frame::decode(&payload)? {
+                Request::End { length } if length == submitting.length => return Ok(Some(submitting.commit().await)),
+                _ => return Err(frame::Error::Malformed),
+            },
+            None => return Ok(None),
+        }
+    }
 }
 
 async fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Result<Option<Frame>, frame::Error> {

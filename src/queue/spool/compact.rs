@@ -12,6 +12,7 @@ use crate::{ContentId, Error};
 use bytes::Bytes;
 use mail::QueueId;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// Frames looked at and bytes copied in one step.
 const STEP_FRAMES: usize = 32;
@@ -29,7 +30,12 @@ pub(crate) struct Compactor {
     pub stuck: BTreeSet<u32>,
     /// There may be something to do.
     stirred: bool,
+    /// Recycling failed; not before this moment again.
+    resting: Option<Instant>,
 }
+
+/// How long recycling rests after a failure.
+const REST: Duration = Duration::from_secs(5);
 
 struct Victim {
     number: u32,
@@ -41,7 +47,23 @@ struct Victim {
 
 impl Compactor {
     pub fn is_busy(&self) -> bool {
-        self.victim.is_some() || self.stirred
+        self.resting.is_none() && (self.victim.is_some() || self.stirred)
+    }
+    /// Leaves recycling alone for a while.
+    pub fn rest(&mut self) {
+        self.resting = Some(Instant::now() + REST);
+    }
+    /// Whether it is still to be left alone; afterwards there is something to do.
+    fn is_resting(&mut self) -> bool {
+        match self.resting {
+            Some(until) if Instant::now() < until => true,
+            Some(_) => {
+                self.resting = None;
+                self.stirred = true;
+                false
+            }
+            None => false,
+        }
     }
 }
 
@@ -54,7 +76,7 @@ enum Live {
 impl Writer {
     /// Called after every batch and when there is nothing else: one bounded step.
     pub fn maintain(&mut self) {
-        if self.current.is_none() || !self.may_step() {
+        if self.current.is_none() || !self.may_step() || self.compactor.is_resting() {
             return;
         }
         self.want_checkpoint();

@@ -125,19 +125,26 @@ impl Writer {
 
     /// Takes dead segments out of the log, durably, and keeps some as spares.
     pub fn free(&mut self, numbers: &[u32]) {
+        let mut kept = lock(&self.spares).len();
         for &number in numbers {
-            if let Err(error) = self.retire(number) {
-                self.shared.note(format!("spool: segment {number} cannot be recycled: {error}"));
-                return;
+            match self.retire(number, kept < self.shared.reserve + EXTRA) {
+                Ok(()) => kept += 1,
+                // Moved by an earlier try whose sync failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.shared.note(format!("spool: segment {number} cannot be recycled: {error}"));
+                    return self.compactor.rest();
+                }
             }
         }
         let disk = &self.shared.disk;
         // What is not durably gone may come back, with messages that are finished; so nothing is forgotten before the sync.
         let synced = disk.sync_folder("segments").and_then(|()| disk.sync_folder("spare"));
         if let Err(error) = synced {
+            // Unlike a file's pages, a folder's changes are not forgotten by a failed sync: they stay in the file system's journal, which
+            // either commits them with the next sync or stops taking any. So this may be tried again; until then nothing is forgotten.
             self.shared.note(format!("spool: folder sync failed: {error}"));
-            self.compactor.stuck.extend(numbers);
-            return;
+            return self.compactor.rest();
         }
         let mut index = self.shared.index();
         let mut spares = lock(&self.spares);
@@ -150,10 +157,9 @@ impl Writer {
         }
     }
 
-    fn retire(&self, number: u32) -> io::Result<()> {
+    fn retire(&self, number: u32, keep: bool) -> io::Result<()> {
         let disk = &self.shared.disk;
         let path = disk.segment(number);
-        let keep = lock(&self.spares).len() < self.shared.reserve + EXTRA;
         if keep {
             disk.rename(&path, &disk.folder("spare").join(format!("{number:08}.seg")))
         } else {
