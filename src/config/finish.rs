@@ -130,6 +130,13 @@ impl Reader {
         let given = self.draft.host.clone();
         let name = given.unwrap_or_else(|| system.hostname.trim_end_matches('.').to_ascii_lowercase());
         let name = if name.is_empty() { "localhost".to_owned() } else { name };
+        if !name.is_ascii() {
+            // It goes as it is into the greeting, EHLO and Received (RFC 5321 2.3.5: letters, digits, hyphens).
+            self.error_at(
+                "host",
+                "a host name has only letters, digits, '-' and '.'; write an international one as xn--...",
+            );
+        }
         if !name.contains('.') {
             let text = format!("local host name ({name}) is not qualified; set \"host\"");
             match self.place("host") {
@@ -196,6 +203,12 @@ impl Reader {
             u16::try_from(inputs.len() - 1).unwrap_or(u16::MAX)
         };
         let aliases = Some(add(&draft.aliases));
+        if let Some(place) = self.place("aliases")
+            && draft.aliases != "/etc/aliases"
+            && !Path::new(&draft.aliases).exists()
+        {
+            self.sources.warn(place, format!("{}: no such file; taken as empty", draft.aliases));
+        }
         let tls = match (&draft.certificate, &draft.key) {
             (Some(certificate), Some(key)) => Some((add(certificate), add(key))),
             _ => None,

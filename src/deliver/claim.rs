@@ -83,16 +83,13 @@ pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
     dispatch(inner, &Message::new(inner, accepted.envelope, accepted.content));
 }
 
-/// The recipients that are to be tried now, by route.
-fn groups(envelope: &Envelope, now: i64) -> BTreeMap<&str, Vec<u32>> {
+/// The recipients that are to be tried now, by route: those that the claim took and no others. One that became due since
+/// (its time came, or a flush) is still the store's, which will hand it out once the others are decided; tried now as well
+/// it would be delivered twice.
+fn groups(envelope: &Envelope) -> BTreeMap<&str, Vec<u32>> {
     let mut groups: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (index, recipient) in (0..).zip(&envelope.recipients) {
-        let due = match recipient.state {
-            State::Due { .. } | State::InFlight => true,
-            State::Deferred(at) => at <= now,
-            State::Expanded | State::Delivered | State::Bounced => false,
-        };
-        if due {
+        if recipient.state == State::InFlight {
             groups.entry(&recipient.route).or_default().push(index);
         }
     }
@@ -102,7 +99,7 @@ fn groups(envelope: &Envelope, now: i64) -> BTreeMap<&str, Vec<u32>> {
 fn dispatch(inner: &Arc<Inner>, message: &Arc<Message>) {
     let settings = inner.parts.settings.get();
     let now = inner.parts.clock.now().wall;
-    let groups = groups(&message.envelope, now);
+    let groups = groups(&message.envelope);
     if groups.is_empty() {
         message.give_back(now + LATER);
     }

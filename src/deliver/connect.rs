@@ -1,6 +1,6 @@
 //! From a hop to a session: hosts and addresses in turn, TCP, greeting, EHLO, STARTTLS. Called by `relay`.
 
-use crate::outcome::{Fate, Trouble};
+use crate::outcome::{Command, Fate, Trouble};
 use crate::session::{Broken, Limits, Session, reason};
 use crate::settings::{Settings, Tls};
 use crate::start::Inner;
@@ -154,7 +154,7 @@ impl Door<'_> {
         let lost = |error: Broken| broken(&error, self.shown);
         let mut session = Session::new(Stream::Plain(stream), limits);
         let greeting = session.answer(limits.greeting()).await.map_err(lost)?;
-        welcome(&greeting, "greeting")?;
+        welcome(&greeting, Command::None)?;
         hello(&mut session, self.settings, self.shown).await?;
         if tls == Tls::None {
             return Ok(session);
@@ -169,7 +169,7 @@ impl Door<'_> {
         let hung_up = |error: Broken| Refused::Tls(Fate::local(Status::temporary(4, 2), &error.text(self.shown)));
         let answer = session.command("STARTTLS", limits.mail()).await.map_err(hung_up)?;
         if answer.code != 220 {
-            let mut fate = refusal(&answer, (7, 0), "", "STARTTLS");
+            let mut fate = refusal(&answer, (7, 0), "", Command::Line("STARTTLS".to_owned()));
             // A 5xx here is about TLS, not about the message: it may go when they have put it right.
             if fate.status.is_permanent() {
                 fate = Fate::local(Status::temporary(7, 0), &fate.reply);
@@ -209,10 +209,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let answer = session.hello(&settings.host).await.map_err(|e| broken(&e, shown))?;
-    welcome(&answer, "EHLO")
+    welcome(&answer, Command::Line("EHLO".to_owned()))
 }
 
-fn welcome(answer: &Answer, command: &str) -> Result<(), Refused> {
+fn welcome(answer: &Answer, command: Command) -> Result<(), Refused> {
     if (200..300).contains(&answer.code) {
         Ok(())
     } else {

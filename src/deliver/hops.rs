@@ -75,8 +75,8 @@ pub(crate) enum Pushed {
 pub(crate) enum Taken {
     /// A job to attempt.
     Job(Job),
-    /// A job that is to be deferred without an attempt: the hop is dead.
-    Dead(Job, Arc<Trouble>),
+    /// A job that is to be deferred without an attempt: the hop is dead until this monotonic time, milliseconds.
+    Dead(Job, Arc<Trouble>, u64),
     /// Nothing waits.
     Nothing,
     /// The worker is to end.

@@ -33,8 +33,9 @@ pub(crate) async fn work(place: Place) {
                     break;
                 }
             }
-            Taken::Dead(job, trouble) => {
-                let attempt = Attempt::here("local", place.inner.parts.clock.now().mono);
+            Taken::Dead(job, trouble, until) => {
+                let mut attempt = Attempt::here("local", place.inner.parts.clock.now().mono);
+                attempt.dead_until = Some(until);
                 let all = job.recipients.clone();
                 conclude(&place.inner, job, &attempt, vec![(trouble.fate.clone(), all)]);
             }

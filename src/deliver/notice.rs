@@ -2,7 +2,7 @@
 
 use crate::job::Job;
 use crate::line;
-use crate::outcome::{Attempt, Fate};
+use crate::outcome::{Attempt, Command, Fate};
 use crate::report::{Item, kind};
 use crate::settings::Settings;
 use bytes::Bytes;
@@ -81,6 +81,12 @@ pub(crate) struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Whether an address in it needs SMTPUTF8.
+    pub(crate) fn is_foreign(&self, items: &[Item]) -> bool {
+        let concerned = items.iter().filter_map(|item| self.envelope.recipients.get(item.index as usize));
+        let plain = |r: &Recipient| r.address.is_ascii() && r.given.is_ascii() && r.orcpt.is_ascii();
+        !(self.to.is_ascii() && self.envelope.sender.is_ascii() && concerned.into_iter().all(plain))
+    }
     /// The content, and the words for the log.
     pub(crate) fn write(&self, about: About, items: &[Item]) -> (Bytes, String) {
         let policy = &self.settings.policy;
@@ -186,8 +192,12 @@ fn transcript(about: About, item: &Item, recipient: &Recipient, host: &str) -> V
     let mut lines = Vec::new();
     if !fate.reply.is_empty() {
         lines.push(format!("... while talking to {host}:"));
-        lines.push(format!(">>> {}", fate.command));
-        lines.push(format!("<<< {}", fate.reply));
+        match &fate.command {
+            Command::None => {}
+            Command::Rcpt => lines.push(format!(">>> RCPT To:<{to}>")),
+            Command::Line(line) => lines.push(format!(">>> {line}")),
+        }
+        lines.extend(fate.lines.iter().map(|line| format!("<<< {line}")));
     }
     lines.push(if fate.status.is_temporary() {
         format!("{to}... {}", fate.stat)
@@ -245,8 +255,15 @@ pub(crate) fn words(ms: u64) -> String {
     if said.is_empty() { "0 seconds".to_owned() } else { said.join(" ") }
 }
 
-/// The envelope of a report: from nobody, so that nobody is told of its failure but the postmaster.
-pub(crate) fn envelope(id: QueueId, now: Time, host: &str, recipients: Vec<Recipient>) -> Envelope {
+/// The envelope of a report with this content: from nobody, so that nobody is told of its failure but the postmaster.
+pub(crate) fn envelope(
+    id: QueueId,
+    now: Time,
+    host: &str,
+    recipients: Vec<Recipient>,
+    content: &[u8],
+    smtputf8: bool,
+) -> Envelope {
     Envelope {
         id,
         content: ContentId::default(),
@@ -258,8 +275,8 @@ pub(crate) fn envelope(id: QueueId, now: Time, host: &str, recipients: Vec<Recip
         message_id: format!("<{}.{id}@{host}>", date::compact(now.seconds())),
         ret: None,
         envid: String::new(),
-        body: Body::SevenBit,
-        smtputf8: false,
+        body: if content.is_ascii() { Body::SevenBit } else { Body::EightBitMime },
+        smtputf8,
         requiretls: false,
         by: None,
         priority: 0,

@@ -6,8 +6,9 @@ use crate::line;
 use crate::report::{self, Sheaf};
 use crate::settings::Settings;
 use crate::start::Inner;
-use mail::{Severity, Status};
-use queue::{Change, NewState, Recipient};
+use mail::client::Answer;
+use mail::{Severity, Status, Time};
+use queue::{Change, Envelope, NewState, Recipient};
 use std::sync::Arc;
 
 const MINUTE: u64 = 60_000;
@@ -15,6 +16,30 @@ const MINUTE: u64 = 60_000;
 const LOCAL_WAITS: [u64; 6] = [MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE];
 /// Longest reply kept, in characters.
 const REPLY: usize = 900;
+/// A bounce quotes at most this many lines of a reply, and this many bytes.
+const LINES: usize = 20;
+const QUOTED: usize = 2_048;
+
+/// What a reply answered, for the transcript of a bounce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Nothing: it is the greeting, or there was no reply.
+    None,
+    /// RCPT: each recipient that shares the fate had a line of its own.
+    Rcpt,
+    /// `DATA`, `MAIL From:<a@b>`.
+    Line(String),
+}
+
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "greeting",
+            Self::Rcpt => "RCPT",
+            Self::Line(line) => line,
+        })
+    }
+}
 
 /// The outcome of an attempt, shared by one or more recipients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +48,19 @@ pub(crate) struct Fate {
     pub(crate) status: Status,
     /// As after `stat=` in the log and in `mailq`.
     pub(crate) stat: String,
-    /// The other side's reply, one line, empty if there was none.
+    /// The first line of the other side's reply, empty if there was none.
     pub(crate) reply: String,
-    /// What that reply answered, for the transcript of a bounce: `RCPT To:<a@b>`, `DATA`.
-    pub(crate) command: String,
+    /// All its lines as they came, for the transcript of a bounce; long ones are cut short.
+    pub(crate) lines: Vec<String>,
+    /// What that reply answered.
+    pub(crate) command: Command,
 }
 
 impl Fate {
     /// Delivered; `text` is what the other side said.
     pub(crate) fn sent(text: &str) -> Self {
         let stat = if text.is_empty() { "Sent".to_owned() } else { format!("Sent ({text})") };
-        Self { status: Status::success(0, 0), stat, reply: String::new(), command: String::new() }
+        Self::without_reply(Status::success(0, 0), stat)
     }
     /// Decided on this side, or by an agent.
     pub(crate) fn local(status: Status, text: &str) -> Self {
@@ -41,13 +68,26 @@ impl Fate {
             Severity::Temporary => format!("Deferred: {text}"),
             Severity::Success | Severity::Permanent => text.to_owned(),
         };
-        Self { status, stat, reply: String::new(), command: String::new() }
+        Self::without_reply(status, stat)
     }
-    /// A reply of the other side, whole (`550 5.1.1 no such user here`); `stat` in sendmail's words if permanent.
-    pub(crate) fn replied(status: Status, reply: &str, stat: &str, command: &str) -> Self {
-        let reply: String = reply.chars().take(REPLY).collect();
+    fn without_reply(status: Status, stat: String) -> Self {
+        Self { status, stat, reply: String::new(), lines: Vec::new(), command: Command::None }
+    }
+    /// A reply of the other side; `stat` in sendmail's words if permanent.
+    pub(crate) fn replied(status: Status, answer: &Answer, stat: &str, command: Command) -> Self {
+        let reply: String = answer.to_string().chars().take(REPLY).collect();
         let stat = if status.is_temporary() { format!("Deferred: {reply}") } else { stat.to_owned() };
-        Self { status, stat, reply, command: command.to_owned() }
+        let mut bytes = 0;
+        let fits = |line: &String| {
+            bytes += line.len();
+            bytes <= QUOTED
+        };
+        let lines = answer.wire_lines().take(LINES).take_while(fits).collect();
+        Self { status, stat, reply, lines, command }
+    }
+    /// Whether the other side said the same of another recipient.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.status, &self.reply, &self.lines) == (other.status, &other.reply, &other.lines)
     }
 }
 
@@ -75,12 +115,20 @@ pub(crate) struct Attempt {
     pub(crate) started: u64,
     /// The other side was told what is to be notified (DSN), and will do so.
     pub(crate) passes_dsn: bool,
+    /// None was made: the hop failed for others a moment ago and is left alone until this monotonic time, milliseconds.
+    pub(crate) dead_until: Option<u64>,
 }
 
 impl Attempt {
     /// Without another host.
     pub(crate) fn here(mailer: &'static str, started: u64) -> Self {
-        Self { mailer, relay: String::new(), host: String::new(), started, passes_dsn: false }
+        Self { mailer, relay: String::new(), host: String::new(), started, passes_dsn: false, dead_until: None }
+    }
+    /// Whether there is something for the log. That a hop is still dead is none, unless the recipient has no reason yet.
+    fn is_news(&self, envelope: &Envelope, indices: &[u32], fate: &Fate) -> bool {
+        let is_new = |r: &Recipient| r.tries == 0 && r.last_reply.is_empty();
+        let mut recipients = indices.iter().filter_map(|&index| envelope.recipients.get(index as usize));
+        self.dead_until.is_none() || fate.status.is_permanent() || recipients.any(is_new)
     }
 }
 
@@ -96,9 +144,12 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
     let delayed = fates.iter().any(|(fate, _)| fate.status.is_temporary());
     let random = if delayed { rand::random::<f64>() } else { 0.0 };
     for (fate, indices) in &fates {
-        inner.parts.log.write(&line::to(&envelope, indices, fate, attempt, now));
-        // An attempt was just made, so a clock that jumped forward ends nothing untried.
+        // An attempt was just made, for this message or for another one of its hop, so a clock that jumped forward ends
+        // nothing untried.
         let expired = fate.status.is_temporary() && age > settings.policy.expire;
+        if expired || attempt.is_news(&envelope, indices, fate) {
+            inner.parts.log.write(&line::to(&envelope, indices, fate, attempt, now));
+        }
         for &index in indices {
             let Some(recipient) = envelope.recipients.get(index as usize) else {
                 continue;
@@ -106,13 +157,13 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
             let state = match fate.status.severity {
                 Severity::Success => NewState::Delivered,
                 Severity::Temporary if !expired => {
-                    let wait = wait(&settings, recipient, attempt, random);
+                    let wait = wait(&settings, recipient, attempt, random, now);
                     NewState::Deferred(now.wall.saturating_add_unsigned(wait))
                 }
                 Severity::Temporary | Severity::Permanent => NewState::Bounced,
             };
             report::sort(&mut sheaf, &settings, &envelope, (index, fate), attempt, (state, expired, age));
-            changes.push(change(index, state, fate, now.wall));
+            changes.push(change(index, state, fate, attempt, now.wall));
         }
     }
     if sheaf.is_empty() {
@@ -124,17 +175,28 @@ pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fate
     inner.spawn(report::finish(inner.clone(), job, attempt.clone(), changes, sheaf));
 }
 
-fn change(recipient: u32, state: NewState, fate: &Fate, at: i64) -> Change {
-    Change { recipient, state, at, status: Some(fate.status), reply: fate.stat.clone(), attempted: true, warned: false }
+fn change(recipient: u32, state: NewState, fate: &Fate, attempt: &Attempt, at: i64) -> Change {
+    let attempted = attempt.dead_until.is_none() || fate.status.is_permanent();
+    Change { recipient, state, at, status: Some(fate.status), reply: fate.stat.clone(), attempted, warned: false }
 }
 
-/// Wait before the next try, milliseconds.
-fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f64) -> u64 {
+/// Wait before the next try, milliseconds. Without an attempt the tries stand where they stood; a message never comes back sooner
+/// than they say, or a dead hop with a long queue would be all that the scheduler looks at.
+fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f64, now: Time) -> u64 {
     let policy = &settings.policy;
-    if attempt.mailer == "local" {
-        let step = LOCAL_WAITS.get(recipient.tries as usize).copied().unwrap_or(30 * MINUTE);
+    let failed = recipient.tries.saturating_add(u32::from(attempt.dead_until.is_none())).max(1);
+    let own = policy.backoff(failed, random);
+    let own = if attempt.mailer == "local" {
+        let step = LOCAL_WAITS.get(failed as usize - 1).copied().unwrap_or(30 * MINUTE);
         // A test's short policy shortens these too.
-        return step.min(policy.backoff(recipient.tries.saturating_add(1), random));
-    }
-    policy.backoff(recipient.tries.saturating_add(1), random)
+        step.min(own)
+    } else {
+        own
+    };
+    let Some(until) = attempt.dead_until else {
+        return own;
+    };
+    // Spread, so that they do not all come at the moment at which the hop may be tried again.
+    let spread = (random * policy.min_backoff as f64 / 4.0) as u64;
+    own.max(until.saturating_sub(now.mono).saturating_add(spread))
 }

@@ -43,7 +43,7 @@ impl Place {
         };
         if let Some((until, trouble)) = hop.dead.clone() {
             if until > self.now() {
-                return hop.queue.pop_front().map_or(Taken::Leave, |job| Taken::Dead(job, trouble));
+                return hop.queue.pop_front().map_or(Taken::Leave, |job| Taken::Dead(job, trouble, until));
             }
             hop.dead = None;
         }

@@ -36,7 +36,10 @@ pub(crate) async fn work(mut place: Place) {
                     break;
                 }
             }
-            Taken::Dead(job, trouble) => defer(&place, job, &trouble, place.inner.parts.clock.now().mono),
+            Taken::Dead(job, trouble, until) => {
+                let now = place.inner.parts.clock.now().mono;
+                defer(&place, job, &trouble, now, Some(until));
+            }
             Taken::Job(job) if place.inner.cannot_record() => place.inner.postpone(job),
             Taken::Job(job) => {
                 if !serve(&mut place, &mut link, job).await {
@@ -90,7 +93,7 @@ fn unreachable(place: &Place, job: Job, trouble: Trouble, started: u64) -> bool 
     let trouble = Arc::new(trouble);
     let took = place.inner.parts.clock.now().mono.saturating_sub(started);
     if place.unreachable(&trouble, took.clamp(DEAD.0, DEAD.1)) {
-        defer(place, job, &trouble, started);
+        defer(place, job, &trouble, started, None);
         return true;
     }
     // Others are connected; they will take it.
@@ -98,13 +101,14 @@ fn unreachable(place: &Place, job: Job, trouble: Trouble, started: u64) -> bool 
     false
 }
 
-fn defer(place: &Place, job: Job, trouble: &Trouble, started: u64) {
+fn defer(place: &Place, job: Job, trouble: &Trouble, started: u64, dead_until: Option<u64>) {
     let attempt = Attempt {
         mailer: place.key.mailer(),
         relay: trouble.relay.clone(),
         host: trouble.host.clone(),
         started,
         passes_dsn: false,
+        dead_until,
     };
     let all = job.recipients.clone();
     conclude(&place.inner, job, &attempt, vec![(trouble.fate.clone(), all)]);
@@ -126,6 +130,7 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         host: link.host.clone(),
         started,
         passes_dsn: link.session.capabilities.dsn,
+        dead_until: None,
     };
     let content = match job.message.content().await {
         Ok(content) => content,

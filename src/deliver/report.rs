@@ -9,12 +9,18 @@ use crate::start::Inner;
 use mail::Address;
 use mail::dsn::Kind;
 use queue::{Accepted, Change, Envelope, NewState, Notice, Protocol, Recipient};
+use route::Key;
 use std::sync::Arc;
 
 /// What the origin of a postmaster notice says, so that its own failure is known to be the end.
 pub(crate) const POSTMASTER_NOTICE: &str = "postmaster-notify";
 /// When a report cannot be committed (full disk), the recipients come again after this long, milliseconds.
 const AGAIN: i64 = 300_000;
+/// When nobody can say now where a report goes, they come again after this long, milliseconds: a report with such a route would be
+/// stuck for its whole life, because nothing routes it again.
+const UNROUTED: i64 = 60_000;
+/// So long after its end of life a message waits no more for its report's route, milliseconds.
+const PATIENCE: u64 = 86_400_000;
 
 /// One recipient that is reported.
 #[derive(Clone, Debug)]
@@ -56,6 +62,15 @@ pub(crate) fn wants_receipt(envelope: &Envelope, recipient: &Recipient, attempt:
     recipient.notify.success && !envelope.sender.is_null() && !attempt.passes_dsn
 }
 
+/// Where a report goes.
+enum Way {
+    To(Vec<Recipient>),
+    /// Nowhere, for good.
+    Nowhere,
+    /// That cannot be told now.
+    Later,
+}
+
 /// A report under way.
 struct Desk {
     inner: Arc<Inner>,
@@ -87,16 +102,14 @@ pub(crate) async fn finish(inner: Arc<Inner>, job: Job, attempt: Attempt, mut ch
     let of_delayed = mine(&delayed, &mut changes);
     let of_delivered = mine(&sheaf.delivered, &mut changes);
     desk.record(changes);
-    if !failed.is_empty() && !desk.fail(failed, of_failed).await {
-        return;
+    if !failed.is_empty() {
+        desk.fail(failed, of_failed).await;
     }
     if !sheaf.delivered.is_empty() {
         desk.tell_sender(About::Receipt, &sheaf.delivered, of_delivered).await;
     }
     if !delayed.is_empty() {
-        let mut changes = of_delayed;
-        mark_warned(&mut changes, &delayed);
-        desk.tell_sender(About::Delay, &delayed, changes).await;
+        desk.tell_sender(About::Delay, &delayed, of_delayed).await;
     }
 }
 
@@ -124,40 +137,80 @@ impl Desk {
         drop(self.inner.parts.store.record(self.envelope().id, changes));
     }
     /// A failure: to the sender; for a null sender to the postmaster, and if that was a notice already, to nobody.
-    async fn fail(&mut self, items: Vec<Item>, changes: Vec<Change>) -> bool {
+    async fn fail(&mut self, items: Vec<Item>, changes: Vec<Change>) {
         if !self.envelope().sender.is_null() {
             let to = self.envelope().sender.clone();
-            if let Some(recipients) = self.route(&to).await {
-                return self.commit(About::Failure, &items, changes, &to, recipients).await;
+            match self.route(&to).await {
+                Way::To(recipients) => return self.bounce(About::Failure, &items, changes, &to, recipients).await,
+                Way::Later => return self.come_again(&changes, UNROUTED),
+                Way::Nowhere => {}
             }
         }
         let last = self.envelope().origin.listener == POSTMASTER_NOTICE
             && self.envelope().origin.protocol == Protocol::Internal;
         let name = self.inner.parts.settings.get().postmaster.clone();
-        if !last
-            && let Some(to) = address(&name)
-            && let Some(recipients) = self.route(&to).await
-        {
-            return self.commit(About::Postmaster, &items, changes, &to, recipients).await;
+        if !last && let Some(to) = address(&name) {
+            match self.route(&to).await {
+                Way::To(recipients) => return self.bounce(About::Postmaster, &items, changes, &to, recipients).await,
+                Way::Later => return self.come_again(&changes, UNROUTED),
+                Way::Nowhere => {}
+            }
         }
         let id = self.envelope().id;
         self.inner.note(id, "savemail: cannot save rejected email anywhere".to_owned());
         self.record(changes);
-        true
     }
-    /// A receipt or warning; if the sender cannot be routed, the changes stand without it.
-    async fn tell_sender(&mut self, about: About, items: &[Item], changes: Vec<Change>) {
-        let to = self.envelope().sender.clone();
-        match self.route(&to).await {
-            Some(recipients) => {
-                self.commit(about, items, changes, &to, recipients).await;
-            }
-            None => self.record(changes),
+    /// A failure that cannot be reported has not happened: it will be seen again.
+    async fn bounce(
+        &mut self,
+        about: About,
+        items: &[Item],
+        changes: Vec<Change>,
+        to: &Address,
+        recipients: Vec<Recipient>,
+    ) {
+        if !self.commit(about, items, changes.clone(), to, recipients).await {
+            self.come_again(&changes, AGAIN);
         }
     }
-    async fn route(&self, to: &Address) -> Option<Vec<Recipient>> {
+    /// A receipt or warning; the changes stand without it if need be. A warning that could not be sent comes with a later try.
+    async fn tell_sender(&mut self, about: About, items: &[Item], changes: Vec<Change>) {
+        let to = self.envelope().sender.clone();
+        let mut marked = changes.clone();
+        if about == About::Delay {
+            mark_warned(&mut marked, items);
+        }
+        match self.route(&to).await {
+            Way::To(recipients) => {
+                if !self.commit(about, items, marked, &to, recipients).await {
+                    self.record(changes);
+                }
+            }
+            // The next try asks again; a receipt has no next try, but its recipient is not to be delivered twice for it.
+            Way::Later => self.record(changes),
+            Way::Nowhere => self.record(marked),
+        }
+    }
+    async fn route(&self, to: &Address) -> Way {
         let recipients = self.inner.parts.routes.route(to).await;
-        (!recipients.is_empty()).then_some(recipients)
+        if recipients.is_empty() {
+            return Way::Nowhere;
+        }
+        let Some(why) = recipients.iter().find_map(unroutable) else {
+            return Way::To(recipients);
+        };
+        let parts = &self.inner.parts;
+        let age = u64::try_from(parts.clock.now().wall.saturating_sub(self.envelope().arrived)).unwrap_or(0);
+        if age > parts.settings.get().policy.expire.saturating_add(PATIENCE) {
+            return Way::To(recipients);
+        }
+        self.inner.note(self.envelope().id, format!("report to {to} waits: {why}"));
+        Way::Later
+    }
+    /// Gives the recipients of these changes back, as if they had not been tried.
+    fn come_again(&mut self, changes: &[Change], wait: i64) {
+        self.job.recipients.retain(|index| !changes.iter().any(|c| c.recipient == *index));
+        self.job.message.give_back(self.inner.parts.clock.now().wall + wait);
     }
     /// The one frame: outcomes and their report, both or neither.
     async fn commit(
@@ -183,7 +236,8 @@ impl Desk {
             is_local: recipients.iter().all(|r| r.route.starts_with("local:")),
         };
         let (content, line) = page.write(about, items);
-        let mut envelope = notice::envelope(id, now, &settings.host, recipients);
+        let foreign = page.is_foreign(items);
+        let mut envelope = notice::envelope(id, now, &settings.host, recipients, &content, foreign);
         if about == About::Postmaster {
             envelope.origin.listener = POSTMASTER_NOTICE.to_owned();
         }
@@ -199,15 +253,20 @@ impl Desk {
             }
             Err(error) => {
                 self.inner.note(of, format!("cannot queue report: {error}"));
-                let at = self.inner.parts.clock.now().wall + AGAIN;
-                self.job.message.give_back(at);
-                self.job.recipients.clear();
                 false
             }
         }
     }
     fn submit(&self, accepted: Accepted) {
         crate::claim::submit(&self.inner, accepted);
+    }
+}
+
+/// Why it cannot be told now where this recipient goes, if so.
+fn unroutable(recipient: &Recipient) -> Option<String> {
+    match Key::parse(&recipient.route) {
+        Some(Key::Error { status, text }) if status.is_temporary() => Some(text),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! Used by `relay`, which may send the next envelope with the end of the present content (RFC 2920 3.1 allows that).
 
 use crate::job::Job;
-use crate::outcome::Fate;
+use crate::outcome::{Command, Fate};
 use crate::session::{Broken, Session};
 use mail::client::{self, Answer, Capabilities, MailOptions};
 use mail::command::{Notify, Ret};
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
     fn one(&mut self, index: u32, fate: Fate) {
-        match self.fates.iter_mut().find(|(known, _)| known.status == fate.status && known.reply == fate.reply) {
+        match self.fates.iter_mut().find(|(known, _)| known.is_like(&fate)) {
             Some((_, indices)) => indices.push(index),
             None => self.fates.push((fate, vec![index])),
         }
@@ -77,18 +77,17 @@ fn at_mail(code: u16) -> &'static str {
 }
 
 /// A reply that cannot be right at this place (2xx to DATA, 3xx to MAIL): temporary (S-67).
-fn out_of_place(answer: &Answer, command: &str) -> Fate {
-    let mut fate = Fate::replied(Status::temporary(5, 0), &answer.to_string(), "", command);
-    fate.stat = format!("Deferred: unexpected reply to {command}: {answer}");
-    fate
+fn out_of_place(answer: &Answer, command: Command) -> Fate {
+    let stat = format!("Deferred: unexpected reply to {command}: {answer}");
+    Fate { stat, ..Fate::replied(Status::temporary(5, 0), answer, "", command) }
 }
 
 /// A reply of class 4 or 5, or one that is out of place.
-pub(crate) fn refusal(answer: &Answer, default: (u16, u16), stat: &str, command: &str) -> Fate {
+pub(crate) fn refusal(answer: &Answer, default: (u16, u16), stat: &str, command: Command) -> Fate {
     if answer.code < 400 {
         return out_of_place(answer, command);
     }
-    Fate::replied(status(answer, default.0, default.1), &answer.to_string(), stat, command)
+    Fate::replied(status(answer, default.0, default.1), answer, stat, command)
 }
 
 /// What a hop's offers forbid, found before anything is sent. `content`, if at hand, tells whether a message that asked for
@@ -103,8 +102,7 @@ pub(crate) fn forbidden(job: &Job, offers: &Capabilities, content: Option<&Conte
     if offers.smtputf8 {
         return None;
     }
-    let plain = envelope.sender.is_ascii() && job.recipients().all(|(_, r)| r.address.is_ascii());
-    if plain && (!envelope.smtputf8 || content.is_some_and(has_plain_header)) {
+    if !is_foreign(job) && (!envelope.smtputf8 || content.is_some_and(has_plain_header)) {
         return None;
     }
     let text = "SMTPUTF8 is required, but not offered";
@@ -126,7 +124,13 @@ fn has_plain_header(content: &Content) -> bool {
     head.is_some_and(<[u8]>::is_ascii)
 }
 
-fn mail_line(envelope: &Envelope, offers: &Capabilities) -> String {
+/// Whether an address of the transaction cannot be written in ASCII: then SMTPUTF8 must be said (RFC 6531 3.4).
+fn is_foreign(job: &Job) -> bool {
+    !job.message.envelope.sender.is_ascii() || job.recipients().any(|(_, r)| !r.address.is_ascii())
+}
+
+fn mail_line(job: &Job, offers: &Capabilities) -> String {
+    let envelope = &job.message.envelope;
     let ret = envelope.ret.filter(|_| offers.dsn).map(|ret| match ret {
         queue::Ret::Full => Ret::Full,
         queue::Ret::Headers => Ret::Headers,
@@ -135,7 +139,8 @@ fn mail_line(envelope: &Envelope, offers: &Capabilities) -> String {
         size: offers.size.map(|_| envelope.size + envelope.prepend.len() as u64),
         // A hop without 8BITMIME gets the bytes as they are, as from sendmail (pass8): they arrive nearly always.
         eight_bit: offers.eight_bit_mime && envelope.body == queue::Body::EightBitMime,
-        smtputf8: offers.smtputf8 && envelope.smtputf8,
+        // Also if nobody asked for it: an alias may lead to such an address.
+        smtputf8: offers.smtputf8 && (envelope.smtputf8 || is_foreign(job)),
         ret,
         envid: if offers.dsn { &envelope.envid } else { "" },
     };
@@ -162,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
     /// Puts MAIL, every RCPT and DATA of a job behind what waits to be written.
     pub(crate) fn queue_envelope(&mut self, job: &Job) {
-        let mail = mail_line(&job.message.envelope, &self.capabilities);
+        let mail = mail_line(job, &self.capabilities);
         self.out.extend_from_slice(mail.as_bytes());
         for (_, recipient) in job.recipients() {
             let line = rcpt_line(recipient, &self.capabilities);
@@ -188,15 +193,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn read_group(&mut self, job: &Job, progress: &mut Progress) -> Result<bool, Broken> {
         let answer = self.answer(self.limits.mail()).await?;
         after_mail(&answer, job, progress);
-        for (index, recipient) in job.recipients() {
+        for (index, _) in job.recipients() {
             let answer = self.answer(self.limits.rcpt()).await?;
-            after_rcpt(&answer, index, recipient, progress);
+            after_rcpt(&answer, index, progress);
         }
         let answer = self.answer(self.limits.data()).await?;
         self.after_data(&answer, job, progress).await
     }
     async fn step_by_step(&mut self, job: &Job, progress: &mut Progress) -> Result<bool, Broken> {
-        let line = mail_line(&job.message.envelope, &self.capabilities);
+        let line = mail_line(job, &self.capabilities);
         let answer = self.command(line.trim_end(), self.limits.mail()).await?;
         after_mail(&answer, job, progress);
         if progress.refused.is_some() {
@@ -207,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for (index, recipient) in job.recipients() {
             let line = rcpt_line(recipient, &self.capabilities);
             let answer = self.command(line.trim_end(), self.limits.rcpt()).await?;
-            after_rcpt(&answer, index, recipient, progress);
+            after_rcpt(&answer, index, progress);
             if progress.closing {
                 break;
             }
@@ -238,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if refused {
             settle_refused(job, progress);
         } else if !progress.accepted.is_empty() {
-            let fate = refusal(answer, (3, 0), "Service unavailable", "DATA");
+            let fate = refusal(answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()));
             progress.rest(job, fate);
         }
         Ok(false)
@@ -287,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let fate = if (200..300).contains(&answer.code) {
             Fate::sent(answer.text())
         } else {
-            refusal(&answer, (3, 0), "Service unavailable", "DATA")
+            refusal(&answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()))
         };
         progress.rest(job, fate);
         Ok(())
@@ -300,11 +305,11 @@ fn after_mail(answer: &Answer, job: &Job, progress: &mut Progress) {
     progress.turned_away = answer.code == 421;
     if !(200..300).contains(&answer.code) {
         let command = format!("MAIL From:<{}>", job.message.envelope.sender);
-        progress.refused = Some(refusal(answer, (1, 0), at_mail(answer.code), &command));
+        progress.refused = Some(refusal(answer, (1, 0), at_mail(answer.code), Command::Line(command)));
     }
 }
 
-fn after_rcpt(answer: &Answer, index: u32, recipient: &queue::Recipient, progress: &mut Progress) {
+fn after_rcpt(answer: &Answer, index: u32, progress: &mut Progress) {
     progress.closing |= answer.code == 421;
     if progress.refused.is_some() {
         return;
@@ -312,9 +317,8 @@ fn after_rcpt(answer: &Answer, index: u32, recipient: &queue::Recipient, progres
     if (200..300).contains(&answer.code) {
         progress.accepted.push(index);
     } else {
-        let command = format!("RCPT To:<{}>", recipient.address);
         let default = if answer.code >= 500 { (1, 1) } else { (2, 0) };
-        progress.one(index, refusal(answer, default, at_rcpt(answer.code), &command));
+        progress.one(index, refusal(answer, default, at_rcpt(answer.code), Command::Rcpt));
     }
 }
 
