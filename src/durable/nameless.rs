@@ -79,11 +79,14 @@ impl Nameless {
             None => PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())),
         };
         nix::unistd::linkat(AT_FDCWD, &source, AT_FDCWD, &target, AtFlags::AT_SYMLINK_FOLLOW)?;
-        if let Some(path) = &self.temporary {
-            crate::unlink(path)?;
-        }
-        Ok(())
+        let cleared = self.temporary.as_deref().map_or(Ok(()), crate::unlink);
+        cleared.inspect_err(|_| take_back(&target))
     }
+}
+
+/// Removes a name whose message is not taken: the caller will send it in another way.
+fn take_back(path: &Path) {
+    let _what_was_read_meanwhile_has_a_submission_id = crate::unlink(path);
 }
 
 impl Drop for Nameless {
@@ -120,14 +123,15 @@ impl DropFile {
     /// message was taken.
     ///
     /// # Errors
-    /// The system's; the name may or may not be there, so the submission id has to tell two copies apart.
+    /// The system's. The name is gone again, but a reader may have been faster, or a crash may come between, so the submission id
+    /// has to tell two copies apart.
     pub fn publish(self) -> io::Result<String> {
         crate::sync(&self.nameless.file)?;
         let name = random_name();
         self.nameless.link(&name)?;
         // The folder cannot be opened for reading by the caller. On ext4, xfs and btrfs the file's own fsync commits its new name.
-        crate::sync(&self.nameless.file)?;
-        commit_name(&self.nameless.file)?;
+        let committed = crate::sync(&self.nameless.file).and_then(|()| commit_name(&self.nameless.file));
+        committed.inspect_err(|_| take_back(&self.nameless.folder.join(&name)))?;
         Ok(name)
     }
 }

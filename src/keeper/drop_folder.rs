@@ -2,7 +2,7 @@
 //! keeper reads no content; it passes a descriptor and the owner, and unlinks what the engine has done with.
 
 use crate::log;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
@@ -10,16 +10,24 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// At most so many entries with the engine at a time.
+/// At most so many entries with the engine at a time, and so many of one owner: nobody takes every place.
 const OUTSTANDING: usize = 16;
+const PER_OWNER: usize = 8;
+/// Names that one scan looks at, and the time between two: a full folder costs little, whatever is in it.
+const NAMES: usize = if cfg!(test) { 10 } else { 1_000 };
+const PAUSE: Duration = Duration::from_millis(50);
 /// Larger than any message that our `sendmail` would put there.
 const LARGEST: i64 = 2 << 30;
-/// How long an entry that the engine could not take (disk full) rests, and the whole folder.
-const REST: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
-/// How long a refused entry rests, so that it does not fill the log.
-const REFUSED: Duration = Duration::from_secs(3_600);
-/// Most names of refused entries that are remembered.
+/// How long an entry that the engine could not take rests: doubles up to the second value.
+const REST: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(3_600));
+/// When the entries of so many owners in a row could not be taken (disk full), the whole folder rests for so long.
+const PUT_OFF: (usize, Duration) = (3, Duration::from_secs(5));
+/// How long a refused entry rests, so that it does not fill the log; and most lines in that time.
+const REFUSED: (Duration, u32) = (Duration::from_secs(3_600), 1_000);
+/// Most names of resting entries that are remembered; others come again with the next pass.
 const REMEMBERED: usize = 4_096;
+/// `tmp.` names are what crashed writers left after so long.
+const STALE: Duration = Duration::from_secs(24 * 3_600);
 
 /// Not an error: without O_TMPFILE an entry has for a moment two names.
 const MOVING: &str = "it is just being named";
@@ -29,47 +37,82 @@ pub(crate) type Entry = (String, u32, u64, OwnedFd);
 
 #[derive(Default)]
 pub(crate) struct DropFolder {
-    with_engine: HashSet<String>,
-    /// Not to be offered before this moment.
-    resting: HashMap<String, Instant>,
+    /// Names and their owners.
+    with_engine: HashMap<String, u32>,
+    /// Not to be offered before this moment; how often it was put off.
+    resting: HashMap<String, (Instant, u32)>,
+    /// Owners that were put off since an entry was last taken.
+    put_off: HashSet<u32>,
     not_before: Option<Instant>,
-    /// There may be entries that we have not seen.
+    /// A pass through the folder; the next scan goes on where the last one stopped.
+    pass: Option<Dir>,
+    /// There may be entries that this pass has not seen: another one follows.
     pub unseen: bool,
+    /// Lines in the log, and since when.
+    said: Option<(Instant, u32)>,
 }
 
 impl DropFolder {
+    /// Whether a scan could find something.
+    pub(crate) fn is_due(&self) -> bool {
+        (self.unseen || self.pass.is_some()) && self.with_engine.len() < OUTSTANDING
+    }
+
     /// The next entries for the engine.
     pub(crate) fn scan(&mut self, folder: &File) -> Vec<Entry> {
         let (mut found, now) = (Vec::new(), Instant::now());
         if self.not_before.is_some_and(|moment| moment > now) {
             return found;
         }
-        self.resting.retain(|_, until| *until > now);
-        self.unseen = false;
-        for entry in Dir::read_from(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let text = name.to_string_lossy();
-            // `tmp.`: being written, on a file system without O_TMPFILE.
-            let known = self.with_engine.contains(&*text) || self.resting.contains_key(&*text);
-            if known || text == "." || text == ".." || text.starts_with("tmp.") {
-                continue;
-            }
+        self.not_before = Some(now + PAUSE);
+        if self.pass.is_none() {
+            self.unseen = false;
+            self.resting.retain(|_, (until, _)| *until + REST.1 > now);
+            self.pass = Dir::read_from(folder).ok();
+        }
+        for _ in 0..NAMES {
             if self.with_engine.len() >= OUTSTANDING {
-                self.unseen = true;
                 break;
             }
-            match judge(folder, name) {
-                Ok(Some(_)) if name.to_str().is_err() => self.remove(folder, name, "its name is not text"),
-                Ok(Some((uid, size, file))) => {
-                    self.with_engine.insert(text.clone().into_owned());
-                    found.push((text.into_owned(), uid, size, file));
-                }
-                Ok(None) => self.remove(folder, name, "it is not a regular file"),
-                Err(why) if why == MOVING => self.unseen = true,
-                Err(why) => self.leave(&text, &why),
-            }
+            let Some(Ok(entry)) = self.pass.as_mut().and_then(Dir::read) else {
+                self.pass = None;
+                break;
+            };
+            found.extend(self.consider(folder, entry.file_name(), now));
         }
         found
+    }
+
+    fn consider(&mut self, folder: &File, name: &CStr, now: Instant) -> Option<Entry> {
+        let text = name.to_string_lossy();
+        let rests = self.resting.get(&*text).is_some_and(|(until, _)| *until > now);
+        if rests || text == "." || text == ".." || self.with_engine.contains_key(&*text) {
+            return None;
+        }
+        if text.starts_with("tmp.") {
+            // Being written, on a file system without O_TMPFILE.
+            if statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| age(&stat) > STALE) {
+                self.remove(folder, name, "nobody has finished it for a day");
+            }
+            return None;
+        }
+        match judge(folder, name) {
+            Ok(Some(_)) if name.to_str().is_err() => self.remove(folder, name, "its name is not text"),
+            Ok(Some((uid, ..))) if self.places(uid) >= PER_OWNER => self.unseen = true,
+            Ok(Some((uid, size, file))) => {
+                self.with_engine.insert(text.clone().into_owned(), uid);
+                return Some((text.into_owned(), uid, size, file));
+            }
+            Ok(None) => self.remove(folder, name, "it is not a regular file"),
+            Err(why) if why == MOVING => self.unseen = true,
+            Err(why) => self.leave(&text, &why),
+        }
+        None
+    }
+
+    /// How many entries of one owner the engine has.
+    fn places(&self, uid: u32) -> usize {
+        self.with_engine.values().filter(|owner| **owner == uid).count()
     }
 
     /// Removes what certainly is no submission: those are regular files under plain names.
@@ -77,33 +120,61 @@ impl DropFolder {
         let gone = unlinkat(folder, name, AtFlags::empty()).or_else(|_| unlinkat(folder, name, AtFlags::REMOVEDIR));
         let name = name.to_string_lossy();
         match gone {
-            Ok(()) => log::error(&format!("drop folder: removed {name}: {why}")),
+            Ok(()) => self.say(&format!("removed {name}: {why}")),
             Err(_) => self.leave(&name, why),
         }
     }
 
     fn leave(&mut self, name: &str, why: &str) {
-        if self.resting.len() < REMEMBERED {
-            log::error(&format!("drop folder: {name} is left alone: {why}"));
-            self.resting.insert(name.to_owned(), Instant::now() + REFUSED);
+        if self.rest(name, REFUSED.0, 0) {
+            self.say(&format!("{name} is left alone: {why}"));
+        }
+    }
+
+    /// Whether that could be remembered.
+    fn rest(&mut self, name: &str, time: Duration, tries: u32) -> bool {
+        let room = self.resting.len() < REMEMBERED || self.resting.contains_key(name);
+        if room {
+            self.resting.insert(name.to_owned(), (Instant::now() + time, tries));
+        }
+        room
+    }
+
+    /// Into the log, which anybody who makes names here could fill.
+    fn say(&mut self, text: &str) {
+        let (since, count) = self.said.filter(|said| said.0.elapsed() < REFUSED.0).unwrap_or((Instant::now(), 0));
+        self.said = Some((since, count.saturating_add(1)));
+        if count < REFUSED.1 {
+            log::error(&format!("drop folder: {text}"));
+        } else if count == REFUSED.1 {
+            log::error("drop folder: no more lines about it for a while");
         }
     }
 
     /// The engine has done with an entry.
     pub(crate) fn done(&mut self, folder: &File, name: &str) {
-        if self.with_engine.remove(name)
-            && let Err(errno) = unlinkat(folder, name, AtFlags::empty())
-        {
-            self.leave(name, &format!("cannot unlink it: {errno}"));
+        if self.with_engine.remove(name).is_none() {
+            return;
+        }
+        self.put_off.clear();
+        match unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) => drop(self.resting.remove(name)),
+            Err(errno) => self.leave(name, &format!("cannot unlink it: {errno}")),
         }
     }
 
     /// The engine could not take an entry now.
-    pub(crate) fn later(&mut self, name: String) {
-        if self.with_engine.remove(&name) {
-            self.resting.insert(name, Instant::now() + REST.0);
-            self.not_before = Some(Instant::now() + REST.1);
-            self.unseen = true;
+    pub(crate) fn later(&mut self, name: &str) {
+        let Some(uid) = self.with_engine.remove(name) else {
+            return;
+        };
+        let tries = self.resting.get(name).map_or(0, |(_, tries)| *tries);
+        // 5 s, 10 s, 20 s ... 1 h: what only waits for the disk comes again soon.
+        self.rest(name, (REST.0 * (1 << tries)).min(REST.1), (tries + 1).min(10));
+        self.put_off.insert(uid);
+        if self.put_off.len() >= PUT_OFF.0 {
+            self.put_off.clear();
+            self.not_before = Some(Instant::now() + PUT_OFF.1);
         }
     }
 }
@@ -121,11 +192,15 @@ fn judge(folder: &File, name: &CStr) -> Result<Option<(u32, u64, OwnedFd)>, Stri
     };
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         Ok(None)
-    } else if stat.st_nlink == 2 && SystemTime::UNIX_EPOCH.elapsed().is_ok_and(|now| now < changed(&stat)) {
+    } else if stat.st_nlink == 2 && age(&stat) < Duration::from_secs(5) {
         Err(MOVING.to_owned())
     } else if stat.st_nlink != 1 {
         // Perhaps somebody else's entry, which unlinking could lose.
         Err("it has more than one link".to_owned())
+    } else if stat.st_mode & 0o077 != 0 {
+        // Ours are 0600. A file that others may write, moved here from a shared folder, would be their mail in its
+        // owner's name.
+        Err(format!("its mode is {:o}, not 600", stat.st_mode & 0o7777))
     } else if stat.st_size > LARGEST {
         Err("it is too large".to_owned())
     } else {
@@ -133,7 +208,12 @@ fn judge(folder: &File, name: &CStr) -> Result<Option<(u32, u64, OwnedFd)>, Stri
     }
 }
 
-/// When an entry with two names is no longer just being named, since 1970.
-fn changed(stat: &Stat) -> Duration {
-    Duration::from_secs(stat.st_ctime.cast_unsigned() + 5)
+/// Since its last change, that of its names included. Unlike other times nobody can set that one.
+fn age(stat: &Stat) -> Duration {
+    let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(changed)
 }
+
+#[cfg(test)]
+#[path = "drop_folder_test.rs"]
+mod tests;

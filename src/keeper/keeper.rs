@@ -1,11 +1,13 @@
 //! The loop: one poll over signals, the engine's socket and the drop folder; and the clock.
 //!
 //! States: the engine is there or not; without it, all its agents are reaped (they end with its socket, at the
-//! latest by SIGKILL) before a new one starts, so that no two processes deliver the same message.
+//! latest by SIGKILL) before a new one starts, so that no two processes deliver the same message. One that even
+//! SIGKILL does not end (it hangs in a file system) holds that up for a minute only.
 
+use crate::agents::Agents;
 use crate::drop_folder::DropFolder;
 use crate::open::Opened;
-use crate::start::{Planning, role, start};
+use crate::start::{Planning, end, role, start};
 use crate::{Error, failed, log};
 use call::agent::Kind;
 use call::keep::{FromEngine, ToEngine};
@@ -19,25 +21,22 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// More agents at a time are refused; the engine defers.
-const AGENTS: usize = 256;
 /// The drop folder is scanned at least so often, whatever inotify says.
 const SCAN: Duration = Duration::from_secs(60);
 /// How often the clock is looked at while something is due.
 const TICK: Duration = Duration::from_millis(200);
 /// Agents without an engine have this long.
 const AGENTS_BOUND: Duration = Duration::from_secs(5);
+/// Agents that outlive SIGKILL hold up a new engine, or our end, for so long.
+const UNDYING: Duration = Duration::from_secs(60);
 /// An engine that is asked to stop has this long.
 const STOP_BOUND: Duration = Duration::from_secs(20);
 /// Before a new engine: doubles up to the second value, and begins again after an engine that lived for that long.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// What an agent sees of our environment, besides `POSTRIDER_*`.
-const ENVIRONMENT: [&str; 4] = ["PATH", "TZ", "LD_PRELOAD", "RUST_BACKTRACE"];
 
 struct Engine {
     child: Child,
@@ -52,6 +51,8 @@ struct Timers {
     engine: Option<Instant>,
     users: Option<Instant>,
     kill: Option<Instant>,
+    /// Agents are waited for until then.
+    patience: Option<Instant>,
     scan: Option<Instant>,
 }
 
@@ -65,7 +66,7 @@ struct State {
     engine: Option<Engine>,
     /// The last one is in use.
     users: Vec<Child>,
-    agents: Vec<(u32, Child)>,
+    agents: Agents,
     drop: DropFolder,
     /// Some engine was ready.
     served: bool,
@@ -91,7 +92,7 @@ impl Keeper {
     /// Plans, opens, and starts the first engine.
     pub(crate) fn start(config: PathBuf, detached: bool) -> Result<Self, Error> {
         let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
-        mask.thread_block().map_err(failed(71, "signal mask"))?;
+        mask.thread_set_mask().map_err(failed(71, "signal mask"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let signals = signals.map_err(failed(71, "signalfd"))?;
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).map_err(failed(71, "inotify"))?;
@@ -121,7 +122,7 @@ impl Keeper {
 
     /// Until the end.
     pub(crate) fn serve(mut self) -> Result<u8, Error> {
-        while !(self.now.stopping && self.now.engine.is_none() && self.now.agents.is_empty()) {
+        while !(self.now.stopping && self.is_alone()) {
             self.wait();
             let ended = self.take_signals();
             self.step_plan();
@@ -138,12 +139,20 @@ impl Keeper {
         self.now.failure.map_or(Ok(0), Err)
     }
 
+    /// Neither engine nor agents, but for those that cannot end.
+    fn is_alone(&self) -> bool {
+        let waited = self.now.at.patience.is_none_or(|at| at <= Instant::now());
+        self.now.engine.is_none() && (self.now.agents.is_empty() || waited)
+    }
+
     /// Sleeps until something happens.
     fn wait(&mut self) {
         let at = &self.now.at;
-        let due = at.engine.or(at.users).or(at.kill).is_some();
-        let hurry = due || self.now.planning.is_some() || self.now.drop.unseen;
-        let mut polled = vec![PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+        let due = at.engine.or(at.users).or(at.kill).or(at.patience).is_some();
+        let hurry = due || self.now.planning.is_some() || self.now.drop.is_due();
+        // What we know already shall not wake us for each new name: anybody could keep us busy.
+        let news = if self.now.drop.unseen { PollFlags::empty() } else { PollFlags::IN };
+        let mut polled = vec![PollFd::new(&self.inotify, news), PollFd::new(&self.signals, PollFlags::IN)];
         if let Some(Engine { link, .. }) = &self.now.engine {
             let events = [PollFlags::IN, PollFlags::IN | PollFlags::OUT];
             polled.push(PollFd::new(link.socket(), events[usize::from(link.has_output())]));
@@ -282,7 +291,7 @@ impl Keeper {
                 self.tell(&ToEngine::Input { number, state }, file.into_iter().collect());
             }
             FromEngine::DropDone { name } => self.now.drop.done(&self.opened.drop, &name),
-            FromEngine::DropLater { name } => self.now.drop.later(name),
+            FromEngine::DropLater { name } => self.now.drop.later(&name),
         }
     }
 
@@ -333,9 +342,7 @@ impl Keeper {
     fn start_agent(&mut self, ticket: u32, kind: Kind, user: &str) -> Result<(), String> {
         let descriptor = self.now.engine.as_mut().and_then(|engine| engine.link.descriptor());
         let socket = descriptor.ok_or("no descriptor came with the request")?;
-        if self.now.agents.len() >= AGENTS {
-            return Err("fork: too many agents".to_owned());
-        }
+        self.now.agents.make_room(user).map_err(|why| format!("fork: {why}"))?;
         let plan = &self.opened.plan;
         let (format, path, group) = &plan.mailbox;
         let mut command = self.command("agent");
@@ -343,19 +350,14 @@ impl Keeper {
         command.args(["--format", format, "--path", path, "--group", &group.to_string()]);
         command.args(["--min-uid", &plan.min_uid.to_string(), "--engine-uid", &plan.engine.0.to_string()]);
         command.args(["--socket-fd", "3"]);
-        let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
-        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
         let child = start(command, Some(&socket), None).map_err(|error| format!("fork: {error}"))?;
-        self.now.agents.push((ticket, child));
+        self.now.agents.add(ticket, user, child);
         Ok(())
     }
 
     fn reap(&mut self) {
-        for (ticket, mut child) in std::mem::take(&mut self.now.agents) {
-            match end(&mut child) {
-                None => self.now.agents.push((ticket, child)),
-                Some(how) => self.tell(&ToEngine::AgentEnded { ticket, how }, Vec::new()),
-            }
+        for (ticket, how) in self.now.agents.reap() {
+            self.tell(&ToEngine::AgentEnded { ticket, how }, Vec::new());
         }
         let in_use = self.now.users.last().map(Child::id);
         self.now.users.retain_mut(|child| end(child).is_none());
@@ -376,6 +378,7 @@ impl Keeper {
         self.now.reload = None;
         self.now.at = Timers::default();
         self.now.at.kill = Some(Instant::now() + AGENTS_BOUND);
+        self.now.at.patience = Some(Instant::now() + UNDYING);
         if self.now.stopping {
             return;
         }
@@ -396,18 +399,22 @@ impl Keeper {
         let now = Instant::now();
         let due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
         if self.now.engine.is_none() && self.now.agents.is_empty() {
-            self.now.at.kill = None;
+            (self.now.at.kill, self.now.at.patience) = (None, None);
         }
+        self.now.agents.kill_old();
         if due(self.now.at.kill) {
             self.now.at.kill = None;
-            let engine = self.now.engine.iter_mut().map(|engine| &mut engine.child);
-            for child in engine.chain(self.now.agents.iter_mut().map(|(_, child)| child)) {
-                log::error(&format!("process {} does not end: killed", child.id()));
+            if let Some(Engine { child, .. }) = &mut self.now.engine {
+                log::error(&format!("the engine does not end: {} killed", child.id()));
                 let _ = child.kill();
             }
+            self.now.agents.kill_all();
         }
-        if due(self.now.at.engine) && self.now.agents.is_empty() && !self.now.stopping {
-            self.now.at.engine = None;
+        if due(self.now.at.engine) && self.is_alone() && !self.now.stopping {
+            (self.now.at.engine, self.now.at.patience) = (None, None);
+            if !self.now.agents.is_empty() {
+                log::error("starting an engine although agents of the last one do not end");
+            }
             if let Err(error) = self.start_engine() {
                 log::error(&format!("cannot start the engine: {error}"));
                 self.now.at.engine = Some(now + BACK_OFF.1);
@@ -424,7 +431,7 @@ impl Keeper {
             self.now.at.scan = Some(now + SCAN);
             self.now.drop.unseen = true;
         }
-        if self.now.drop.unseen && self.now.engine.as_ref().is_some_and(|engine| engine.ready) && !self.now.stopping {
+        if self.now.drop.is_due() && self.now.engine.as_ref().is_some_and(|engine| engine.ready) && !self.now.stopping {
             for (name, uid, size, file) in self.now.drop.scan(&self.opened.drop) {
                 self.tell(&ToEngine::Dropped { name, uid, size }, vec![file]);
             }
@@ -439,13 +446,4 @@ fn sleep(polled: &mut [PollFd<'_>], bound: Duration) {
 
 fn stays(why: &str) {
     log::error(&format!("reload: {why}; the old configuration stays"));
-}
-
-/// How a child has ended, if it has.
-fn end(child: &mut Child) -> Option<String> {
-    let status = child.try_wait().ok()??;
-    Some(match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
-    })
 }

@@ -3,13 +3,13 @@
 //!
 //! Start with [`run`]; the loop is in `keeper.rs`. Design: DESIGN §2.
 
+mod agents;
 mod drop_folder;
 mod keeper;
 mod log;
 mod open;
 mod start;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
@@ -43,6 +43,7 @@ struct Arguments {
 #[must_use]
 pub fn run(args: Vec<OsString>) -> u8 {
     let outcome = parse(args).and_then(|arguments| {
+        start::reset_inherited().map_err(failed(71, "inherited state"))?;
         if arguments.detach {
             detach(&arguments)
         } else {
@@ -92,10 +93,6 @@ fn prepare(arguments: &Arguments) -> Result<(), Error> {
     std::env::set_current_dir("/").map_err(failed(71, "/"))?;
     if arguments.detached {
         rustix::process::setsid().map_err(failed(71, "setsid"))?;
-    }
-    // The engine inherits it: thousands of sessions.
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 const PLAN_BOUND: Duration = Duration::from_secs(30);
 /// Largest plan.
 const PLAN_BYTES: usize = 8 << 20;
+
+/// What a child sees of our environment, besides `POSTRIDER_*` (S-46). LD_PRELOAD stays because the fault tests preload a
+/// shim into every role; no program here is set-id, so whoever set it for us is root already.
+const ENVIRONMENT: [&str; 5] = ["PATH", "TZ", "LANG", "LD_PRELOAD", "RUST_BACKTRACE"];
 
 /// The command for a role: the sibling program, else the sibling `postrider` or this very program (which then has
 /// all roles) with the role's name.
@@ -31,6 +35,8 @@ pub(crate) fn role(name: &str) -> Command {
         command.arg(name);
         command
     };
+    let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
+    command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
     command.stdin(Stdio::null());
     command
 }
@@ -61,6 +67,15 @@ pub(crate) fn start(mut command: Command, socket: Option<&OwnedFd>, ids: Option<
     command.spawn()
 }
 
+/// How a child has ended, if it has.
+pub(crate) fn end(child: &mut Child) -> Option<String> {
+    let status = child.try_wait().ok()??;
+    Some(match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
+    })
+}
+
 /// Marks every inherited descriptor above 2 close-on-exec, and occupies number 3 for as long as we live.
 #[allow(unsafe_code, reason = "no safe interface to close_range")]
 pub(crate) fn occupy_three() -> io::Result<()> {
@@ -69,6 +84,40 @@ pub(crate) fn occupy_three() -> io::Result<()> {
     let null = File::open("/dev/null")?;
     if null.as_raw_fd() == 3 {
         std::mem::forget(null);
+    }
+    Ok(())
+}
+
+/// Signals, timers and limits of whoever started us would stop us later, or every child (S-46): an ignored SIGCHLD
+/// reaps our children, an alarm or a CPU limit kills, a file size limit fills the queue early.
+#[allow(unsafe_code, reason = "no safe interface to signal dispositions and interval timers")]
+pub(crate) fn reset_inherited() -> io::Result<()> {
+    use nix::libc::{ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, itimerval, setitimer};
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for timer in [ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF] {
+        // SAFETY: all zeros is a timer that never expires; the old one is not asked for.
+        unsafe { setitimer(timer, &std::mem::zeroed::<itimerval>(), std::ptr::null_mut()) };
+    }
+    for number in Signal::iterator() {
+        let handler = match number {
+            // Cannot be changed; or std's, which tells of a stack overflow.
+            Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGSEGV | Signal::SIGBUS => continue,
+            // EPIPE and EFBIG instead, here and in every child.
+            Signal::SIGPIPE | Signal::SIGXFSZ => SigHandler::SigIgn,
+            _ => SigHandler::SigDfl,
+        };
+        // SAFETY: no handler of ours is installed or replaced.
+        unsafe { signal(number, handler)? };
+    }
+    SigSet::empty().thread_set_mask()?;
+    // Open files: thousands of sessions, and the engine inherits it.
+    for limit in [Resource::RLIMIT_NOFILE, Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU] {
+        let (_, hard) = getrlimit(limit)?;
+        let raised = setrlimit(limit, hard, hard);
+        if raised.is_err() || (limit != Resource::RLIMIT_NOFILE && hard != RLIM_INFINITY) {
+            crate::log::error(&format!("started under a limit: {limit:?} {hard}"));
+        }
     }
     Ok(())
 }

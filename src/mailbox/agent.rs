@@ -16,17 +16,25 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Without a batch for so long the agent ends.
 const IDLE: Duration = Duration::from_secs(5);
+/// After so long an agent ends when its batch is done: the keeper kills those that are much older.
+const LIFE: Duration = Duration::from_secs(600);
 /// An engine that does not take an answer in this time hangs.
 const ANSWER: Duration = Duration::from_secs(30);
-/// A batch that takes longer hangs in the file system (seconds); the kernel ends the process.
-const HANG: u32 = 600;
+/// A batch that takes longer hangs in the file system (seconds); the kernel ends the process. The engine waits
+/// for 300.
+const HANG: u32 = 330;
 
 /// Serves until the end.
 pub(crate) fn serve(socket: UnixStream, settled: &Settled, arguments: &Arguments) -> Result<(), Error> {
+    serve_for(LIFE, socket, settled, arguments)
+}
+
+fn serve_for(life: Duration, socket: UnixStream, settled: &Settled, arguments: &Arguments) -> Result<(), Error> {
+    let born = Instant::now();
     socket.set_read_timeout(Some(IDLE))?;
     socket.set_write_timeout(Some(ANSWER))?;
     let mut connection = Connection::new(socket);
@@ -37,10 +45,7 @@ pub(crate) fn serve(socket: UnixStream, settled: &Settled, arguments: &Arguments
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(()),
             Err(call::Error::Io(error)) if !closing && is_timeout(&error) => {
-                // The engine may be sending at this moment. Now its next send fails (nothing of it is read), while
-                // what came before is still read and answered.
-                connection.stream().shutdown(Shutdown::Read)?;
-                closing = true;
+                closing = close(&connection)?;
                 continue;
             }
             Err(call::Error::Closed) if closing => return Ok(()),
@@ -51,8 +56,18 @@ pub(crate) fn serve(socket: UnixStream, settled: &Settled, arguments: &Arguments
         nix::unistd::alarm::set(HANG);
         let outcomes = deliver(&batch, &sources, settled, arguments, connection.stream());
         nix::unistd::alarm::cancel();
+        if !closing && born.elapsed() >= life {
+            closing = close(&connection)?;
+        }
         connection.send(&Outcomes { outcomes }, &[])?;
     }
+}
+
+/// The engine may be sending at this moment. Now its next send fails (nothing of it is read), while what came before
+/// is still read and answered.
+fn close(connection: &Connection) -> io::Result<bool> {
+    connection.stream().shutdown(Shutdown::Read)?;
+    Ok(true)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -16,10 +16,8 @@ fn start(format: Format) -> Agent {
     start_in(format, tempfile::tempdir().unwrap())
 }
 
-fn start_in(format: Format, folder: tempfile::TempDir) -> Agent {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let arguments = Arguments {
+fn arguments(format: Format, folder: &tempfile::TempDir) -> Arguments {
+    Arguments {
         kind: Kind::User,
         user: "alice".into(),
         format,
@@ -28,13 +26,22 @@ fn start_in(format: Format, folder: tempfile::TempDir) -> Agent {
         min_uid: 1,
         engine_uid: 99,
         socket: 3,
-    };
-    let settled = Settled::Recipient {
+    }
+}
+
+fn settled() -> Settled {
+    Settled::Recipient {
         name: "alice".into(),
         home: PathBuf::from("/nonexistent"),
         uid: nix::unistd::geteuid().as_raw(),
-    };
-    let thread = std::thread::spawn(move || serve(theirs, &settled, &arguments));
+    }
+}
+
+fn start_in(format: Format, folder: tempfile::TempDir) -> Agent {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let arguments = arguments(format, &folder);
+    let thread = std::thread::spawn(move || serve(theirs, &settled(), &arguments));
     Agent { folder, engine: Connection::new(ours), thread }
 }
 
@@ -237,4 +244,18 @@ fn a_refused_recipient_is_answered_without_touching_a_file() {
     let arguments = Arguments::parse(&arguments).unwrap();
     let outcomes = deliver(&batch, &[file(b"\r\n")], &Settled::Refused(done.clone()), &arguments, &engine);
     assert_eq!(outcomes, [Outcome { ticket: 4, result: done }]);
+}
+
+#[test]
+fn an_old_agent_answers_what_it_has_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let arguments = arguments(Format::Mbox, &folder);
+    let thread = std::thread::spawn(move || serve_for(Duration::ZERO, theirs, &settled(), &arguments));
+    let mut agent = Agent { folder, engine: Connection::new(ours), thread };
+    assert!(is_delivered(&agent.deliver(vec![item(1, MESSAGE.len())], MESSAGE)[0]));
+    let content = file(MESSAGE);
+    assert!(agent.engine.send(&Batch { items: vec![item(2, MESSAGE.len())] }, &[content.as_fd()]).is_err());
+    assert_eq!(agent.mbox(), STORED);
+    agent.end();
 }

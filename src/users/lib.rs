@@ -21,6 +21,8 @@ const QUEUE: usize = 1_024;
 const HANG: Duration = Duration::from_millis(3 * SECOND);
 /// A question waits so long for a thread.
 const PATIENCE: Duration = Duration::from_millis(10 * SECOND);
+/// When all threads have hung for so long the process ends: the keeper starts another, whose threads are free.
+const STUCK: Duration = Duration::from_millis(30 * SECOND);
 /// In milliseconds; the tests' seconds are shorter.
 const SECOND: u64 = if cfg!(test) { 30 } else { 1_000 };
 
@@ -33,6 +35,9 @@ enum Error {
     /// A system call.
     #[error("postrider-users: {0}")]
     Io(#[from] io::Error),
+    /// No thread comes back.
+    #[error("postrider-users: every account look-up hangs; ending, to be started anew")]
+    Stuck,
 }
 
 /// Answers questions on fd 3 until the other side closes; returns the exit code.
@@ -45,6 +50,8 @@ pub fn run() -> u8 {
     match serve(socket, ask) {
         Ok(()) => 0,
         Err(error) => {
+            // A module that hangs may hold a lock that the end of the process waits for.
+            nix::unistd::alarm::set(5);
             eprintln!("{error}");
             71
         }
@@ -95,6 +102,17 @@ fn serve(socket: UnixStream, ask: Ask) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }
         shared.give_up_old()?;
+        if shared.work().all_longer_than(STUCK) {
+            return Err(Error::Stuck);
+        }
+    }
+}
+
+impl Work {
+    /// Whether every thread that there can be has been on its question for longer than `time`.
+    fn all_longer_than(&self, time: Duration) -> bool {
+        let long = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() > time);
+        self.busy.len() == WORKERS && self.busy.iter().all(long)
     }
 }
 
@@ -109,8 +127,7 @@ impl Shared {
             return self.answer(question.ticket, Outcome::NotFound);
         }
         let mut work = self.work();
-        let stuck = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() > HANG);
-        if work.waiting.len() >= QUEUE || (work.busy.len() == WORKERS && work.busy.iter().all(stuck)) {
+        if work.waiting.len() >= QUEUE || work.all_longer_than(HANG) {
             drop(work);
             return self.answer(question.ticket, unavailable("every account look-up hangs"));
         }
@@ -262,5 +279,21 @@ mod tests {
         send(&mut users, 10, "alice");
         let answer: Answer = users.message().unwrap().unwrap();
         assert!(matches!((answer.ticket, answer.outcome), (10, Outcome::Unavailable(_))));
+    }
+
+    #[test]
+    fn ends_when_no_thread_comes_back() {
+        fn hang(_: &str) -> Outcome {
+            loop {
+                std::thread::park();
+            }
+        }
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || serve(theirs, hang));
+        let mut users = Connection::new(ours);
+        for ticket in 0..8 {
+            send(&mut users, ticket, "hang");
+        }
+        assert!(matches!(server.join().unwrap(), Err(Error::Stuck)));
     }
 }
