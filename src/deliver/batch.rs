@@ -3,7 +3,7 @@
 
 use call::agent::{BATCH_BYTES, BATCH_MESSAGES, Batch, Item};
 use mail::time::Clock;
-use queue::{Content, Envelope, State};
+use queue::{Content, Envelope};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -95,11 +95,6 @@ fn from_date(envelope: &Envelope, clock: &dyn Clock) -> String {
     let unix = envelope.arrived.div_euclid(1_000);
     let (offset, _) = clock.zone(unix);
     mail::date::ctime(unix, offset)
-}
-
-/// Whether some recipient of the envelope was in flight when the engine died.
-pub(crate) fn perhaps_delivered(state: State) -> bool {
-    matches!(state, State::Due { perhaps_delivered: true })
 }
 
 /// A memfd that nobody can change any more: the agent runs as another user.

@@ -4,10 +4,10 @@ use crate::hops::{Hops, Pushed};
 use crate::job::{Job, Message};
 use crate::outcome::{Attempt, Fate, conclude};
 use crate::start::Inner;
-use mail::Status;
+use mail::{QueueId, Status};
 use queue::{Accepted, Envelope, State};
 use route::Key;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ const LATER: i64 = 300_000;
 pub(crate) async fn run(inner: Arc<Inner>) {
     let mut stopping = inner.stopping();
     tokio::select! {
+        biased;
         _ = stopping.wait_for(|stop| *stop) => {}
         () = claim_forever(&inner) => {}
     }
@@ -57,9 +58,12 @@ async fn claim_forever(inner: &Arc<Inner>) {
             }
             continue;
         }
-        for id in ids {
-            match store.load(id).await {
-                Ok(envelope) => dispatch(inner, &Message::new(inner, envelope, None)),
+        let mut claimed = Claimed { inner, ids: ids.into() };
+        while let Some(&id) = claimed.ids.front() {
+            let loaded = store.load(id).await;
+            claimed.ids.pop_front();
+            match loaded {
+                Ok(envelope) => dispatch(inner, &Message::claimed(inner, envelope)),
                 // Removed between claim and load.
                 Err(queue::Error::Unknown) => {}
                 Err(error) => {
@@ -73,6 +77,20 @@ async fn claim_forever(inner: &Arc<Inner>) {
     }
 }
 
+/// What was claimed and not loaded yet; given back if the scheduler is stopped meanwhile.
+struct Claimed<'a> {
+    inner: &'a Inner,
+    ids: VecDeque<QueueId>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        for id in self.ids.drain(..) {
+            self.inner.parts.store.release_claim(id, self.inner.parts.clock.now().wall);
+        }
+    }
+}
+
 /// Takes over a freshly accepted message.
 pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
     if inner.load.room() == 0 || *inner.stopping().borrow() {
@@ -80,7 +98,7 @@ pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
         inner.parts.store.release_claim(accepted.envelope.id, now);
         return;
     }
-    dispatch(inner, &Message::new(inner, accepted.envelope, accepted.content));
+    dispatch(inner, &Message::accepted(inner, accepted.envelope, accepted.content));
 }
 
 /// The recipients that are to be tried now, by route: those that the claim took and no others. One that became due since

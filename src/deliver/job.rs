@@ -46,6 +46,9 @@ impl Load {
 pub(crate) struct Message {
     /// The envelope as it was when claimed.
     pub(crate) envelope: Arc<Envelope>,
+    /// It comes from the store: it may have been in flight when the engine died, and nothing else would tell (the store
+    /// shows what it hands out as in flight, whatever it was before).
+    pub(crate) is_old: bool,
     /// Content since acceptance, while the budget lasts.
     hot: Mutex<Option<Content>>,
     hot_bytes: u64,
@@ -55,8 +58,15 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Takes a message in hand; content beyond the budget is dropped.
-    pub(crate) fn new(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>) -> Arc<Self> {
+    /// Takes a claimed message in hand.
+    pub(crate) fn claimed(inner: &Arc<Inner>, envelope: Arc<Envelope>) -> Arc<Self> {
+        Self::new(inner, envelope, None, true)
+    }
+    /// Takes a message in hand that was just accepted; content beyond the budget is dropped.
+    pub(crate) fn accepted(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>) -> Arc<Self> {
+        Self::new(inner, envelope, content, false)
+    }
+    fn new(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>, is_old: bool) -> Arc<Self> {
         let load = &inner.load;
         load.messages.fetch_add(1, Ordering::Relaxed);
         let size = content.as_ref().map_or(0, |content| match content {
@@ -68,6 +78,7 @@ impl Message {
         load.bytes.fetch_add(hot_bytes, Ordering::Relaxed);
         Arc::new(Self {
             envelope,
+            is_old,
             hot: Mutex::new(content.filter(|_| fits)),
             hot_bytes,
             back_at: AtomicI64::new(NEVER),

@@ -123,8 +123,8 @@ fn pack(place: &Place, jobs: &[Loaded], again: bool) -> std::io::Result<Packed> 
     let messages: Vec<_> = jobs
         .iter()
         .map(|Loaded { job, content }| {
-            // After any attempt the agent looks first: one that died or hung may have written all the same.
-            let unsure = job.recipients().any(|(_, r)| r.tries > 0 || batch::perhaps_delivered(r.state));
+            // After any attempt the agent looks first: one that died or hung, or a dead engine's, may have written all the same.
+            let unsure = job.message.is_old;
             (&*job.message.envelope, content.clone(), again || unsure)
         })
         .collect();

@@ -200,3 +200,36 @@ fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f
     let spread = (random * policy.min_backoff as f64 / 4.0) as u64;
     own.max(until.saturating_sub(now.mono).saturating_add(spread))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_reply_has_an_end() {
+        let quoted = |line: &str, count: usize| {
+            let answer = Answer { code: 550, status: None, lines: vec![line.to_owned(); count] };
+            Fate::replied(Status::permanent(1, 1), &answer, "", Command::Rcpt).lines
+        };
+        assert_eq!(quoted("no", 2), ["550-no", "550 no"]);
+        assert_eq!(quoted("no", 100).len(), LINES);
+        assert_eq!(quoted(&"x".repeat(512), 100).len(), 3);
+    }
+
+    #[test]
+    fn a_dead_hop_puts_off_by_its_own_time_or_the_messages_back_off() {
+        let address = mail::Address::from_parts("u", Some("x"));
+        let mut recipient = Recipient::new("u@x", address, "smtp:x");
+        let mut settings = Settings::default();
+        let now = Time { wall: 0, mono: 1_000 };
+        let attempt = Attempt { dead_until: Some(31_000), ..Attempt::here("esmtp", 0) };
+        let made = Attempt::here("esmtp", 0);
+        assert_eq!(wait(&settings, &recipient, &attempt, 0.5, now), 5 * MINUTE);
+        recipient.tries = 5;
+        assert_eq!(wait(&settings, &recipient, &attempt, 0.5, now), 80 * MINUTE, "not as if it had been tried");
+        assert_eq!(wait(&settings, &recipient, &made, 0.5, now), 160 * MINUTE);
+        (settings.policy.min_backoff, settings.policy.max_backoff) = (1_000, 1_000);
+        assert_eq!(wait(&settings, &recipient, &attempt, 0.0, now), 30_000);
+        assert_eq!(wait(&settings, &recipient, &attempt, 1.0, now), 30_250, "not all at once");
+    }
+}

@@ -67,8 +67,8 @@ enum Way {
     To(Vec<Recipient>),
     /// Nowhere, for good.
     Nowhere,
-    /// That cannot be told now.
-    Later,
+    /// That cannot be told now; these are what is known.
+    Later(Vec<Recipient>),
 }
 
 /// A report under way.
@@ -142,7 +142,7 @@ impl Desk {
             let to = self.envelope().sender.clone();
             match self.route(&to).await {
                 Way::To(recipients) => return self.bounce(About::Failure, &items, changes, &to, recipients).await,
-                Way::Later => return self.come_again(&changes, UNROUTED),
+                Way::Later(_) => return self.come_again(&changes, UNROUTED),
                 Way::Nowhere => {}
             }
         }
@@ -152,7 +152,7 @@ impl Desk {
         if !last && let Some(to) = address(&name) {
             match self.route(&to).await {
                 Way::To(recipients) => return self.bounce(About::Postmaster, &items, changes, &to, recipients).await,
-                Way::Later => return self.come_again(&changes, UNROUTED),
+                Way::Later(_) => return self.come_again(&changes, UNROUTED),
                 Way::Nowhere => {}
             }
         }
@@ -181,13 +181,13 @@ impl Desk {
             mark_warned(&mut marked, items);
         }
         match self.route(&to).await {
-            Way::To(recipients) => {
+            Way::Later(_) if about == About::Delay => self.record(changes),
+            // A receipt has no next try: a stuck one ends with the postmaster, one that was never made with nobody.
+            Way::To(recipients) | Way::Later(recipients) => {
                 if !self.commit(about, items, marked, &to, recipients).await {
                     self.record(changes);
                 }
             }
-            // The next try asks again; a receipt has no next try, but its recipient is not to be delivered twice for it.
-            Way::Later => self.record(changes),
             Way::Nowhere => self.record(marked),
         }
     }
@@ -204,8 +204,8 @@ impl Desk {
         if age > parts.settings.get().policy.expire.saturating_add(PATIENCE) {
             return Way::To(recipients);
         }
-        self.inner.note(self.envelope().id, format!("report to {to} waits: {why}"));
-        Way::Later
+        self.inner.note(self.envelope().id, format!("no route for a report to {to} now: {why}"));
+        Way::Later(recipients)
     }
     /// Gives the recipients of these changes back, as if they had not been tried.
     fn come_again(&mut self, changes: &[Change], wait: i64) {

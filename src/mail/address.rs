@@ -107,10 +107,7 @@ impl Address {
     pub fn from_parts(local: &str, domain: Option<&str>) -> Self {
         let at = u32::try_from(local.len()).expect("local parts are capped far below 4 GiB");
         match domain {
-            Some(domain) => Self {
-                text: format!("{local}@{domain}").into(),
-                at,
-            },
+            Some(domain) => Self { text: format!("{local}@{domain}").into(), at },
             None => Self { text: local.into(), at },
         }
     }

@@ -53,12 +53,8 @@ pub fn mail_from(sender: &Address, options: &MailOptions<'_>) -> String {
 #[must_use]
 pub fn rcpt_to(recipient: &Address, notify: Notify, orcpt: &str) -> String {
     let mut line = format!("RCPT To:<{recipient}>");
-    let words = [
-        (notify.never, "NEVER"),
-        (notify.success, "SUCCESS"),
-        (notify.failure, "FAILURE"),
-        (notify.delay, "DELAY"),
-    ];
+    let words =
+        [(notify.never, "NEVER"), (notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
     let given: Vec<&str> = words.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
     if !given.is_empty() {
         line.push_str(&format!(" NOTIFY={}", given.join(",")));
@@ -83,13 +79,8 @@ mod tests {
 
     #[test]
     fn commands_as_sendmail_sends_them() {
-        let options = MailOptions {
-            size: Some(1247),
-            eight_bit: true,
-            smtputf8: false,
-            ret: Some(Ret::Headers),
-            envid: "env 1",
-        };
+        let options =
+            MailOptions { size: Some(1247), eight_bit: true, smtputf8: false, ret: Some(Ret::Headers), envid: "env 1" };
         let sender = Address::parse("alice@mx.example").unwrap();
         assert_eq!(
             mail_from(&sender, &options),
@@ -101,18 +92,12 @@ mod tests {
             rcpt_to(&sender, notify, "rfc822;a+b@c"),
             "RCPT To:<alice@mx.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@c\r\n"
         );
-        assert_eq!(
-            rcpt_to(&sender, Notify::default(), ""),
-            "RCPT To:<alice@mx.example>\r\n"
-        );
+        assert_eq!(rcpt_to(&sender, Notify::default(), ""), "RCPT To:<alice@mx.example>\r\n");
     }
 
     #[test]
     fn a_command_is_one_line() {
         let sender = Address::from_parts("a\r\nRCPT TO:<x@y>", Some("b"));
-        assert_eq!(
-            mail_from(&sender, &MailOptions::default()),
-            "MAIL From:<aRCPT TO:<x@y>@b>\r\n"
-        );
+        assert_eq!(mail_from(&sender, &MailOptions::default()), "MAIL From:<aRCPT TO:<x@y>@b>\r\n");
     }
 }

@@ -48,12 +48,9 @@ pub enum Malformed {
     Encoding,
 }
 
-const NOT_IMPLEMENTED: [&str; 12] = [
-    "TURN", "ATRN", "ETRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "BDAT", "XCLIENT", "XFORWARD", "LHLO",
-];
-const HTTP: [&str; 10] = [
-    "GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
-];
+const NOT_IMPLEMENTED: [&str; 12] =
+    ["TURN", "ATRN", "ETRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "BDAT", "XCLIENT", "XFORWARD", "LHLO"];
+const HTTP: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
 
 /// Reads one line.
 ///
@@ -67,11 +64,7 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
     let text = text.trim_matches([' ', '\t']);
     let (rest, verb) = word(text).unwrap_or((text, ""));
     // `MAIL:` and `QUIT;` are no verbs: nothing but a blank ends one.
-    let verb = if rest.is_empty() || rest.starts_with([' ', '\t']) {
-        verb
-    } else {
-        ""
-    };
+    let verb = if rest.is_empty() || rest.starts_with([' ', '\t']) { verb } else { "" };
     let argument = rest.trim_start_matches([' ', '\t']);
     let is = |name: &str| verb.eq_ignore_ascii_case(name);
     Ok(match () {

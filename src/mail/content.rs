@@ -35,8 +35,5 @@ fn stray(after_cr: bool, run: &[u8]) -> Stray {
         bare |= u8::from(a == b'\r') ^ u8::from(b == b'\n');
         nul |= u8::from(b == 0);
     }
-    Stray {
-        bare: bare != 0,
-        nul: nul != 0,
-    }
+    Stray { bare: bare != 0, nul: nul != 0 }
 }

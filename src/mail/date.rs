@@ -3,9 +3,7 @@
 use crate::time_of_day::civil_from_days;
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 struct Civil {
     weekday: &'static str,
@@ -42,10 +40,8 @@ fn civil(unix: i64, offset: i32) -> Civil {
 #[must_use]
 pub fn rfc5322(unix: i64, offset: i32, zone: &str) -> String {
     let c = civil(unix, offset);
-    let date = format!(
-        "{}, {} {} {} {:02}:{:02}:{:02}",
-        c.weekday, c.day, c.month_name, c.year, c.hour, c.minute, c.second
-    );
+    let date =
+        format!("{}, {} {} {} {:02}:{:02}:{:02}", c.weekday, c.day, c.month_name, c.year, c.hour, c.minute, c.second);
     if offset == 0 {
         return format!("{date} GMT");
     }
@@ -54,31 +50,21 @@ pub fn rfc5322(unix: i64, offset: i32, zone: &str) -> String {
     let number = format!("{sign}{:02}{:02}", minutes / 60, minutes % 60);
     // Some zones have no name of their own; tzdata then gives the number, which need not be said twice.
     let named = !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphabetic());
-    if named {
-        format!("{date} {number} ({zone})")
-    } else {
-        format!("{date} {number}")
-    }
+    if named { format!("{date} {number} ({zone})") } else { format!("{date} {number}") }
 }
 
 /// As `ctime(3)`, for From_ lines: `Sat Nov 21 20:22:16 2026`, the day padded with a blank.
 #[must_use]
 pub fn ctime(unix: i64, offset: i32) -> String {
     let c = civil(unix, offset);
-    format!(
-        "{} {} {:>2} {:02}:{:02}:{:02} {}",
-        c.weekday, c.month_name, c.day, c.hour, c.minute, c.second, c.year
-    )
+    format!("{} {} {:>2} {:02}:{:02}:{:02} {}", c.weekday, c.month_name, c.day, c.hour, c.minute, c.second, c.year)
 }
 
 /// As `mailq` prints it: `Sat Nov 21 20:52`.
 #[must_use]
 pub fn ctime_short(unix: i64, offset: i32) -> String {
     let c = civil(unix, offset);
-    format!(
-        "{} {} {:>2} {:02}:{:02}",
-        c.weekday, c.month_name, c.day, c.hour, c.minute
-    )
+    format!("{} {} {:>2} {:02}:{:02}", c.weekday, c.month_name, c.day, c.hour, c.minute)
 }
 
 /// `YYYYMMDDhhmm` in UTC, the head of a Message-Id.
@@ -111,12 +97,7 @@ mod tests {
     #[test]
     fn nonsense_clocks_do_not_panic() {
         for t in [i64::MIN, i64::MAX, -1] {
-            let _ = (
-                rfc5322(t, 86_400, "X"),
-                ctime(t, -86_400),
-                ctime_short(t, 0),
-                compact(t),
-            );
+            let _ = (rfc5322(t, 86_400, "X"), ctime(t, -86_400), ctime_short(t, 0), compact(t));
         }
     }
 }

@@ -158,9 +158,8 @@ pub fn build(report: &Report<'_>) -> Vec<u8> {
         boundary.push('x');
     }
     let text = text::part(report);
-    let status = status::part(report);
-    let international = !status.is_ascii();
-    let returned = returned_part(report, international);
+    let (status, international) = status::part(report);
+    let returned = returned_part(report, international || !report.sender.is_ascii());
     let eight_bit = !(text.is_ascii() && status.is_ascii() && returned.iter().all(|part| part.is_ascii()));
 
     let mut page = Page::default();
@@ -190,15 +189,11 @@ fn heading(report: &Report<'_>, boundary: &str, eight_bit: bool, page: &mut Page
     }
     let (subject, kind) = match &report.kind {
         Kind::Failure => ("Returned mail: see transcript for details".to_owned(), "failure"),
-        Kind::Delay { past, .. } => (
-            format!("Warning: could not send message for past {}", one_line(past)),
-            "warning-timeout",
-        ),
+        Kind::Delay { past, .. } => {
+            (format!("Warning: could not send message for past {}", one_line(past)), "warning-timeout")
+        }
         Kind::Success => ("Return receipt".to_owned(), "return-receipt"),
-        Kind::Postmaster => (
-            "Postmaster notify: see transcript for details".to_owned(),
-            "postmaster-notification",
-        ),
+        Kind::Postmaster => ("Postmaster notify: see transcript for details".to_owned(), "postmaster-notification"),
     };
     page.field("Subject", &subject);
     page.line(&format!("Auto-Submitted: auto-generated ({kind})"));
@@ -222,10 +217,6 @@ fn returned_part<'a>(report: &Report<'a>, international: bool) -> [std::borrow::
     }
     head.line("");
     head.line(&format!("Return-Path: <{sender}>"));
-    let end: &[u8] = if original.is_empty() || original.ends_with(b"\n") {
-        b""
-    } else {
-        b"\r\n"
-    };
+    let end: &[u8] = if original.is_empty() || original.ends_with(b"\n") { b"" } else { b"\r\n" };
     [head.0.into(), original.into(), end.into()]
 }

@@ -45,12 +45,7 @@ fn name(input: &str) -> IResult<&str, &str> {
 }
 
 fn literal(input: &str) -> IResult<&str, &str> {
-    delimited(
-        tag("["),
-        take_while1(|c: char| c != ']' && c.is_ascii_graphic()),
-        tag("]"),
-    )
-    .parse(input)
+    delimited(tag("["), take_while1(|c: char| c != ']' && c.is_ascii_graphic()), tag("]")).parse(input)
 }
 
 /// Whether the inside of square brackets is an IP address as RFC 5321 4.1.3 writes it.
@@ -79,11 +74,7 @@ pub(crate) fn domain(input: &str) -> Result<(&str, &str), AddressError> {
     }
     // Over 63 octets no name server could be asked (RFC 1035 2.3.4); `a..b` leaves its second dot behind.
     let sound = name.split('.').all(|l| l.len() <= 63 && l != "-") && !rest.starts_with('.');
-    if sound {
-        Ok((name, rest))
-    } else {
-        Err(AddressError::Domain)
-    }
+    if sound { Ok((name, rest)) } else { Err(AddressError::Domain) }
 }
 
 /// A mailbox or bare local part at the start of `input`, and what follows it.
@@ -96,11 +87,7 @@ pub(crate) fn mailbox(input: &str) -> Result<(Address, &str), AddressError> {
     }
     let Ok((rest, local)) = local(input) else {
         let control = input.chars().any(is_forbidden);
-        return Err(if control {
-            AddressError::Control
-        } else {
-            AddressError::Local
-        });
+        return Err(if control { AddressError::Control } else { AddressError::Local });
     };
     if local == "\"\"" {
         return Err(AddressError::Empty);

@@ -66,22 +66,14 @@ impl<'a> Iterator for Fields<'a> {
         let field = rest.get(..end).unwrap_or(rest);
         let text = field.strip_suffix(b"\n").unwrap_or(field);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
-        Some(Field {
-            name,
-            raw: start..start + end,
-            body: start + colon + 1..start + text.len().max(colon + 1),
-        })
+        Some(Field { name, raw: start..start + end, body: start + colon + 1..start + text.len().max(colon + 1) })
     }
 }
 
 /// The field name at the start of `line` and the offset of its colon.
 fn name(line: &[u8]) -> Option<(&[u8], usize)> {
     let length = line.iter().take_while(|&&b| is_name(b)).count();
-    let blanks = line
-        .iter()
-        .skip(length)
-        .take_while(|&&b| b == b' ' || b == b'\t')
-        .count();
+    let blanks = line.iter().skip(length).take_while(|&&b| b == b' ' || b == b'\t').count();
     let colon = length + blanks;
     (length > 0 && line.get(colon) == Some(&b':')).then(|| (line.get(..length).unwrap_or(line), colon))
 }
@@ -120,15 +112,8 @@ pub fn split(content: &[u8]) -> Split {
     fields.by_ref().for_each(drop);
     let header = fields.offset().min(content.len());
     let rest = content.get(header..).unwrap_or_default();
-    let empty = if rest.starts_with(b"\r\n") {
-        2
-    } else {
-        usize::from(rest.starts_with(b"\n"))
-    };
-    Split {
-        header,
-        body: header + empty,
-    }
+    let empty = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
+    Split { header, body: header + empty }
 }
 
 /// A field's body on one line: folds taken out, blanks at both ends trimmed, at most `limit` bytes read, bytes that are
@@ -145,9 +130,7 @@ mod tests {
     use super::*;
 
     fn names(content: &[u8]) -> Vec<String> {
-        fields(content)
-            .map(|f| String::from_utf8_lossy(f.name).into_owned())
-            .collect()
+        fields(content).map(|f| String::from_utf8_lossy(f.name).into_owned()).collect()
     }
 
     #[test]

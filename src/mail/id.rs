@@ -116,14 +116,7 @@ mod tests {
 
     #[test]
     fn refuses_other_shapes() {
-        for bad in [
-            "",
-            "6ALKL60000004",
-            "6ALKL6000000x2",
-            "zALKL600000042",
-            "6ZLKL600000042",
-            "6ALKL60000004é",
-        ] {
+        for bad in ["", "6ALKL60000004", "6ALKL6000000x2", "zALKL600000042", "6ZLKL600000042", "6ALKL60000004é"] {
             assert_eq!(QueueId::parse(bad), None, "{bad}");
         }
     }

@@ -26,14 +26,8 @@ pub struct Listed {
 pub fn addresses(body: &[u8]) -> Vec<Listed> {
     // As sendmail's OldStyleHeaders: without any list punctuation, blanks separate (`To: bob carol`).
     let old_style = memchr::memchr3(b',', b';', b'<', body).is_none() && memchr::memchr(b'(', body).is_none();
-    let mut reader = Reader {
-        body,
-        old_style,
-        group: false,
-        element: Vec::new(),
-        angle: Angle::None,
-        found: Vec::new(),
-    };
+    let mut reader =
+        Reader { body, old_style, group: false, element: Vec::new(), angle: Angle::None, found: Vec::new() };
     for token in tokens(body) {
         reader.token(token);
     }
@@ -145,16 +139,10 @@ impl Reader<'_> {
             return;
         };
         let span = first.span.start..last.span.end;
-        let joined = element
-            .windows(2)
-            .all(|pair| pair.iter().any(|t| matches!(t.kind, Kind::Special(_))));
+        let joined = element.windows(2).all(|pair| pair.iter().any(|t| matches!(t.kind, Kind::Special(_))));
         let text = joined.then(|| self.text(element)).flatten();
         match text.and_then(|text| Address::parse(&text).ok()) {
-            Some(address) => self.found.push(Listed {
-                address: Ok(address),
-                span,
-                group: self.group,
-            }),
+            Some(address) => self.found.push(Listed { address: Ok(address), span, group: self.group }),
             None => self.add_bad(span),
         }
     }
@@ -170,11 +158,7 @@ impl Reader<'_> {
     fn add_bad(&mut self, span: Range<usize>) {
         let written = self.body.get(span.clone()).unwrap_or_default();
         let written = if written.is_empty() { &b"<>"[..] } else { written };
-        self.found.push(Listed {
-            address: Err(super::header::unfold(written, 1_000)),
-            span,
-            group: self.group,
-        });
+        self.found.push(Listed { address: Err(super::header::unfold(written, 1_000)), span, group: self.group });
     }
 }
 

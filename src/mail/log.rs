@@ -160,14 +160,7 @@ fn safe_line(text: &str) -> String {
 }
 
 fn from_line(line: &FromLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{}: from={}, size={}, class=0, nrcpts={}",
-        line.id,
-        safe(&line.from),
-        line.size,
-        line.nrcpts
-    )?;
+    write!(f, "{}: from={}, size={}, class=0, nrcpts={}", line.id, safe(&line.from), line.size, line.nrcpts)?;
     for (name, value) in [
         ("msgid", &line.msgid),
         ("bodytype", &line.bodytype),
@@ -250,14 +243,8 @@ mod tests {
 
     #[test]
     fn control_characters_are_escaped() {
-        assert_eq!(
-            safe("a\r\nb\x1b[2J\u{9b}\u{202e}"),
-            "a\\x0d\\x0ab\\x1b[2J\\u{9b}\\u{202e}"
-        );
-        let note = Event::Note {
-            id: None,
-            text: format!("x\n{}", "é".repeat(2_000)),
-        };
+        assert_eq!(safe("a\r\nb\x1b[2J\u{9b}\u{202e}"), "a\\x0d\\x0ab\\x1b[2J\\u{9b}\\u{202e}");
+        let note = Event::Note { id: None, text: format!("x\n{}", "é".repeat(2_000)) };
         assert!(note.to_string().len() < 1_000 && !note.to_string().contains('\n'));
     }
 }

@@ -64,11 +64,7 @@ fn mailbox(input: &str) -> Result<(Address, &str), AddressError> {
 fn end<'a>(input: &'a str, rest: &'a str, address: Address) -> Result<Path<'a>, AddressError> {
     if !(rest.is_empty() || rest.starts_with([' ', '\t'])) {
         let list = rest.starts_with(':');
-        return Err(if list {
-            AddressError::List
-        } else {
-            AddressError::Trailing
-        });
+        return Err(if list { AddressError::List } else { AddressError::Trailing });
     }
     let given = input.get(..input.len() - rest.len()).unwrap_or(input);
     Ok(Path { address, given, rest })
@@ -104,22 +100,13 @@ mod tests {
             (" \t<a@b> BODY=8BITMIME", "a@b", "<a@b>", " BODY=8BITMIME"),
             ("a@b SIZE=2", "a@b", "a@b", " SIZE=2"),
             ("<@a,@b:u@d>", "u@d", "<@a,@b:u@d>", ""),
-            (
-                "<@[IPv6:2001:db8::1],@b:u@d>",
-                "u@d",
-                "<@[IPv6:2001:db8::1],@b:u@d>",
-                "",
-            ),
+            ("<@[IPv6:2001:db8::1],@b:u@d>", "u@d", "<@[IPv6:2001:db8::1],@b:u@d>", ""),
             ("<@a:\"x:y>\"@d>", "\"x:y>\"@d", "<@a:\"x:y>\"@d>", ""),
             ("<\"a:b\"@[IPv6:::1]>", "\"a:b\"@[IPv6:::1]", "<\"a:b\"@[IPv6:::1]>", ""),
             ("<\"q s\"@d> X=1", "\"q s\"@d", "<\"q s\"@d>", " X=1"),
             ("<PostMaster>", "PostMaster", "<PostMaster>", ""),
         ] {
-            assert_eq!(
-                read(input),
-                (address.to_owned(), given.to_owned(), rest.to_owned()),
-                "{input}"
-            );
+            assert_eq!(read(input), (address.to_owned(), given.to_owned(), rest.to_owned()), "{input}");
         }
     }
 

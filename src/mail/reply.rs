@@ -24,11 +24,7 @@ impl Reply {
     /// A reply of one line.
     #[must_use]
     pub fn new(code: u16, status: Option<Status>, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            status,
-            lines: vec![text.into()],
-        }
+        Self { code, status, lines: vec![text.into()] }
     }
     /// A reply without enhanced status: greeting, HELO, EHLO, 354.
     #[must_use]
@@ -92,8 +88,7 @@ impl Reply {
 
 /// `text` with `?` in place of everything that may not stand in a line.
 fn clean(text: &str) -> impl Iterator<Item = char> + '_ {
-    text.chars()
-        .map(|c| if crate::grammar::is_forbidden(c) { '?' } else { c })
+    text.chars().map(|c| if crate::grammar::is_forbidden(c) { '?' } else { c })
 }
 
 impl fmt::Display for Reply {

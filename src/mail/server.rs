@@ -185,10 +185,9 @@ impl Session {
         match &self.state {
             State::Fresh | State::Greeted | State::Sender(_) => None,
             State::Mail(from) => Some(Transaction { from, recipients: 0 }),
-            State::Rcpt { from, recipients } | State::Content { from, recipients } => Some(Transaction {
-                from,
-                recipients: *recipients,
-            }),
+            State::Rcpt { from, recipients } | State::Content { from, recipients } => {
+                Some(Transaction { from, recipients: *recipients })
+            }
         }
     }
     /// What the client called itself; empty before HELO.
@@ -228,11 +227,7 @@ impl Session {
             *line = line.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
         }
         let reply = self.count(reply);
-        if self.closing {
-            Step::Close(reply)
-        } else {
-            Step::Reply(reply)
-        }
+        if self.closing { Step::Close(reply) } else { Step::Reply(reply) }
     }
     /// Counts a permanent refusal; over the limit it becomes 421.
     fn count(&mut self, reply: Reply) -> Reply {

@@ -30,29 +30,17 @@ impl Status {
     /// `2.x.y`
     #[must_use]
     pub const fn success(subject: u16, detail: u16) -> Self {
-        Self {
-            severity: Severity::Success,
-            subject,
-            detail,
-        }
+        Self { severity: Severity::Success, subject, detail }
     }
     /// `4.x.y`
     #[must_use]
     pub const fn temporary(subject: u16, detail: u16) -> Self {
-        Self {
-            severity: Severity::Temporary,
-            subject,
-            detail,
-        }
+        Self { severity: Severity::Temporary, subject, detail }
     }
     /// `5.x.y`
     #[must_use]
     pub const fn permanent(subject: u16, detail: u16) -> Self {
-        Self {
-            severity: Severity::Permanent,
-            subject,
-            detail,
-        }
+        Self { severity: Severity::Permanent, subject, detail }
     }
     /// Whether the class is 4.
     #[must_use]
@@ -81,14 +69,7 @@ impl Status {
             plain.then(|| digits.parse::<u16>().ok()).flatten()
         };
         let (subject, detail) = (number()?, number()?);
-        numbers.next().is_none().then_some((
-            Self {
-                severity,
-                subject,
-                detail,
-            },
-            rest,
-        ))
+        numbers.next().is_none().then_some((Self { severity, subject, detail }, rest))
     }
 }
 

@@ -19,10 +19,7 @@ impl Time {
     /// The same moment later by `ms` milliseconds on both clocks.
     #[must_use]
     pub const fn plus(self, ms: u64) -> Self {
-        Self {
-            wall: self.wall.saturating_add(ms as i64),
-            mono: self.mono.saturating_add(ms),
-        }
+        Self { wall: self.wall.saturating_add(ms as i64), mono: self.mono.saturating_add(ms) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bounces, double bounces, warnings, receipts, expiry.
 
-use super::fake::{Stage, Threads, sink};
+use super::fake::{Seen, Stage, Threads, sink};
 use crate::Settings;
 use call::agent::Done;
 use mail::time::Clock;
@@ -169,6 +169,101 @@ async fn without_room_for_the_bounce_the_failure_waits() {
     assert_eq!((waiting.len(), waiting[0].id), (1, id));
     assert!(matches!(waiting[0].recipients[0].state, State::Deferred(_)));
     assert!(stage.has_line("cannot queue report"));
+}
+
+#[tokio::test]
+async fn without_a_route_for_the_bounce_the_failure_waits() {
+    let stage = stage();
+    stage.routes.unavailable.store(true, Ordering::SeqCst);
+    let id = stage.submit(stage.envelope("alice", &[("nosuch", "local:nosuch"), ("ok", "local:ok")]), b"\r\n");
+    let orphan = stage.submit(stage.envelope("", &[("nosuch", "local:nosuch")]), b"\r\n");
+    stage.until("given back", |s| s.store.claimed() == 0).await;
+    assert_eq!(stage.store.waiting().len(), 2, "no notice that nothing would route again");
+    assert!(stage.has_line("no route for a report to alice now: no accounts"));
+    let recipients = stage.store.one(id).recipients;
+    let State::Deferred(at) = recipients[0].state else { panic!("not deferred") };
+    assert!(at <= stage.clock.now().wall + 60_000);
+    assert_eq!(recipients[1].state, State::Delivered);
+    stage.routes.unavailable.store(false, Ordering::SeqCst);
+    for (id, to) in [(id, "alice"), (orphan, "postmaster")] {
+        stage.store.make_due(id);
+        stage.until("bounced", |s| notices(s, to).len() == 1).await;
+        assert_eq!(notices(&stage, to)[0].recipients[0].route, format!("local:{to}"));
+    }
+    // There is an end to it.
+    stage.routes.unavailable.store(true, Ordering::SeqCst);
+    let mut old = stage.envelope("dora", &[("nosuch", "local:nosuch")]);
+    old.arrived -= 150 * HOUR;
+    stage.submit(old, b"\r\n");
+    stage.until("bounced", |s| notices(s, "dora").len() == 1).await;
+}
+
+#[tokio::test]
+async fn without_a_route_a_warning_comes_with_a_later_try() {
+    let stage = stage();
+    stage.routes.unavailable.store(true, Ordering::SeqCst);
+    let mut envelope = stage.envelope("alice", &[("bob", "local:bob")]);
+    envelope.arrived -= 5 * HOUR;
+    let id = stage.submit(envelope, b"Subject: hi\r\n\r\n");
+    stage.until("deferred", |s| s.store.claimed() == 0).await;
+    assert!(!stage.store.one(id).recipients[0].warned && notices(&stage, "alice").is_empty());
+    stage.routes.unavailable.store(false, Ordering::SeqCst);
+    stage.store.make_due(id);
+    stage.until("warned", |s| notices(s, "alice").len() == 1 && s.store.one(id).recipients[0].warned).await;
+}
+
+#[tokio::test]
+async fn a_receipt_that_cannot_be_queued_does_not_undo_the_delivery() {
+    let stage = stage();
+    stage.store.failing.store(2, Ordering::SeqCst);
+    let mut envelope = stage.envelope("alice", &[("ok", "local:ok"), ("nosuch", "local:nosuch")]);
+    envelope.recipients[0].notify = Notify { success: true, ..Notify::default() };
+    let id = stage.submit(envelope, b"\r\n");
+    stage.until("decided", |s| s.store.claimed() == 0).await;
+    let recipients = stage.store.one(id).recipients;
+    assert_eq!(recipients[0].state, State::Delivered);
+    assert!(matches!(recipients[1].state, State::Deferred(_)));
+}
+
+#[tokio::test]
+async fn each_recipient_has_its_own_line_in_the_transcript_and_replies_are_whole() {
+    let refuse = |command: &str, _: &Seen| match command {
+        c if c.starts_with("RCPT") => {
+            Some("550-5.1.1 nobody here\r\n550-5.1.1 of that nàme\r\n550 5.1.1 go away".to_owned())
+        }
+        _ => None,
+    };
+    let (key, _) = sink(refuse).await;
+    let stage = stage();
+    stage.submit(stage.envelope("alice", &[("u@far.example", &key), ("v@far.example", &key)]), b"\r\n");
+    stage.until("bounced", |s| !notices(s, "alice").is_empty()).await;
+    let notice = &notices(&stage, "alice")[0];
+    let text = stage.store.text(notice.id);
+    let said = "<<< 550-5.1.1 nobody here\r\n<<< 550-5.1.1 of that nàme\r\n<<< 550 5.1.1 go away\r\n";
+    let [u, v] = ["u", "v"].map(|name| {
+        format!(">>> RCPT To:<{name}@far.example>\r\n{said}550 5.1.1 <{name}@far.example>... User unknown\r\n")
+    });
+    for part in [
+        &format!("... while talking to [127.0.0.1]:\r\n{u}{v}"),
+        "Diagnostic-Code: SMTP; 550 5.1.1 nobody here\r\n",
+        "\r\nContent-Type: message/delivery-status\r\n",
+    ] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+    // The body is not ASCII, but no address needs SMTPUTF8.
+    assert_eq!((notice.body, notice.smtputf8), (queue::Body::EightBitMime, false));
+}
+
+#[tokio::test]
+async fn a_bounce_that_names_a_foreign_address_says_so() {
+    let stage = stage();
+    for (sender, to, foreign) in [("alice", "jürgen", true), ("müller", "nosuch", true), ("carol", "nosuch", false)] {
+        stage.submit(stage.envelope(sender, &[(to, "local:nosuch")]), b"Subject: x\r\n\r\n");
+        stage.until("bounced", |s| notices(s, sender).len() == 1).await;
+        let notice = &notices(&stage, sender)[0];
+        assert_eq!(notice.smtputf8, foreign, "{sender}");
+        assert_eq!(notice.body == queue::Body::EightBitMime, foreign, "{sender}");
+    }
 }
 
 #[tokio::test]

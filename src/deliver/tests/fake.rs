@@ -17,7 +17,7 @@ use std::future::{Future, ready};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -61,6 +61,9 @@ pub(crate) struct Memory {
     pub(crate) read_only: Mutex<bool>,
     /// The next so many `record_with` fail.
     pub(crate) failing: AtomicUsize,
+    /// Milliseconds that a `load` takes, and how many are done.
+    pub(crate) slow: AtomicU64,
+    pub(crate) loads: Arc<AtomicUsize>,
 }
 
 fn done<T: Send + 'static>(result: Result<T, Error>) -> Pending<T> {
@@ -104,6 +107,21 @@ impl Memory {
         drop(held);
         self.changed.notify_waiters();
         Accepted { envelope: Arc::new(envelope), content: Some(Content::Memory(content)) }
+    }
+    /// What waits of a message is due, as after a flush.
+    pub(crate) fn make_due(&self, id: QueueId) {
+        let mut held = self.held.lock().unwrap();
+        for recipient in &mut held.messages.get_mut(&id).unwrap().0.recipients {
+            if matches!(recipient.state, State::Deferred(_)) {
+                recipient.state = State::Due { perhaps_delivered: false };
+            }
+        }
+        drop(held);
+        self.changed.notify_waiters();
+    }
+    /// A message that waits.
+    pub(crate) fn one(&self, id: QueueId) -> Envelope {
+        self.held.lock().unwrap().messages[&id].0.clone()
     }
     pub(crate) fn waiting(&self) -> Vec<Envelope> {
         self.held.lock().unwrap().messages.values().map(|(e, _)| e.clone()).collect()
@@ -182,7 +200,14 @@ impl Store for Memory {
     }
     fn load(&self, id: QueueId) -> Pending<Arc<Envelope>> {
         let held = self.held.lock().unwrap();
-        done(held.messages.get(&id).map(|(e, _)| Arc::new(e.clone())).ok_or(Error::Unknown))
+        let envelope = held.messages.get(&id).map(|(e, _)| Arc::new(e.clone())).ok_or(Error::Unknown);
+        let loads = self.loads.clone();
+        let slow = std::time::Duration::from_millis(self.slow.load(Ordering::SeqCst));
+        Box::pin(async move {
+            tokio::time::sleep(slow).await;
+            loads.fetch_add(1, Ordering::SeqCst);
+            envelope
+        })
     }
     fn content(&self, id: QueueId) -> Pending<Content> {
         let held = self.held.lock().unwrap();
@@ -329,13 +354,18 @@ fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches) {
     }
 }
 
-/// Every bounce recipient is a local user.
-pub(crate) struct AllLocal;
+/// Every bounce recipient is a local user, but for `parked`, whose mail stays in the queue.
+#[derive(Default)]
+pub(crate) struct AllLocal {
+    /// The accounts cannot be read.
+    pub(crate) unavailable: AtomicBool,
+}
 
 impl Routes for AllLocal {
     fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<Recipient>> + Send + 'a>> {
         let route = match address.local() {
-            "parked" => "error:4.2.1 parked".to_owned(),
+            _ if self.unavailable.load(Ordering::SeqCst) => "error:4.3.0 no accounts".to_owned(),
+            "parked" => "smtp:slow.example".to_owned(),
             local => format!("local:{local}"),
         };
         Box::pin(ready(vec![Recipient::new(address.as_str(), address.clone(), &route)]))
@@ -348,6 +378,7 @@ pub(crate) struct Stage {
     pub(crate) agents: Arc<Threads>,
     pub(crate) log: Arc<Lines>,
     pub(crate) clock: Arc<Ticking>,
+    pub(crate) routes: Arc<AllLocal>,
     pub(crate) deliver: Deliver,
 }
 
@@ -356,18 +387,19 @@ impl Stage {
         let (store, log, clock) =
             (Arc::new(Memory::default()), Arc::new(Lines::default()), Arc::new(Ticking(Instant::now())));
         let settings = Arc::new(Current::new(settings));
+        let routes = Arc::new(AllLocal::default());
         let deliver = Deliver::start(Parts {
             settings,
             store: store.clone(),
             resolver: Arc::new(NoDns),
             local: route::Local::default(),
             agents: agents.clone(),
-            routes: Arc::new(AllLocal),
+            routes: routes.clone(),
             log: log.clone(),
             clock: clock.clone(),
         })
         .unwrap();
-        Self { store, agents, log, clock, deliver }
+        Self { store, agents, log, clock, routes, deliver }
     }
     /// An envelope from `sender` along `routes`, arrived now.
     pub(crate) fn envelope(&self, sender: &str, routes: &[(&str, &str)]) -> Envelope {

@@ -43,6 +43,14 @@ async fn what_an_agent_died_over_is_offered_again_with_a_warning_flag() {
 }
 
 #[tokio::test]
+async fn what_comes_from_the_store_may_be_there_already() {
+    let stage = Stage::new(Threads::delivered(), Settings::default());
+    stage.store.put(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n", false);
+    stage.until("delivered", |s| s.store.finished().len() == 1).await;
+    assert!(stage.agents.batches.lock().unwrap()[0].1.items[0].perhaps_delivered);
+}
+
+#[tokio::test]
 async fn no_agent_and_a_full_mailbox_are_retried_soon() {
     let agents = Threads::new(|_, _| Some(Done::Temporary(2, 2, "mailbox full".into())));
     let stage = Stage::new(agents, Settings::default());

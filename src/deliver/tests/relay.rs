@@ -120,3 +120,21 @@ async fn what_the_hop_does_not_take_is_not_sent() {
     stage.submit(needed, "a: ü\r\n\r\n".as_bytes());
     stage.until("refused", |s| s.lines().iter().filter(|l| l.contains("dsn=5.6.7")).count() == 2).await;
 }
+
+#[tokio::test]
+async fn an_address_beyond_ascii_is_announced_whoever_named_it() {
+    let offers = |command: &str, _: &Seen| {
+        command.starts_with("EHLO").then(|| "250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8".to_owned())
+    };
+    let (key, seen) = sink(offers).await;
+    let stage = stage();
+    // An alias leads there: the client never said SMTPUTF8.
+    stage.submit(stage.envelope("a@b", &[("plain@x", &key), ("jürgen@x", &key)]), b"a: b\r\n\r\n");
+    stage.submit(stage.envelope("müller@b", &[("plain@x", &key)]), b"a: b\r\n\r\n");
+    stage.submit(stage.envelope("c@b", &[("plain@x", &key)]), b"a: b\r\n\r\n");
+    stage.until("all sent", |s| s.store.finished().len() == 3).await;
+    let seen = seen.lock().unwrap().clone();
+    for line in ["MAIL From:<a@b> SMTPUTF8", "MAIL From:<müller@b> SMTPUTF8", "MAIL From:<c@b>"] {
+        assert!(seen.commands.iter().any(|command| command == line), "{line}: {:?}", seen.commands);
+    }
+}

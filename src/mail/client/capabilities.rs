@@ -70,29 +70,14 @@ mod tests {
 
     #[test]
     fn reads_keywords_in_any_case() {
-        let lines = [
-            "mx PIPELINING",
-            "size 1000",
-            "8bitmime",
-            "AUTH PLAIN login",
-            "AUTH=LOGIN",
-            "X-OTHER a",
-            "DSN",
-            "",
-        ];
-        let answer = Answer {
-            code: 250,
-            status: None,
-            lines: lines.map(str::to_owned).to_vec(),
-        };
+        let lines =
+            ["mx PIPELINING", "size 1000", "8bitmime", "AUTH PLAIN login", "AUTH=LOGIN", "X-OTHER a", "DSN", ""];
+        let answer = Answer { code: 250, status: None, lines: lines.map(str::to_owned).to_vec() };
         let found = Capabilities::from_ehlo(&answer);
         assert!(!found.pipelining && found.eight_bit_mime && found.dsn && !found.starttls);
         assert_eq!(found.size, Some(1_000));
         assert_eq!(found.auth, ["PLAIN", "LOGIN", "LOGIN"]);
-        let none = Answer {
-            lines: vec!["mx SIZE".into(), "SIZE".into()],
-            ..answer
-        };
+        let none = Answer { lines: vec!["mx SIZE".into(), "SIZE".into()], ..answer };
         assert_eq!(Capabilities::from_ehlo(&none).size, Some(0));
     }
 }

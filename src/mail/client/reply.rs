@@ -151,21 +151,14 @@ impl ReplyDecoder {
     }
     fn answer(&mut self) -> Answer {
         let lines = std::mem::take(&mut self.lines);
-        let status = lines
-            .first()
-            .and_then(|line| Status::split(line))
-            .map(|(status, _)| status);
+        let status = lines.first().and_then(|line| Status::split(line)).map(|(status, _)| status);
         let class = match self.code / 100 {
             2 => Some(Severity::Success),
             4 => Some(Severity::Temporary),
             5 => Some(Severity::Permanent),
             _ => None,
         };
-        Answer {
-            code: self.code,
-            status: status.filter(|status| Some(status.severity) == class),
-            lines,
-        }
+        Answer { code: self.code, status: status.filter(|status| Some(status.severity) == class), lines }
     }
     /// Whether a reply has begun and not ended: a connection that closes now broke off.
     #[must_use]
@@ -177,9 +170,7 @@ impl ReplyDecoder {
 /// Code, whether more lines follow, text.
 fn line(input: &[u8]) -> IResult<&[u8], (u16, bool, &[u8])> {
     let (rest, (class, digits)) = (one_of("2345"), take_while_m_n(2, 2, |b: u8| b.is_ascii_digit())).parse(input)?;
-    let code = digits.iter().fold(class.to_digit(10).unwrap_or(5) as u16, |n, d| {
-        n * 10 + u16::from(d - b'0')
-    });
+    let code = digits.iter().fold(class.to_digit(10).unwrap_or(5) as u16, |n, d| n * 10 + u16::from(d - b'0'));
     // A code alone on its line is tolerated; anything else must be parted from it.
     let (rest, mark) = opt(one_of(" -")).parse(rest)?;
     if mark.is_none() {
@@ -187,10 +178,7 @@ fn line(input: &[u8]) -> IResult<&[u8], (u16, bool, &[u8])> {
     }
     let (rest, text) = take_while(|b| b != b'\n').parse(rest)?;
     let (rest, _) = tag(&b"\n"[..]).parse(rest)?;
-    Ok((
-        rest,
-        (code, mark == Some('-'), text.strip_suffix(b"\r").unwrap_or(text)),
-    ))
+    Ok((rest, (code, mark == Some('-'), text.strip_suffix(b"\r").unwrap_or(text))))
 }
 
 fn clean(text: &[u8]) -> String {
@@ -237,10 +225,7 @@ mod tests {
             assert_eq!(answers[1].to_string(), "550 5.1.1 <x>... User unknown");
             assert!(answers[2].is_intermediate() && answers[2].lines == [""]);
             // An enhanced status without a text (CVE-2026-43964).
-            assert_eq!(
-                (answers[3].status, answers[3].text()),
-                (Some(Status::success(0, 0)), "")
-            );
+            assert_eq!((answers[3].status, answers[3].text()), (Some(Status::success(0, 0)), ""));
         }
     }
 

@@ -221,16 +221,9 @@ fn auth(value: &str) -> Result<String, Reply> {
 
 fn orcpt(value: &str) -> Result<String, Reply> {
     let bad = || syntax("Syntax error in ORCPT parameter value");
-    let (kind, address) = value
-        .split_once(';')
-        .filter(|_| value.len() <= ORCPT_LIMIT)
-        .ok_or_else(bad)?;
+    let (kind, address) = value.split_once(';').filter(|_| value.len() <= ORCPT_LIMIT).ok_or_else(bad)?;
     let kind_is_atom = !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let address = if kind.eq_ignore_ascii_case("utf-8") {
-        unitext(address)
-    } else {
-        xtext::decode(address)
-    };
+    let address = if kind.eq_ignore_ascii_case("utf-8") { unitext(address) } else { xtext::decode(address) };
     match address {
         Some(address) if kind_is_atom && !address.is_empty() => Ok(format!("{kind};{address}")),
         _ => Err(bad()),
@@ -284,10 +277,7 @@ mod tests {
             (" SIZE", "501 5.5.2 SIZE requires a value"),
             (" SIZE=", "501 5.5.2 SIZE requires a value"),
             (" SIZE=1 SIZE=2", "501 5.5.0 Duplicate SIZE parameter"),
-            (
-                " SIZE=100000000000000000000",
-                "501 5.5.4 Syntax error in SIZE parameter value",
-            ),
+            (" SIZE=100000000000000000000", "501 5.5.4 Syntax error in SIZE parameter value"),
             (" SIZE=-1", "501 5.5.4 Syntax error in SIZE parameter value"),
             (" SIZE=+1", "501 5.5.4 Syntax error in SIZE parameter value"),
             (" SIZE=٣", "501 5.5.4 Syntax error in SIZE parameter value"),

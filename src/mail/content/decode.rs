@@ -40,12 +40,7 @@ impl DataDecoder {
     /// At the start of the data.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            state: State::LineStart,
-            bare: false,
-            nul: false,
-            line_start_dot: Finder::new(b"\r\n."),
-        }
+        Self { state: State::LineStart, bare: false, nul: false, line_start_dot: Finder::new(b"\r\n.") }
     }
     /// Appends the content in `input` to `out`; says how much of `input` was used and whether the end was reached. What
     /// follows the end is not used: it is the next command.
@@ -93,9 +88,7 @@ impl DataDecoder {
         self.state = match run {
             [b'\n'] if after_cr => State::LineStart,
             [.., b'\r', b'\n'] => State::LineStart,
-            [.., last] => State::Text {
-                after_cr: *last == b'\r',
-            },
+            [.., last] => State::Text { after_cr: *last == b'\r' },
             [] => self.state,
         };
         run.len()

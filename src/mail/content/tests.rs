@@ -18,9 +18,7 @@ fn decode(wire: &[u8], step: usize) -> (Vec<u8>, usize, DataDecoder) {
 
 fn encode(content: &[u8], step: usize) -> Vec<u8> {
     let (mut encoder, mut out) = (Encoder::new(), Vec::new());
-    content
-        .chunks(step.max(1))
-        .for_each(|piece| encoder.feed(piece, &mut out));
+    content.chunks(step.max(1)).for_each(|piece| encoder.feed(piece, &mut out));
     encoder.finish(&mut out);
     out
 }
@@ -34,9 +32,7 @@ fn line_ends(input: &[u8], step: usize) -> (Vec<u8>, bool) {
 
 #[test]
 fn only_crlf_dot_crlf_ends_the_data() {
-    let ends = [
-        "\n", "\r", "\r\n", "\r\0\n", "\r\r\n", "\n\r", "\r\n\0", "\r\n ", "\u{2028}", "\u{85}",
-    ];
+    let ends = ["\n", "\r", "\r\n", "\r\0\n", "\r\r\n", "\n\r", "\r\n\0", "\r\n ", "\u{2028}", "\u{85}"];
     let dots = [".", "\u{ff0e}", ". ", ".\0", "\0.", " .", "..", ".\t"];
     let mut tried = 0;
     for before in ends {
@@ -107,11 +103,7 @@ fn local_input_gets_crlf() {
         (".\n", ".\r\n", false),
     ] {
         for step in 1..=input.len().max(1) {
-            assert_eq!(
-                line_ends(input.as_bytes(), step),
-                (content.into(), bare),
-                "{input:?} by {step}"
-            );
+            assert_eq!(line_ends(input.as_bytes(), step), (content.into(), bare), "{input:?} by {step}");
         }
     }
 }
@@ -129,11 +121,7 @@ fn nothing_unclean_leaves() {
         ("\n.\r", "\r\n.. \r\n.\r\n"),
     ] {
         for step in 1..=content.len().max(1) {
-            assert_eq!(
-                encode(content.as_bytes(), step),
-                wire.as_bytes(),
-                "{content:?} by {step}"
-            );
+            assert_eq!(encode(content.as_bytes(), step), wire.as_bytes(), "{content:?} by {step}");
         }
     }
 }
@@ -145,21 +133,14 @@ fn long_lines_are_broken_between_characters() {
     assert_eq!(encode(exact.as_bytes(), 7), (exact.clone() + ".\r\n").as_bytes());
     let over = "x".repeat(LINE_LIMIT + 1) + "\r\n";
     assert!(!is_wire_clean(over.as_bytes()));
-    assert_eq!(
-        encode(over.as_bytes(), 7),
-        format!("{}\r\n x\r\n.\r\n", "x".repeat(LINE_LIMIT)).as_bytes()
-    );
+    assert_eq!(encode(over.as_bytes(), 7), format!("{}\r\n x\r\n.\r\n", "x".repeat(LINE_LIMIT)).as_bytes());
     // A multiple of the limit in the middle of a buffer.
     assert!(!is_wire_clean(("a\r\n".to_owned() + &over + "b\r\n").as_bytes()));
     for step in [1, 2, 3, 500, 10_000] {
         for text in ["é", "€", "😀", "a😀", "ab€"] {
             let wire = encode((text.repeat(900) + "\r\n").as_bytes(), step);
             let lines = std::str::from_utf8(&wire).unwrap();
-            assert!(
-                lines
-                    .split("\r\n")
-                    .all(|l| l.len() <= LINE_LIMIT && std::str::from_utf8(l.as_bytes()).is_ok())
-            );
+            assert!(lines.split("\r\n").all(|l| l.len() <= LINE_LIMIT && std::str::from_utf8(l.as_bytes()).is_ok()));
             assert_eq!(lines.replace("\r\n ", ""), text.repeat(900) + "\r\n.\r\n");
         }
     }

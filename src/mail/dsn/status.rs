@@ -2,8 +2,9 @@
 
 use super::{Action, Page, Recipient, Report, one_line};
 
-/// The second part with its header.
-pub(super) fn part(report: &Report<'_>) -> Vec<u8> {
+/// The second part with its header, and whether it has addresses beyond ASCII, for which alone there is a type of its own
+/// (RFC 6533 4): few readers know it, and one odd byte in a remote reply must not hide the rest from all the others.
+pub(super) fn part(report: &Report<'_>) -> (Vec<u8>, bool) {
     let mut fields = Page::default();
     if !report.envid.is_empty() {
         fields.field("Original-Envelope-Id", &crate::command::encode_xtext(&report.envid));
@@ -14,15 +15,26 @@ pub(super) fn part(report: &Report<'_>) -> Vec<u8> {
     report.recipients.iter().for_each(|r| one(r, &mut fields));
 
     let mut page = Page::default();
-    if fields.0.is_ascii() {
-        page.line("Content-Type: message/delivery-status");
-    } else {
+    let foreign = |r: &Recipient| ![&r.final_recipient, &r.actual, &r.orcpt].iter().all(|address| address.is_ascii());
+    let international = report.recipients.iter().any(foreign);
+    if international {
         page.line("Content-Type: message/global-delivery-status");
+    } else {
+        page.line("Content-Type: message/delivery-status");
+        fields = plain(&fields);
+    }
+    if !fields.0.is_ascii() {
         page.line("Content-Transfer-Encoding: 8bit");
     }
     page.line("");
     page.0.append(&mut fields.0);
-    page.0
+    (page.0, international)
+}
+
+/// With `?` for each character beyond ASCII.
+fn plain(page: &Page) -> Page {
+    let text = String::from_utf8_lossy(&page.0);
+    Page(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect())
 }
 
 fn typed(page: &mut Page, name: &str, kind: &str, value: &str) {

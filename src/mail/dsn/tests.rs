@@ -67,10 +67,7 @@ fn failure() {
 
 #[test]
 fn delay() {
-    let mut delay = report(Kind::Delay {
-        past: "4 hours".into(),
-        until: "5 days".into(),
-    });
+    let mut delay = report(Kind::Delay { past: "4 hours".into(), until: "5 days".into() });
     delay.envid = "env 1".into();
     delay.recipients = vec![Recipient {
         shown: "u@a.example".into(),
@@ -100,15 +97,10 @@ fn postmaster() {
     let mut second = recipient();
     second.shown = "carol@far.example".into();
     second.reason = "550 5.1.1 not here".into();
-    second.transcript = vec![
-        "... while talking to far.example.:".into(),
-        "<<< 550 5.1.1 not here".into(),
-    ];
+    second.transcript = vec!["... while talking to far.example.:".into(), "<<< 550 5.1.1 not here".into()];
     notice.recipients.push(second);
-    notice.notes = vec![
-        "Message could not be delivered for 5 days".into(),
-        "Message will be deleted from queue".into(),
-    ];
+    notice.notes =
+        vec!["Message could not be delivered for 5 days".into(), "Message will be deleted from queue".into()];
     assert_eq!(text(&notice), include_str!("golden/postmaster.txt"));
 }
 
@@ -143,14 +135,8 @@ fn nothing_from_outside_makes_a_line() {
     hostile.sender.clone_from(&evil);
     hostile.arrival_date.clone_from(&evil);
     for r in &mut hostile.recipients {
-        for field in [
-            &mut r.shown,
-            &mut r.reason,
-            &mut r.diagnostic,
-            &mut r.orcpt,
-            &mut r.actual,
-            &mut r.expanded_from,
-        ] {
+        for field in [&mut r.shown, &mut r.reason, &mut r.diagnostic, &mut r.orcpt, &mut r.actual, &mut r.expanded_from]
+        {
             field.clone_from(&evil);
         }
         r.transcript[2] = evil.repeat(1_000);
@@ -183,4 +169,41 @@ fn addresses_beyond_ascii_have_their_own_types() {
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+#[test]
+fn a_foreign_byte_in_a_reply_changes_no_type() {
+    let mut odd = report(Kind::Failure);
+    odd.recipients[0].diagnostic = "SMTP; 550 kein Empfänger".into();
+    odd.recipients[0].reason = "550 kein Empfänger".into();
+    let text = text(&odd);
+    for line in [
+        "\nContent-Type: message/delivery-status\n\n",
+        "\nDiagnostic-Code: SMTP; 550 kein Empf?nger\n",
+        "    (reason: 550 kein Empfänger)\n",
+        "\nContent-Type: text/rfc822-headers\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(!text.contains("global"));
+}
+
+#[test]
+fn one_answer_for_all_is_quoted_once() {
+    let mut refused = report(Kind::Failure);
+    let transcript = |to: &str| {
+        [
+            "... while talking to far.example.:",
+            ">>> DATA",
+            "<<< 554-5.7.1 spam",
+            "<<< 554 5.7.1 go away",
+            &format!("554 5.7.1 <{to}>... Service unavailable"),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    };
+    refused.recipients = ["u@x", "v@x"].map(|to| Recipient { transcript: transcript(to), ..recipient() }).to_vec();
+    let expected = "... while talking to far.example.:\n>>> DATA\n<<< 554-5.7.1 spam\n<<< 554 5.7.1 go away\n\
+        554 5.7.1 <u@x>... Service unavailable\n554 5.7.1 <v@x>... Service unavailable\n";
+    assert!(text(&refused).contains(expected), "{}", text(&refused));
 }

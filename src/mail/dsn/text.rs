@@ -9,10 +9,7 @@ pub(super) fn part(report: &Report<'_>) -> Vec<u8> {
     if matches!(report.kind, Kind::Delay { .. }) {
         banner(&mut page);
     }
-    page.line(&format!(
-        "The original message was received at {}",
-        one_line(&report.arrival_date)
-    ));
+    page.line(&format!("The original message was received at {}", one_line(&report.arrival_date)));
     page.line(&format!("from {}", one_line(&report.received_from)));
     if report.kind == Kind::Postmaster {
         page.line(&format!("with id {}", one_line(&report.id)));
@@ -45,11 +42,7 @@ fn banner(page: &mut Page) {
 }
 
 fn section(report: &Report<'_>, title: &str, actions: &[Action], page: &mut Page) {
-    let mut listed = report
-        .recipients
-        .iter()
-        .filter(|r| actions.contains(&r.action))
-        .peekable();
+    let mut listed = report.recipients.iter().filter(|r| actions.contains(&r.action)).peekable();
     if listed.peek().is_some() {
         page.line("");
         page.line(&format!("   ----- The following addresses {title} -----"));
@@ -73,19 +66,29 @@ fn one(recipient: &Recipient, page: &mut Page) {
     }
 }
 
+const TALKING: &str = "... while talking to ";
+
+/// Whether a line of the transcript is one of the session, and not our own word about the recipient.
+fn is_dialogue(line: &str) -> bool {
+    [TALKING, ">>> ", "<<< "].iter().any(|start| line.starts_with(start))
+}
+
 fn transcript(report: &Report<'_>, page: &mut Page) {
     let mut lines: Vec<String> = Vec::new();
-    let mut talking_to = String::new();
-    for line in report.recipients.iter().flat_map(|r| &r.transcript) {
-        let line = one_line(line);
-        // One connection, several recipients: the host is named once.
-        if line.starts_with("... while talking to ") {
-            if line == talking_to {
-                continue;
+    let (mut talking_to, mut said) = ("", Vec::new());
+    for recipient in &report.recipients {
+        let says: Vec<&String> = recipient.transcript.iter().filter(|line| is_dialogue(line)).collect();
+        for line in &recipient.transcript {
+            // One connection, several recipients: the host is named once. One answer for all, such as that to DATA, is quoted once.
+            let known = is_dialogue(line) && (line == talking_to || says == said);
+            if line.starts_with(TALKING) {
+                talking_to = line;
             }
-            talking_to.clone_from(&line);
+            if !known {
+                lines.push(one_line(line));
+            }
         }
-        lines.push(line);
+        said = says;
     }
     lines.extend(report.notes.iter().map(|line| one_line(line)));
     if let Kind::Delay { past, until } = &report.kind {

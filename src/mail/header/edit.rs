@@ -4,16 +4,7 @@ use super::fields;
 use crate::list::addresses;
 
 /// Fields whose addresses sendmail qualifies; also with `Resent-` before the first six.
-const QUALIFIED: [&str; 8] = [
-    "From",
-    "Sender",
-    "Reply-To",
-    "To",
-    "Cc",
-    "Bcc",
-    "Return-Receipt-To",
-    "Errors-To",
-];
+const QUALIFIED: [&str; 8] = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Return-Receipt-To", "Errors-To"];
 
 fn is_qualified(name: &[u8]) -> bool {
     let plain = match name.get(..7) {
@@ -22,10 +13,7 @@ fn is_qualified(name: &[u8]) -> bool {
     };
     let resent = plain.len() != name.len();
     let count = if resent { 6 } else { QUALIFIED.len() };
-    QUALIFIED
-        .iter()
-        .take(count)
-        .any(|known| known.as_bytes().eq_ignore_ascii_case(plain))
+    QUALIFIED.iter().take(count).any(|known| known.as_bytes().eq_ignore_ascii_case(plain))
 }
 
 /// Adds `@host` to every address without a domain in the fields that hold addresses (sendmail.md 1.9). `header` may be a
@@ -96,31 +84,20 @@ mod tests {
             qualified("resent-to: bob\nERRORS-TO: x\nX-To: y\nResent-Errors-To: z\n"),
             "resent-to: bob@mx.example\nERRORS-TO: x@mx.example\nX-To: y\nResent-Errors-To: z\n"
         );
-        for same in [
-            "To: undisclosed-recipients:;\r\n",
-            "From: <>\r\n",
-            "To: a@\r\nCc: \"unterminated\r\n",
-            "",
-        ] {
+        for same in ["To: undisclosed-recipients:;\r\n", "From: <>\r\n", "To: a@\r\nCc: \"unterminated\r\n", ""] {
             assert_eq!(qualified(same), same);
         }
     }
 
     #[test]
     fn the_old_style_with_blanks_becomes_a_list() {
-        assert_eq!(
-            qualified("To: bob carol dave@x\n"),
-            "To: bob@mx.example, carol@mx.example, dave@x\n"
-        );
+        assert_eq!(qualified("To: bob carol dave@x\n"), "To: bob@mx.example, carol@mx.example, dave@x\n");
     }
 
     #[test]
     fn fields_are_removed_whole() {
         assert_eq!(
-            remove(
-                b"A: 1\r\nBcc: x,\r\n y\r\nB: 2\r\nbcc : z\r\n\r\nBcc: body",
-                &["Bcc", "Return-Path"]
-            ),
+            remove(b"A: 1\r\nBcc: x,\r\n y\r\nB: 2\r\nbcc : z\r\n\r\nBcc: body", &["Bcc", "Return-Path"]),
             b"A: 1\r\nB: 2\r\n\r\nBcc: body"
         );
     }

@@ -119,9 +119,7 @@ impl Scan {
     /// Takes the rest of a line of a field's body.
     fn body<'a>(&mut self, id: bool, input: &'a [u8]) -> &'a [u8] {
         let end = memchr::memchr(b'\n', input);
-        let (text, rest) = input
-            .split_at_checked(end.map_or(input.len(), |at| at + 1))
-            .unwrap_or((input, &[]));
+        let (text, rest) = input.split_at_checked(end.map_or(input.len(), |at| at + 1)).unwrap_or((input, &[]));
         self.size += text.len() as u64;
         self.eight_bit |= !text.is_ascii();
         if id {
@@ -247,11 +245,7 @@ mod tests {
             b"",
             b"A : b\n\t\nB:\nC",
         ] {
-            assert_eq!(
-                scan(content, 1).size(),
-                crate::header::split(content).header as u64,
-                "{content:?}"
-            );
+            assert_eq!(scan(content, 1).size(), crate::header::split(content).header as u64, "{content:?}");
         }
     }
 

@@ -79,10 +79,7 @@ fn comment(rest: &[u8]) -> Option<usize> {
 /// A quoted string or domain literal that ends in `close`.
 fn enclosed(rest: &[u8], close: u8) -> (Kind, usize) {
     let mut at = 1;
-    while let Some(found) = rest
-        .get(at..)
-        .and_then(|tail| memchr::memchr2(b'\\', close, tail))
-        .map(|found| at + found)
+    while let Some(found) = rest.get(at..).and_then(|tail| memchr::memchr2(b'\\', close, tail)).map(|found| at + found)
     {
         if rest.get(found) == Some(&close) {
             return (Kind::Word, found + 1);

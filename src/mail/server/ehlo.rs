@@ -13,14 +13,7 @@ impl Session {
             limit => format!("SIZE {limit}"),
         };
         let tls = self.tls_offered && self.tls.is_none();
-        let offers = [
-            "ENHANCEDSTATUSCODES",
-            "PIPELINING",
-            "8BITMIME",
-            &size,
-            "DSN",
-            "SMTPUTF8",
-        ];
+        let offers = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", &size, "DSN", "SMTPUTF8"];
         reply.lines.extend(offers.map(str::to_owned));
         reply.lines.extend(tls.then(|| "STARTTLS".to_owned()));
         reply.lines.push("HELP".to_owned());

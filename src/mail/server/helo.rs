@@ -18,10 +18,7 @@ impl Session {
         if !is_name(name) {
             return Err(Reply::permanent(501, 0, 0, "Invalid domain name"));
         }
-        self.hello = Hello {
-            name: name.to_owned(),
-            extended,
-        };
+        self.hello = Hello { name: name.to_owned(), extended };
         self.state = State::Greeted;
         self.asked = None;
         self.refused = false;
@@ -33,8 +30,5 @@ impl Session {
 /// As lenient as sendmail: names with underscores and bare literals are common, and the name decides nothing. But it goes
 /// into the Received field and the log.
 fn is_name(name: &str) -> bool {
-    name.len() <= 255
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]#+/".contains(&b))
+    name.len() <= 255 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]#+/".contains(&b))
 }

@@ -52,10 +52,7 @@ impl Session {
         }
         self.state = match std::mem::replace(&mut self.state, State::Greeted) {
             State::Mail(from) => State::Rcpt { from, recipients: 1 },
-            State::Rcpt { from, recipients } => State::Rcpt {
-                from,
-                recipients: recipients.saturating_add(1),
-            },
+            State::Rcpt { from, recipients } => State::Rcpt { from, recipients: recipients.saturating_add(1) },
             other => other,
         };
         Reply::success(250, 1, 5, format!("{}... Recipient ok", rcpt.given))
@@ -63,11 +60,7 @@ impl Session {
     /// 503; not counted if it only follows from a refusal in the same pipeline.
     pub(super) fn out_of_order(&mut self, text: &str) -> Step {
         let reply = Reply::permanent(503, 0, 0, text);
-        if self.refused {
-            Step::Reply(reply)
-        } else {
-            self.error(reply)
-        }
+        if self.refused { Step::Reply(reply) } else { self.error(reply) }
     }
 }
 

@@ -3,11 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits {
-    message_size: 1_000,
-    recipients: 3,
-    errors: 20,
-};
+const LIMITS: Limits = Limits { message_size: 1_000, recipients: 3, errors: 20 };
 
 fn session() -> Session {
     Session::new("mx.example.test", "1", "localhost [127.0.0.1]", LIMITS, true)
@@ -42,10 +38,7 @@ fn play(session: &mut Session, dialogue: &[(&str, &str)]) {
     }
 }
 
-const HELLO: (&str, &str) = (
-    "HELO me",
-    "250 mx.example.test Hello localhost [127.0.0.1], pleased to meet you",
-);
+const HELLO: (&str, &str) = ("HELO me", "250 mx.example.test Hello localhost [127.0.0.1], pleased to meet you");
 
 #[test]
 fn a_whole_transaction() {
@@ -62,10 +55,7 @@ fn a_whole_transaction() {
                 "250 mx.example.test Hello localhost [127.0.0.1], pleased to meet you / ENHANCEDSTATUSCODES / PIPELINING \
                  / 8BITMIME / SIZE 1000 / DSN / SMTPUTF8 / STARTTLS / HELP",
             ),
-            (
-                "MAIL From:<a@b> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=e",
-                "250 2.1.0 <a@b>... Sender ok",
-            ),
+            ("MAIL From:<a@b> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=e", "250 2.1.0 <a@b>... Sender ok"),
             ("RCPT To:<bob@x> NOTIFY=NEVER", "250 2.1.5 <bob@x>... Recipient ok"),
             ("RCPT To:<bad@x>", "550 5.1.1 <bad@x>... User unknown"),
             ("RCPT TO: postmaster", "250 2.1.5 postmaster... Recipient ok"),
@@ -128,10 +118,7 @@ fn what_is_wrong_is_said() {
             HELLO,
             ("MAIL", "501 5.5.2 Syntax error in parameters scanning \"FROM\""),
             ("MAIL FROM:<a@b> FOO=1", "555 5.5.4 FOO parameter unrecognized"),
-            (
-                "MAIL FROM:<a@b> SIZE=1001",
-                "552 5.2.3 Message size exceeds fixed maximum message size (1000)",
-            ),
+            ("MAIL FROM:<a@b> SIZE=1001", "552 5.2.3 Message size exceeds fixed maximum message size (1000)"),
             ("MAIL FROM:<a@b", "553 5.1.7 <a@b... Unbalanced '<'"),
             ("MAIL FROM:<é@b>", "553 5.6.7 Non-ASCII address requires SMTPUTF8"),
             ("MAIL FROM:<é@b> SMTPUTF8", "250 2.1.0 <é@b>... Sender ok"),
@@ -140,10 +127,7 @@ fn what_is_wrong_is_said() {
             ("MAIL FROM:<a@b>", "250 2.1.0 <a@b>... Sender ok"),
             ("RCPT TO:<ü@b>", "553 5.6.7 Non-ASCII address requires SMTPUTF8"),
             ("RCPT TO:<ü>@b", "553 5.1.3 <?>... Unexpected text after address"),
-            (
-                "RCPT TO:<list:;>",
-                "553 5.1.3 <list:;>... List:; syntax illegal for recipient addresses",
-            ),
+            ("RCPT TO:<list:;>", "553 5.1.3 <list:;>... List:; syntax illegal for recipient addresses"),
             ("RCPT TO:<>", "553 5.1.3 <>... Syntax error in local part"),
             ("DATA now", "501 5.5.4 DATA accepts no parameters"),
             ("TURN", "502 5.5.1 Command not implemented: \"TURN\""),
@@ -181,10 +165,7 @@ fn limits_hold() {
 #[test]
 fn a_pipeline_behind_a_refused_sender_costs_no_errors() {
     let mut s = session();
-    play(
-        &mut s,
-        &[HELLO, ("MAIL FROM:<bad@b>", "550 5.1.1 <bad@b>... User unknown")],
-    );
+    play(&mut s, &[HELLO, ("MAIL FROM:<bad@b>", "550 5.1.1 <bad@b>... User unknown")]);
     for _ in 0..100 {
         assert_eq!(say(&mut s, "RCPT TO:<c@d>"), "503 5.0.0 Need MAIL before RCPT");
     }
@@ -219,14 +200,8 @@ fn tls_forgets_everything() {
 
 #[test]
 fn browsers_and_control_characters_get_nowhere() {
-    assert_eq!(
-        say(&mut session(), "POST / HTTP/1.1"),
-        "554 5.5.1 HTTP is not spoken here *"
-    );
-    assert_eq!(
-        say(&mut session(), "NOOP\rQUIT"),
-        "500 5.5.2 Illegal character in command"
-    );
+    assert_eq!(say(&mut session(), "POST / HTTP/1.1"), "554 5.5.1 HTTP is not spoken here *");
+    assert_eq!(say(&mut session(), "NOOP\rQUIT"), "500 5.5.2 Illegal character in command");
     assert_eq!(say(&mut session(), "NOOP\0"), "500 5.5.2 Illegal character in command");
     assert!(matches!(session().command(b"HELO \xff"), Step::Reply(r) if r.code == 501));
 }
