@@ -160,7 +160,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Appends outcomes. Written at once, synced within 50 ms; the future resolves after the sync, but need not be awaited.
     /// When every recipient is finished the message is finished and its space is reclaimed.
-    /// When no recipient is due or in flight any more the message is given back (deferred until the earliest time).
+    /// When no recipient is in flight any more the message is given back (due or deferred until the earliest time).
     fn record(&self, id: QueueId, changes: Vec<Change>) -> Pending<()>;
     /// Outcomes together with the notification that reports them, in one frame: both or neither.
     fn record_with(&self, id: QueueId, changes: Vec<Change>, notice: Notice) -> Pending<Accepted>;

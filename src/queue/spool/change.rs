@@ -154,10 +154,9 @@ fn all(answers: Vec<oneshot::Receiver<Result<(), Error>>>, count: u64) -> Pendin
 }
 
 impl super::index::Entry {
-    /// After outcomes: nothing to be tried now means that it is given back.
+    /// After outcomes: nothing in flight means that it is given back. What became due meanwhile (a flush) is for the next claim.
     pub fn settle(&mut self) {
-        let busy = |s: &Standing| s.is_due() || s.is_flying();
-        if self.active && !self.standings.as_slice().iter().any(busy) {
+        if self.active && !self.standings.as_slice().iter().any(|s: &Standing| s.is_flying()) {
             self.active = false;
         }
     }
