@@ -48,6 +48,8 @@ pub(crate) struct DropFolder {
     pass: Option<Dir>,
     /// There may be entries that this pass has not seen: another one follows.
     pub unseen: bool,
+    /// When the first of the entries that were put off may come again.
+    wakes: Option<Instant>,
     /// Lines in the log, and since when.
     said: Option<(Instant, u32)>,
 }
@@ -56,6 +58,18 @@ impl DropFolder {
     /// Whether a scan could find something.
     pub(crate) fn is_due(&self) -> bool {
         (self.unseen || self.pass.is_some()) && self.with_engine.len() < OUTSTANDING
+    }
+
+    /// Whether somebody rests who is to be offered again: then the clock matters.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.wakes.is_some()
+    }
+
+    /// Looks at the clock: a rest that is over asks for another pass.
+    pub(crate) fn wake(&mut self) {
+        if self.wakes.is_some_and(|moment| moment <= Instant::now()) {
+            self.unseen = true;
+        }
     }
 
     /// The next entries for the engine.
@@ -68,6 +82,8 @@ impl DropFolder {
         if self.pass.is_none() {
             self.unseen = false;
             self.resting.retain(|_, (until, _)| *until + REST.1 > now);
+            let put_off = self.resting.values().filter(|(until, tries)| *tries > 0 && *until > now);
+            self.wakes = put_off.map(|(until, _)| *until).min();
             self.pass = Dir::read_from(folder).ok();
         }
         for _ in 0..NAMES {
@@ -171,6 +187,8 @@ impl DropFolder {
         let tries = self.resting.get(name).map_or(0, |(_, tries)| *tries);
         // 5 s, 10 s, 20 s ... 1 h: what only waits for the disk comes again soon.
         self.rest(name, (REST.0 * (1 << tries)).min(REST.1), (tries + 1).min(10));
+        let again = self.resting.get(name).map(|(until, _)| *until);
+        self.wakes = [self.wakes, again].into_iter().flatten().min();
         self.put_off.insert(uid);
         if self.put_off.len() >= PUT_OFF.0 {
             self.put_off.clear();

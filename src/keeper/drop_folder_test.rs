@@ -107,3 +107,27 @@ fn memory_and_log_are_bounded() {
     }
     assert_eq!(drop.resting.len(), REMEMBERED);
 }
+
+#[test]
+fn what_was_put_off_is_looked_for_when_its_rest_is_over() {
+    let (scratch, folder) = folder();
+    put(scratch.path(), "e", 0o600);
+    let mut drop = DropFolder { unseen: true, ..DropFolder::default() };
+    assert_eq!(scan(&mut drop, &folder), ["e"]);
+    drop.later("e");
+    assert!(drop.is_waiting());
+    while drop.is_due() {
+        assert!(scan(&mut drop, &folder).is_empty());
+    }
+    drop.wake();
+    assert!(!drop.is_due(), "it rests");
+    let over = Instant::now() - Duration::from_millis(1);
+    drop.resting.insert("e".into(), (over, 1));
+    drop.wakes = Some(over);
+    drop.wake();
+    let mut found = Vec::new();
+    while drop.is_due() && found.is_empty() {
+        found = scan(&mut drop, &folder);
+    }
+    assert_eq!(found, ["e"]);
+}

@@ -149,7 +149,7 @@ impl Keeper {
     fn wait(&mut self) {
         let at = &self.now.at;
         let due = at.engine.or(at.users).or(at.kill).or(at.patience).is_some();
-        let hurry = due || self.now.planning.is_some() || self.now.drop.is_due();
+        let hurry = due || self.now.planning.is_some() || self.now.drop.is_due() || self.now.drop.is_waiting();
         // What we know already shall not wake us for each new name: anybody could keep us busy.
         let news = if self.now.drop.unseen { PollFlags::empty() } else { PollFlags::IN };
         let mut polled = vec![PollFd::new(&self.inotify, news), PollFd::new(&self.signals, PollFlags::IN)];
@@ -431,6 +431,7 @@ impl Keeper {
             self.now.at.scan = Some(now + SCAN);
             self.now.drop.unseen = true;
         }
+        self.now.drop.wake();
         if self.now.drop.is_due() && self.now.engine.as_ref().is_some_and(|engine| engine.ready) && !self.now.stopping {
             for (name, uid, size, file) in self.now.drop.scan(&self.opened.drop) {
                 self.tell(&ToEngine::Dropped { name, uid, size }, vec![file]);
