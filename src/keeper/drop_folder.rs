@@ -11,11 +11,11 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 /// At most so many entries with the engine at a time, and so many of one owner: nobody takes every place.
-const OUTSTANDING: usize = 16;
-const PER_OWNER: usize = 8;
+const OUTSTANDING: usize = 32;
+const PER_OWNER: usize = 16;
 /// Names that one scan looks at, and the time between two: a full folder costs little, whatever is in it.
 const NAMES: usize = if cfg!(test) { 10 } else { 1_000 };
-const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 /// Larger than any message that our `sendmail` would put there.
 const LARGEST: i64 = 2 << 30;
 /// How long an entry that the engine could not take rests: doubles up to the second value.

@@ -5,7 +5,7 @@
 //! SIGKILL does not end (it hangs in a file system) holds that up for a minute only.
 
 use crate::agents::Agents;
-use crate::drop_folder::DropFolder;
+use crate::drop_folder::{self, DropFolder};
 use crate::open::Opened;
 use crate::start::{Planning, end, role, start};
 use crate::{Error, failed, log};
@@ -149,7 +149,12 @@ impl Keeper {
     fn wait(&mut self) {
         let at = &self.now.at;
         let due = at.engine.or(at.users).or(at.kill).or(at.patience).is_some();
-        let hurry = due || self.now.planning.is_some() || self.now.drop.is_due() || self.now.drop.is_waiting();
+        let hurry = due || self.now.planning.is_some() || self.now.drop.is_waiting();
+        let bound = match (self.now.drop.is_due(), hurry) {
+            (true, _) => drop_folder::PAUSE,
+            (false, true) => TICK,
+            (false, false) => SCAN,
+        };
         // What we know already shall not wake us for each new name: anybody could keep us busy.
         let news = if self.now.drop.unseen { PollFlags::empty() } else { PollFlags::IN };
         let mut polled = vec![PollFd::new(&self.inotify, news), PollFd::new(&self.signals, PollFlags::IN)];
@@ -157,7 +162,7 @@ impl Keeper {
             let events = [PollFlags::IN, PollFlags::IN | PollFlags::OUT];
             polled.push(PollFd::new(link.socket(), events[usize::from(link.has_output())]));
         }
-        sleep(&mut polled, if hurry { TICK } else { SCAN });
+        sleep(&mut polled, bound);
         if polled.first().is_some_and(|polled| !polled.revents().is_empty()) {
             while rustix::io::read(&self.inotify, &mut [0; 4_096]).is_ok_and(|n| n > 0) {}
             self.now.drop.unseen = true;
