@@ -10,10 +10,12 @@ use call::submit::{Answer, Errors, Mode, Refused, Request, Submission};
 use mail::{Address, QueueId, Status};
 use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
 use route::{Key, Target, Verdict};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Longest wait for the next piece; a client that was stopped in the middle of a message must not hold a seat for ever.
@@ -25,11 +27,11 @@ const MESSAGE: Duration = Duration::from_secs(600);
 /// Callers with a connection, in all and of one uid; whoever is over it finds the socket closed and uses the drop folder.
 const CALLERS: (u32, u32) = (1_024, 256);
 /// Callers of one uid that are served at once; the others wait, at the cost of a descriptor each.
-const SERVED: u32 = 16;
+const SERVED: usize = 16;
 
 /// Accepts local submitters until the task is ended.
 pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
-    let (callers, served) = (Seats::new(CALLERS.0, CALLERS.1), Seats::new(CALLERS.0, SERVED));
+    let (callers, turns) = (Seats::new(CALLERS.0, CALLERS.1), Arc::new(Turns::default()));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -37,9 +39,9 @@ pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
         };
         let Ok(uid) = stream.peer_cred().map(|caller| caller.uid()) else { continue };
         let Some(seat) = callers.take(uid) else { continue };
-        let (receive, served) = (Arc::clone(&receive), Arc::clone(&served));
+        let (receive, turns) = (Arc::clone(&receive), Arc::clone(&turns));
         tokio::spawn(async move {
-            if let Err(error) = wait_and_serve(&receive, stream, uid, &served).await {
+            if let Err(error) = wait_and_serve(&receive, stream, uid, &turns).await {
                 receive.note(None, format!("local submission of uid {uid}: {error}"));
             }
             drop(seat);
@@ -47,23 +49,31 @@ pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
     }
 }
 
-/// Serves a caller when fewer than [`SERVED`] of its uid are being served.
+/// The turns of each uid; one that nobody holds or waits for is forgotten.
+#[derive(Default)]
+struct Turns(Mutex<HashMap<u32, Weak<Semaphore>>>);
+
+impl Turns {
+    fn of(&self, uid: u32) -> Arc<Semaphore> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = turns.get(&uid).and_then(Weak::upgrade) {
+            return known;
+        }
+        turns.retain(|_, held| held.strong_count() > 0);
+        let fresh = Arc::new(Semaphore::new(SERVED));
+        turns.insert(uid, Arc::downgrade(&fresh));
+        fresh
+    }
+}
+
+/// Serves a caller when fewer than [`SERVED`] of its uid are being served; whoever waits too long goes to the drop folder.
 async fn wait_and_serve(
     receive: &Arc<Receive>,
     stream: UnixStream,
     uid: u32,
-    served: &Arc<Seats>,
+    turns: &Turns,
 ) -> Result<(), frame::Error> {
-    let began = tokio::time::Instant::now();
-    let _turn = loop {
-        if let Some(turn) = served.take(uid) {
-            break turn;
-        }
-        if began.elapsed() > FIRST {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    };
+    let Ok(Ok(_turn)) = timeout(FIRST, turns.of(uid).acquire_owned()).await else { return Ok(()) };
     connection(receive, stream, uid).await
 }
 

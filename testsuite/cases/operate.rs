@@ -133,3 +133,23 @@ fn every_configuration_of_conf_is_correct() {
     }
     assert!(seen >= 3, "null client, local users, relay: {seen} found");
 }
+
+/// The commands that README and `--help` name, as a reader would type them.
+#[test]
+fn the_documented_commands_of_the_configuration_work() {
+    let server = Setup::default().start();
+    let said = |arguments: &[&str]| {
+        let mut command = server.command("postrider");
+        command.args(arguments);
+        let out = server::run(command, b"");
+        assert!(out.status.success(), "{arguments:?}: {out:?}");
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let file = server.configuration().display().to_string();
+    assert!(said(&["config", "check", &file]).contains("fine"));
+    assert!(said(&["config", "show", &file]).contains("listen"));
+    assert!(said(&["config", "reference"]).contains("smart-host"));
+    assert!(said(&["--help"]).contains("queue list"));
+    assert!(said(&["queue", "list", "--json"]).is_empty());
+    assert!(said(&["queue", "count"]).starts_with("0 messages"));
+}
