@@ -44,7 +44,8 @@ fn one_owner_has_half_the_places_and_gets_the_next_when_one_is_done() {
     let (scratch, folder) = folder();
     (0..PER_OWNER + 1).for_each(|n| put(scratch.path(), &format!("e{n}"), 0o600));
     let mut drop = DropFolder { unseen: true, ..DropFolder::default() };
-    let mut found = scan(&mut drop, &folder);
+    let mut found = Vec::new();
+    (0..3).for_each(|_| found.extend(scan(&mut drop, &folder)));
     assert_eq!((found.len(), drop.is_due()), (PER_OWNER, true));
     assert!(scan(&mut drop, &folder).is_empty());
     drop.done(&folder, &found[0]);

@@ -80,7 +80,8 @@ fn an_empty_configuration_is_a_host_with_local_users() {
         "{}",
         by_command.from_line
     );
-    assert!(!Path::new("/var/mail/u03.lock").exists(), "no dot-lock is left");
+    // The message is readable a moment before its agent has unlocked.
+    wait_for("the end of the dot-lock", seconds(5), || !Path::new("/var/mail/u03.lock").exists());
 }
 
 #[test]
