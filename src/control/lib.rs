@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 /// Messages read at once for a list.
-const PAGE: usize = 200;
+const PAGE: usize = 512;
 /// Bytes of one frame of a list, about; a message larger than this has a frame of its own.
 const FRAME: usize = 1 << 20;
 /// Most bytes of one message in a list; the recipients beyond are counted, not shown. Frames end at 16 MiB.
@@ -112,31 +112,37 @@ async fn answer(control: &Control, uid: u32, request: Request, stream: &mut Unix
 }
 
 async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Result<(), frame::Error> {
-    let (mut after, mut count) = (None, 0);
+    let mut count = 0;
+    let mut page = control.store.list(select.clone(), None, PAGE).await;
     loop {
-        let page = match control.store.list(select.clone(), after, PAGE).await {
-            Ok(page) => page,
+        let entries = match page {
+            Ok(entries) => entries,
             Err(error) => return send(stream, &Reply::Refused(error.to_string())).await,
         };
-        let Some(last) = page.last() else {
+        let Some(last) = entries.last() else {
             return send(stream, &Reply::End(count)).await;
         };
-        after = Some(last.envelope.id);
-        count += page.len() as u64;
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        for summary in page {
-            let entry = entry(&summary);
-            bytes += size(&entry);
-            entries.push(entry);
-            if bytes > FRAME {
-                send(stream, &Reply::Entries(std::mem::take(&mut entries))).await?;
-                bytes = 0;
-            }
-        }
-        if !entries.is_empty() {
-            send(stream, &Reply::Entries(entries)).await?;
+        count += entries.len() as u64;
+        // The next page is read while this one is on its way.
+        let next = control.store.list(select.clone(), Some(last.envelope.id), PAGE);
+        let (sent, read) = tokio::join!(send_page(&entries, stream), next);
+        sent?;
+        page = read;
+    }
+}
+
+async fn send_page(page: &[Summary], stream: &mut UnixStream) -> Result<(), frame::Error> {
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    for summary in page {
+        let entry = entry(summary);
+        bytes += size(&entry);
+        entries.push(entry);
+        if bytes > FRAME {
+            send(stream, &Reply::Entries(std::mem::take(&mut entries))).await?;
+            bytes = 0;
         }
     }
+    if entries.is_empty() { Ok(()) } else { send(stream, &Reply::Entries(entries)).await }
 }
 
 /// About how many bytes an entry takes in a frame.

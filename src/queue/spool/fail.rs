@@ -46,6 +46,8 @@ impl Writer {
         }
         self.buffer.clear();
         self.written_at = None;
+        // A voided segment is mostly empty: what it holds is moved soon, or a burst of errors would fill the disk.
+        self.stir();
         let why = error.to_string();
         let refused = if durable::is_full(error) { Error::Full(why) } else { Error::Failed(why) };
         let mut again = Vec::new();

@@ -37,7 +37,6 @@ pub(crate) struct Snapshot {
 
 impl Shared {
     fn source(&self, index: &mut Index, place: Place) -> Result<Source, Error> {
-        let open = index.segments.values().filter(|segment| segment.file.is_some()).count();
         let segment = index
             .segments
             .get(&place.segment)
@@ -47,6 +46,7 @@ impl Shared {
             Some(file) => Arc::clone(file),
             None => {
                 let file = File::open(self.disk.segment(place.segment)).map_err(super::failed)?;
+                let open = index.segments.values().filter(|segment| segment.file.is_some()).count();
                 if open >= OPEN {
                     index.segments.values_mut().for_each(|segment| segment.file = None);
                 }

@@ -7,7 +7,7 @@ use mail::QueueId;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Messages looked at under one lock.
+/// Most messages looked at under one lock.
 const CHUNK: usize = 256;
 
 /// Conditions that need nothing but the index.
@@ -40,8 +40,9 @@ fn fits(envelope: &Envelope, select: &Select) -> bool {
 }
 
 impl Shared {
-    /// Ids after `after` that fit what the index knows, at most a chunk.
-    fn candidates(&self, select: &Select, after: Option<QueueId>) -> Vec<QueueId> {
+    /// Ids after `after` that fit what the index knows, at most `limit` and at most a chunk.
+    fn candidates(&self, select: &Select, after: Option<QueueId>, limit: usize) -> Vec<QueueId> {
+        let limit = limit.min(CHUNK);
         let index = self.index();
         let held = |id: &QueueId| {
             let entry = index.messages.get(id);
@@ -52,13 +53,13 @@ impl Shared {
             let mut ids: Vec<_> = select.ids.iter().copied().filter(later).filter(held).collect();
             ids.sort_unstable();
             ids.dedup();
-            ids.truncate(CHUNK);
+            ids.truncate(limit);
             return ids;
         }
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = index.messages.range((start, Bound::Unbounded));
         let wanted = range.filter(|(_, entry)| select.held.is_none_or(|held| held == entry.held));
-        wanted.take(CHUNK).map(|(id, _)| *id).collect()
+        wanted.take(limit).map(|(id, _)| *id).collect()
     }
 
     /// Envelopes of `ids`, read in the order of the disk; finished and corrupt ones are left out.
@@ -86,7 +87,7 @@ impl Shared {
         let mut found = Vec::new();
         let mut after = after;
         while found.len() < limit {
-            let ids = self.candidates(select, after);
+            let ids = self.candidates(select, after, limit - found.len());
             let Some(&last) = ids.last() else { break };
             after = Some(last);
             let all = self.summaries(&ids);
@@ -101,7 +102,7 @@ impl Shared {
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let ids = self.candidates(select, after);
+            let ids = self.candidates(select, after, CHUNK);
             let Some(&last) = ids.last() else { return Ok(found) };
             after = Some(last);
             if is_plain(select) {

@@ -126,11 +126,7 @@ impl Writer {
             let (taken, lingered) = self.shared.jobs.take(deadline, linger);
             match taken {
                 Taken::Stop => return,
-                Taken::Nothing => {
-                    if self.idle() {
-                        self.stir();
-                    }
-                }
+                Taken::Nothing => {}
                 Taken::Jobs(jobs) => {
                     self.learn(lingered, &jobs);
                     self.commit(jobs);
@@ -139,6 +135,10 @@ impl Writer {
                         self.stir();
                     }
                 }
+            }
+            // After jobs as well: senders who are refused and come again at once must not put the probe off.
+            if self.what_is_due() {
+                self.stir();
             }
             self.maintain();
         }
@@ -167,8 +167,8 @@ impl Writer {
         }
     }
 
-    /// Nothing came: what is due by now? True if outcomes were synced.
-    fn idle(&mut self) -> bool {
+    /// Does what the clock asks for. True if outcomes were synced.
+    fn what_is_due(&mut self) -> bool {
         if let Some(broken) = &self.broken {
             if broken.probe <= Instant::now() {
                 self.probe();
@@ -215,6 +215,7 @@ impl Writer {
             Ok(()) => self.lay(job),
             Err(error @ Error::Full(_)) if job.is_mail() => {
                 lock(&self.shared.space).no_segment = Some(Instant::now());
+                self.stir();
                 self.decline(job, &error);
             }
             Err(error) => {
