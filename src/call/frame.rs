@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 
 /// Largest frame, kind and payload, in bytes. Large enough for 100,000 recipients.
 pub const LIMIT: usize = 16 << 20;
+/// Largest content in one frame: callers send far smaller pieces, and what has begun to arrive is kept in memory.
+pub const DATA_LIMIT: usize = 1 << 20;
 /// Kind of a postcard-encoded message.
 pub const MESSAGE: u8 = 0;
 /// Kind of raw content.
@@ -80,12 +82,24 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
 }
 
 /// Takes frames out of bytes that arrive in pieces of any size.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    limit: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::with_limit(LIMIT)
+    }
 }
 
 impl Decoder {
+    /// For frames of at most `limit` bytes.
+    #[must_use]
+    pub fn with_limit(limit: usize) -> Self {
+        Self { buffer: Vec::new(), limit }
+    }
     /// Adds received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -100,7 +114,7 @@ impl Decoder {
             return Ok(None);
         };
         let length = u32::from_le_bytes(*head) as usize;
-        if length > LIMIT {
+        if length > self.limit || (length > DATA_LIMIT + 1 && self.buffer.get(4) == Some(&DATA)) {
             return Err(Error::TooLong);
         }
         if length == 0 {

@@ -7,6 +7,7 @@ use mail::log::{Event, Log};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use table::{Answer, Hit, Load, Table, Unavailable};
@@ -27,6 +28,8 @@ pub(crate) struct LiveTable {
     log: Arc<dyn Log>,
     current: RwLock<Result<Arc<dyn Table>, Unavailable>>,
     checked: Mutex<Instant>,
+    /// That it is not there was said.
+    absent: AtomicBool,
 }
 
 /// The whole content of an input.
@@ -57,6 +60,7 @@ impl LiveTable {
             log,
             current: RwLock::new(Ok(Arc::new(table::Empty))),
             checked: Mutex::new(Instant::now()),
+            absent: AtomicBool::new(state == InputState::Absent),
         };
         if state == InputState::Absent {
             table.server(format!("{name}: no such file; taken as empty"));
@@ -75,6 +79,9 @@ impl LiveTable {
     }
 
     fn adopt(&self, state: InputState, descriptor: Option<OwnedFd>) {
+        if state != InputState::Absent {
+            self.absent.store(false, Ordering::Relaxed);
+        }
         match (state, descriptor) {
             (InputState::Open, Some(descriptor)) => match read(descriptor) {
                 Ok(text) => match (self.load)(&self.name, &text) {
@@ -92,7 +99,10 @@ impl LiveTable {
                 self.unreadable(&std::io::Error::from_raw_os_error(errno).to_string());
             }
             // It was there and is gone: perhaps it is being replaced. The last good version serves.
-            (InputState::Absent, _) => self.server(format!("{}: gone; the last good version serves", self.name)),
+            (InputState::Absent, _) if !self.absent.swap(true, Ordering::Relaxed) => {
+                self.server(format!("{}: gone; the last good version serves", self.name));
+            }
+            (InputState::Absent, _) => {}
             (InputState::Unchanged | InputState::Open, _) => {}
         }
     }

@@ -16,11 +16,15 @@ type Outgoing = (Vec<u8>, Option<OwnedFd>);
 /// Who waits for the state of which input.
 type Waiting = HashMap<u16, Vec<oneshot::Sender<(InputState, Option<OwnedFd>)>>>;
 
+/// Descriptors whose asker had gone: the keeper passes each version once.
+type Late = HashMap<u16, OwnedFd>;
+
 /// The sending side; clones share the socket.
 #[derive(Clone)]
 pub(crate) struct Link {
     outgoing: mpsc::UnboundedSender<Outgoing>,
     waiting: Arc<Mutex<Waiting>>,
+    late: Arc<Mutex<Late>>,
 }
 
 /// The receiving side.
@@ -29,6 +33,7 @@ pub(crate) struct Incoming {
     decoder: Decoder,
     descriptors: VecDeque<OwnedFd>,
     waiting: Arc<Mutex<Waiting>>,
+    late: Arc<Mutex<Late>>,
 }
 
 /// Both sides over the keeper's socket.
@@ -38,10 +43,15 @@ pub(crate) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Link, 
     // Unbounded, but what is sent is bounded by what is in progress: agents, inputs, dropped entries.
     let (outgoing, queue) = mpsc::unbounded_channel();
     tokio::spawn(send_all(Arc::clone(&stream), queue));
-    let waiting: Arc<Mutex<Waiting>> = Arc::default();
-    let incoming =
-        Incoming { stream, decoder: Decoder::default(), descriptors: VecDeque::new(), waiting: Arc::clone(&waiting) };
-    Ok((Link { outgoing, waiting }, incoming))
+    let (waiting, late): (Arc<Mutex<Waiting>>, Arc<Mutex<Late>>) = (Arc::default(), Arc::default());
+    let incoming = Incoming {
+        stream,
+        decoder: Decoder::default(),
+        descriptors: VecDeque::new(),
+        waiting: Arc::clone(&waiting),
+        late: Arc::clone(&late),
+    };
+    Ok((Link { outgoing, waiting, late }, incoming))
 }
 
 async fn send_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
@@ -75,7 +85,12 @@ impl Link {
         let (tell, told) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().push(tell);
         self.send(&FromEngine::CheckInput { number }, None);
-        told.await.ok()
+        let (state, descriptor) = told.await.ok()?;
+        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        Some(match (state, late) {
+            (InputState::Unchanged, Some(late)) => (InputState::Open, Some(late)),
+            _ => (state, descriptor),
+        })
     }
 }
 
@@ -120,7 +135,10 @@ impl Incoming {
             waiting.insert(number, tellers);
         }
         drop(waiting);
-        let _gone = first.send((state, descriptors.into_iter().next()));
+        let told = first.send((state, descriptors.into_iter().next()));
+        if let Err((_, Some(descriptor))) = told {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(number, descriptor);
+        }
     }
 }
 

@@ -142,7 +142,7 @@ impl Desk {
             let to = self.envelope().sender.clone();
             match self.route(&to).await {
                 Way::To(recipients) => return self.bounce(About::Failure, &items, changes, &to, recipients).await,
-                Way::Later(_) => return self.come_again(&changes, UNROUTED),
+                Way::Later(_) => return self.come_again(&changes, self.unrouted()),
                 Way::Nowhere => {}
             }
         }
@@ -152,7 +152,7 @@ impl Desk {
         if !last && let Some(to) = address(&name) {
             match self.route(&to).await {
                 Way::To(recipients) => return self.bounce(About::Postmaster, &items, changes, &to, recipients).await,
-                Way::Later(_) => return self.come_again(&changes, UNROUTED),
+                Way::Later(_) => return self.come_again(&changes, self.unrouted()),
                 Way::Nowhere => {}
             }
         }
@@ -206,6 +206,13 @@ impl Desk {
         }
         self.inner.note(self.envelope().id, format!("no route for a report to {to} now: {why}"));
         Way::Later(recipients)
+    }
+    /// How long a report waits for its route: as a message's tries, ever longer, for the other side is asked each time.
+    fn unrouted(&self) -> i64 {
+        let parts = &self.inner.parts;
+        let age = parts.clock.now().wall.saturating_sub(self.envelope().arrived);
+        let most = i64::try_from(parts.settings.get().policy.max_backoff).unwrap_or(i64::MAX);
+        (age / 2).clamp(UNROUTED.min(most), most)
     }
     /// Gives the recipients of these changes back, as if they had not been tried.
     fn come_again(&mut self, changes: &[Change], wait: i64) {

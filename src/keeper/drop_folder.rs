@@ -11,8 +11,10 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime};
 
 /// At most so many entries with the engine at a time, and so many of one owner: nobody takes every place.
-const OUTSTANDING: usize = 32;
+const OUTSTANDING: usize = 96;
 const PER_OWNER: usize = 16;
+/// From here on only owners of whom the engine has none get a place: two users whose entries hang do not shut everybody out.
+const CROWDED: usize = 32;
 /// Names that one scan looks at, and the time between two: a full folder costs little, whatever is in it.
 const NAMES: usize = if cfg!(test) { 10 } else { 1_000 };
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
@@ -114,7 +116,7 @@ impl DropFolder {
         }
         match judge(folder, name) {
             Ok(Some(_)) if name.to_str().is_err() => self.remove(folder, name, "its name is not text"),
-            Ok(Some((uid, ..))) if self.places(uid) >= PER_OWNER => self.unseen = true,
+            Ok(Some((uid, ..))) if self.places(uid) >= self.most() => self.unseen = true,
             Ok(Some((uid, size, file))) => {
                 self.with_engine.insert(text.clone().into_owned(), uid);
                 return Some((text.into_owned(), uid, size, file));
@@ -124,6 +126,11 @@ impl DropFolder {
             Err(why) => self.leave(&text, &why),
         }
         None
+    }
+
+    /// How many entries of one owner the engine may have now.
+    fn most(&self) -> usize {
+        if self.with_engine.len() >= CROWDED { 1 } else { PER_OWNER }
     }
 
     /// How many entries of one owner the engine has.

@@ -179,6 +179,13 @@ fn folder(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<File>
     let ours = fstat(&file)?.st_uid == rustix::process::geteuid().as_raw();
     if ours {
         if let Some((uid, gid)) = owner {
+            // Giving away `/etc` because of a slip in the configuration would be the end of the host.
+            let foreign = rustix::fs::Dir::read_from(&file)?.any(|entry| {
+                entry.is_ok_and(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".." | b"lost+found"))
+            });
+            if foreign && uid != rustix::process::geteuid().as_raw() {
+                return Err(io::Error::other("it is there, belongs to root and is not empty"));
+            }
             nix::unistd::fchown(&file, Some(uid.into()), Some(gid.into()))?;
         }
         fchmod(&file, Mode::from_raw_mode(mode))?;

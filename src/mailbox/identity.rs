@@ -94,7 +94,8 @@ fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
         return refuse("it is the mail system's own account");
     }
     if uid == 0 && arguments.kind != Kind::Mailbox {
-        return refuse("root has a mailbox and nothing else");
+        // His own bounces would go the same way: it waits until root has an alias, in sight of `mailq`.
+        return Err(Done::Temporary(3, 5, "root has a mailbox and nothing else: give root an alias".to_owned()));
     }
     if uid != 0 && uid < arguments.min_uid {
         return refuse("below the minimum uid");

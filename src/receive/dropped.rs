@@ -2,7 +2,7 @@
 //! submitter; the content is copied; what is not whole by length and checksum is not a message.
 
 use crate::Receive;
-use crate::submission::Submitting;
+use crate::submission::{Submitting, give_back};
 use call::submit::{Answer, Errors, MAGIC, Submission, TRAILER};
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ pub enum Taken {
 /// Largest submission record in a dropped file.
 const RECORD: u64 = 16 << 20;
 
-/// Longest wait for the same submission on its other way.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longest wait for the same submission on its other way, at the cost of a place; after that the entry rests and comes again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An opened entry whose frame was checked.
 struct Whole {
@@ -53,14 +53,38 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
     let submission = Submission { errors: Errors::Mail, ..whole.submission };
     // A client that gave up on a stopped engine left the same message in the socket: let that one finish, then see.
     let _still_busy = tokio::time::timeout(PATIENCE, receive.alone_with(submission.id)).await;
-    let mut submitting = match Submitting::begin(&receive, submission, uid).await {
-        Ok(submitting) => submitting,
-        Err(answer) => return settle(&receive, name, uid, answer),
+    let answer = match Submitting::begin(&receive, submission.clone(), uid).await {
+        Ok(submitting) => match feed(submitting, &file, whole.offset, whole.length).await {
+            Some(answer) => answer,
+            None => return Taken::Later,
+        },
+        Err(answer) => answer,
     };
-    let mut offset = whole.offset;
-    let end = whole.offset + whole.length;
+    let Answer::Never(_, text) = &answer else { return settle(&receive, name, uid, answer) };
+    // Its caller was told that all is well (exit 0), so he hears of it by mail, like of a recipient that is refused.
+    let header = head(&file, whole.offset, whole.length).await;
+    match give_back(&receive, submission, uid, text, &header).await {
+        Answer::Later(why) => settle(&receive, name, uid, Answer::Later(why)),
+        _ => settle(&receive, name, uid, answer),
+    }
+}
+
+/// The header of a message that is refused, as far as 64 KiB go.
+async fn head(file: &Arc<File>, offset: u64, length: u64) -> Vec<u8> {
+    let (file, mut bytes) = (Arc::clone(file), vec![0; length.min(64 << 10) as usize]);
+    let read = tokio::task::spawn_blocking(move || file.read_exact_at(&mut bytes, offset).map(|()| bytes)).await;
+    let mut bytes = read.ok().and_then(Result::ok).unwrap_or_default();
+    bytes.truncate(mail::header::split(&bytes).header);
+    bytes.truncate(memchr::memrchr(b'\n', &bytes).map_or(0, |end| end + 1));
+    bytes.retain(|byte| *byte != 0);
+    bytes
+}
+
+/// The content, in pieces; `None` if it cannot be read.
+async fn feed(mut submitting: Submitting, file: &Arc<File>, from: u64, length: u64) -> Option<Answer> {
+    let (mut offset, end) = (from, from + length);
     while offset < end {
-        let (file, length) = (Arc::clone(&file), (end - offset).min(256 << 10) as usize);
+        let (file, length) = (Arc::clone(file), (end - offset).min(256 << 10) as usize);
         let piece = tokio::task::spawn_blocking(move || {
             let mut piece = vec![0; length];
             file.read_exact_at(&mut piece, offset).map(|()| piece)
@@ -70,11 +94,10 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
                 offset += piece.len() as u64;
                 submitting.feed(&piece);
             }
-            _ => return Taken::Later,
+            _ => return None,
         }
     }
-    let answer = submitting.commit().await;
-    settle(&receive, name, uid, answer)
+    Some(submitting.commit().await)
 }
 
 fn settle(receive: &Receive, name: &str, uid: u32, answer: Answer) -> Taken {

@@ -29,6 +29,11 @@ const CALLERS: (u32, u32) = (1_024, 256);
 /// Callers of one uid that are served at once; the others wait, at the cost of a descriptor each.
 const SERVED: usize = 16;
 
+/// Most final recipients of one message: its envelope has to fit into a segment.
+const EXPANDED: usize = 100_000;
+/// Recipients that a bounce of a whole message names.
+const REPORTED: usize = 100;
+
 /// Accepts local submitters until the task is ended.
 pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
     let (callers, turns) = (Seats::new(CALLERS.0, CALLERS.1), Arc::new(Turns::default()));
@@ -266,6 +271,51 @@ impl Submitting {
     }
 }
 
+/// Puts a message that is refused as a whole into the queue as one whose recipients all bounce, with its header only: the way back
+/// to a caller who has gone.
+pub(crate) async fn give_back(
+    receive: &Arc<Receive>,
+    submission: Submission,
+    uid: u32,
+    text: &str,
+    header: &[u8],
+) -> Answer {
+    let user = user_name(receive, &submission.user, uid).await;
+    let own = || Address::parse(&user).unwrap_or_else(|_| Address::null());
+    let sender = Address::parse(&submission.sender).unwrap_or_else(|_| own());
+    let sender = receive.current().router.qualify(&sender);
+    let mut draft = Draft::local(sender, submission.sender.clone(), submission.envelope_id, None, false);
+    for recipient in submission.recipients.iter().take(REPORTED) {
+        let why = table::Why { source: "submission".into(), line: 0, key: recipient.address.clone() };
+        let targets = vec![bounced(&recipient.address, Status::permanent(6, 0), text.to_owned(), why)];
+        let notify = notify(recipient.notify);
+        draft.add(Taken { given: recipient.address.clone(), orcpt: String::new(), notify, targets });
+    }
+    if draft.expanded() == 0 {
+        return Answer::Never(64, text.to_owned());
+    }
+    let now = receive.clock.now();
+    let written = receive.store.write(0).and_then(|mut writer| {
+        writer.write(header)?;
+        writer.write(b"\r\n").map(|()| writer)
+    });
+    let writer = match written {
+        Ok(writer) => writer,
+        Err(error) => return Answer::Later(error.to_string()),
+    };
+    let origin =
+        Origin { protocol: Protocol::Local, uid: Some(uid), user, submission: submission.id, ..Origin::default() };
+    let envelope = draft.envelope(receive.store.new_id(now), now, origin, String::new());
+    let id = envelope.id;
+    match receive.store.accept(writer, vec![envelope]).await {
+        Ok(accepted) => {
+            accepted.into_iter().for_each(|message| receive.next.accepted(message));
+            Answer::Accepted { id: id.to_string(), refused: Vec::new() }
+        }
+        Err(error) => Answer::Later(error.to_string()),
+    }
+}
+
 /// The caller's login name: the one it gave if that account has its uid, else the number.
 async fn user_name(receive: &Receive, claimed: &str, uid: u32) -> String {
     match receive.accounts.find(claimed).await {
@@ -285,7 +335,11 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
     let given = submission.sender.clone();
     let mut draft = Draft::local(sender, given, submission.envelope_id.clone(), ret, submission.eight_bit);
     let mut refused = Vec::new();
-    for recipient in &submission.recipients {
+    for (number, recipient) in submission.recipients.iter().enumerate() {
+        if number % 16 == 15 {
+            // A hundred thousand of them, answered from memory, would hold the thread while others wait.
+            tokio::task::yield_now().await;
+        }
         let targets = match expand(receive, &recipient.address).await {
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
@@ -301,6 +355,9 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
         };
         let (given, notify) = (recipient.address.clone(), notify(recipient.notify));
         draft.add(Taken { given, orcpt: String::new(), notify, targets });
+        if draft.expanded() > EXPANDED {
+            return Err(Answer::Never(69, format!("452 4.5.3 Too many recipients ({EXPANDED} max after aliasing)")));
+        }
     }
     Ok((draft, refused))
 }

@@ -74,7 +74,7 @@ struct Expansion {
     seen: HashSet<String>,
     /// Aliases whose members have all been added: ten levels of six lists that name each other are sixty look-ups, not 6^10.
     done: HashSet<String>,
-    /// Table look-ups so far.
+    /// Addresses so far.
     looked: u32,
 }
 
@@ -182,6 +182,11 @@ impl Router {
     /// Adds the targets of one address; `named` is where the address was found, if it is an alias's.
     fn add<'a>(&'a self, work: &'a mut Expansion, address: Address, named: Option<Why>) -> Step<'a> {
         Box::pin(async move {
+            work.looked += 1;
+            if work.looked.is_multiple_of(64) {
+                // Tables answer from memory: without this a large list would hold the thread while others wait.
+                tokio::task::yield_now().await;
+            }
             if work.targets.len() >= self.settings.alias_limit.max(1) as usize {
                 let text = format!("alias expands to more than {} recipients", self.settings.alias_limit);
                 return Err(Unavailable(text));
@@ -217,11 +222,6 @@ impl Router {
         }
         if work.done.contains(&name) {
             return Ok(());
-        }
-        work.looked += 1;
-        if work.looked.is_multiple_of(64) {
-            // Tables answer from memory: without this a large list would hold the thread while others wait.
-            tokio::task::yield_now().await;
         }
         match self.alias(&name).await? {
             Some(hit) => {

@@ -29,6 +29,21 @@ fn with_the_engine_down_mail_waits_in_the_drop_folder_and_arrives_once() {
 }
 
 #[test]
+fn what_the_engine_refuses_out_of_the_drop_folder_comes_back_as_a_bounce() {
+    let mut server = Setup::default().start();
+    server.stop();
+    let looping = "Received: by somewhere\n".repeat(120) + &message::text("loop", "daemon@local.test", 3);
+    let out = server.sendmail(&["-i", "-f", "games@local.test", "daemon@local.test"], looping.as_bytes());
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    server.start();
+    server.wait_mail("games", 1);
+    let bounce = std::fs::read_to_string(server.mailbox("games")).unwrap();
+    assert!(bounce.contains("daemon@local.test") && bounce.contains("X-Test-Id: loop"), "{bounce}");
+    server.wait_empty(seconds(10));
+    assert!(!server.mailbox("daemon").exists());
+}
+
+#[test]
 fn with_the_engine_stopped_mail_is_taken_within_a_bounded_time_and_arrives_once() {
     let server = Setup::default().start();
     let stopped: Vec<i32> = server.processes().iter().map(|p| p.pid).collect();

@@ -141,8 +141,10 @@ fn roles_have_their_own_uids_and_files() {
 
 /// One look at one process; what is against DESIGN §2 goes into `wrong`.
 fn judge(p: &process::Process, keeper: i32, engine: i32, agents: &mut HashSet<u32>, wrong: &mut Vec<String>) {
+    // Files first: an agent begins as root and never becomes root again, so what root had open at the second look was root's.
+    let files = process::open_files(p.pid);
     let (uids, gids) = (process::ids(p.pid, "Uid"), process::ids(p.pid, "Gid"));
-    let (groups, files) = (process::ids(p.pid, "Groups"), process::open_files(p.pid));
+    let groups = process::ids(p.pid, "Groups");
     let Some(&uid) = uids.first() else { return };
     let command = fs::read(format!("/proc/{}/cmdline", p.pid)).unwrap_or_default();
     let command = String::from_utf8_lossy(&command).replace('\0', " ");
