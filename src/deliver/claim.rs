@@ -93,7 +93,7 @@ impl Drop for Claimed<'_> {
 
 /// Takes over a freshly accepted message.
 pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
-    if inner.load.room() == 0 || *inner.stopping().borrow() {
+    if inner.load.room() == 0 || inner.is_stopping() {
         let now = inner.parts.clock.now().wall;
         inner.parts.store.release_claim(accepted.envelope.id, now);
         return;

@@ -199,7 +199,7 @@ impl Hops {
             None => Pushed::Queued,
         }
     }
-    /// No worker gets a job any more; what waited gives itself back.
+    /// No worker gets a job any more; what waited is given back.
     pub(crate) fn stop(&self) {
         let mut jobs = Vec::new();
         let mut state = self.lock();
@@ -209,7 +209,7 @@ impl Hops {
             hop.wake.notify_waiters();
         }
         drop(state);
-        drop(jobs);
+        jobs.into_iter().for_each(Job::give_back_now);
     }
     /// Forgets quiet hops (dead ones whose time is over).
     pub(crate) fn sweep(&self, now: u64) {

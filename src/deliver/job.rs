@@ -52,6 +52,8 @@ pub(crate) struct Message {
     /// Content since acceptance, while the budget lasts.
     hot: Mutex<Option<Content>>,
     hot_bytes: u64,
+    /// An attempt was cut off by `stop`: it stays handed out, so that closing the store marks it as perhaps delivered.
+    cut_off: AtomicBool,
     /// Earliest wall time at which some recipient was given back.
     back_at: AtomicI64,
     inner: Arc<Inner>,
@@ -81,6 +83,7 @@ impl Message {
             is_old,
             hot: Mutex::new(content.filter(|_| fits)),
             hot_bytes,
+            cut_off: AtomicBool::new(false),
             back_at: AtomicI64::new(NEVER),
             inner: inner.clone(),
         })
@@ -103,7 +106,7 @@ impl Drop for Message {
     fn drop(&mut self) {
         let load = &self.inner.load;
         let at = *self.back_at.get_mut();
-        if at != NEVER {
+        if at != NEVER && !*self.cut_off.get_mut() {
             self.inner.parts.store.release_claim(self.envelope.id, at);
         }
         load.messages.fetch_sub(1, Ordering::Relaxed);
@@ -135,6 +138,11 @@ impl Job {
         let all = &self.message.envelope.recipients;
         self.recipients.iter().filter_map(move |&index| Some((index, all.get(index as usize)?)))
     }
+    /// Ends it without an attempt; it is due again now.
+    pub(crate) fn give_back_now(self) {
+        let now = self.message.inner.parts.clock.now().wall;
+        self.give_back(now);
+    }
     /// Ends it without an attempt; it is due again at wall time `at`.
     pub(crate) fn give_back(mut self, at: i64) {
         self.recipients.clear();
@@ -144,7 +152,10 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if !self.recipients.is_empty() {
+        if !self.recipients.is_empty() && self.message.inner.is_stopping() {
+            // Its worker had it in hand; what only waited was given back.
+            self.message.cut_off.store(true, Ordering::Relaxed);
+        } else if !self.recipients.is_empty() {
             let now = self.message.inner.parts.clock.now().wall;
             let wait = if std::thread::panicking() { AFTER_PANIC } else { 0 };
             self.message.give_back(now + wait);

@@ -72,7 +72,7 @@ impl Place {
             Some(hop) => hop.queue.push_front(job),
             None => {
                 drop(state);
-                drop(job);
+                job.give_back_now();
             }
         }
     }

@@ -90,6 +90,10 @@ impl Inner {
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
+    /// Whether stopping has begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
     /// The store takes no changes: nothing may be tried whose outcome could not be recorded.
     pub(crate) fn cannot_record(&self) -> bool {
         matches!(self.parts.store.room(0), Err(queue::Error::ReadOnly(_)))
@@ -139,7 +143,7 @@ impl Deliver {
         self.inner.hops.waiting()
     }
     /// Takes nothing more, gives back what waits, and gives what is in progress until `deadline` from now to finish;
-    /// the rest is cut off and given back. The store must still be open.
+    /// the rest is cut off and stays handed out: closing the store, which must still be open, marks it as perhaps delivered.
     pub async fn stop(&self, deadline: Duration) {
         self.inner.stopping.send_replace(true);
         self.inner.hops.stop();

@@ -20,6 +20,14 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Gives a file a second name. The folder must be synced by the caller.
+///
+/// # Errors
+/// The system's; `AlreadyExists` if the name is taken.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
 /// Removes a name; that it is gone already is no error.
 ///
 /// # Errors

@@ -10,8 +10,11 @@ pub mod lock;
 pub mod mailbox_lock;
 pub mod nameless;
 
-pub use file::{drop_cache, preallocate, read_at_most, sync, sync_data, write_all_at, zero_fill};
-pub use folder::{Space, rename, space, sync_folder, unlink, write_whole};
+pub use file::{
+    drop_cache, is_damage, open_plain, preallocate, read_around_damage, read_at_most, sync, sync_data, write_all_at,
+    zero_fill,
+};
+pub use folder::{Space, link, rename, space, sync_folder, unlink, write_whole};
 pub use lock::{LockError, LockFile};
 pub use nameless::{DropFile, Nameless, random_name};
 

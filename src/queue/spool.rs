@@ -17,6 +17,7 @@ mod frame;
 mod handed;
 mod index;
 mod job;
+mod missing;
 mod read;
 mod record;
 mod recover;
@@ -37,6 +38,7 @@ use content::Budget;
 use disk::Disk;
 use index::Index;
 use job::Jobs;
+use mail::id::COUNTER_LIMIT;
 use mail::log::{Event, Log};
 use mail::{QueueId, Time};
 use std::path::Path;
@@ -98,12 +100,17 @@ pub(crate) struct Shared {
     /// Time between probes of a store that failed.
     probe: Duration,
     chores: chore::Sender,
+    /// Turns of the writer's loop: a test looks whether it spins.
+    #[cfg(test)]
+    turns: AtomicU64,
 }
 
 /// Ids are reserved in blocks of this size.
 const ID_BLOCK: u64 = 65_536;
 /// Fewer free inodes than this, and new mail is refused.
 const MIN_INODES: u64 = 64;
+/// Last words in one frame.
+const LAST_WORDS: usize = 1_024;
 /// How long a look at the free space is good for.
 const SPACE_AGE: Duration = Duration::from_millis(250);
 
@@ -149,29 +156,43 @@ impl Shared {
         Ok(())
     }
 
-    /// The next number of the counter; a new block is reserved long before the old one ends.
-    fn next_number(&self) -> u64 {
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+    /// The next number of the counter, if it is durably reserved; a new block is reserved long before the old one ends.
+    fn next_number(&self) -> Option<u64> {
         let limit = self.limit.load(Ordering::Relaxed);
-        if limit.saturating_sub(number) < ID_BLOCK / 2 && !self.reserving.swap(true, Ordering::Relaxed) {
+        let next = |number| (number < limit).then_some(number + 1);
+        let number = self.counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok();
+        let left = limit.saturating_sub(number.unwrap_or(limit));
+        if left < ID_BLOCK / 2 && !self.reserving.swap(true, Ordering::Relaxed) {
             self.jobs.push(job::counter(limit + ID_BLOCK));
         }
         number
     }
 
+    /// While no number can be reserved, the ids are random ones far ahead of the counter, for the log; [`Shared::is_reserved`] refuses them.
     fn new_id(&self, now: Time) -> QueueId {
-        QueueId::new(now.seconds(), self.next_number())
+        let number = self.next_number().unwrap_or_else(|| {
+            let random = u64::from_str_radix(durable::random_name().get(..8).unwrap_or_default(), 16);
+            self.limit.load(Ordering::Relaxed) + COUNTER_LIMIT / 4 + random.unwrap_or_default() % (COUNTER_LIMIT / 4)
+        });
+        QueueId::new(now.seconds(), number)
+    }
+
+    /// Whether an id's number cannot be given again after a crash. The counter goes round.
+    fn is_reserved(&self, id: QueueId) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed) % COUNTER_LIMIT;
+        (COUNTER_LIMIT + limit - 1 - id.counter() % COUNTER_LIMIT) % COUNTER_LIMIT < COUNTER_LIMIT / 2
     }
 
     /// Gives a handed-out message back, due at `at`, or as soon as its turn comes.
     fn give_back(&self, id: QueueId, at: Option<i64>) {
         let mut index = self.index();
+        let asap = index.asap(id);
         let Some(entry) = index.messages.get_mut(&id).filter(|entry| entry.active) else {
             return;
         };
         entry.active = false;
         entry.standings.as_mut_slice().iter_mut().for_each(standing::Standing::land);
-        let at = at.unwrap_or_else(|| index::asap(id));
+        let at = at.unwrap_or(asap);
         entry.due = entry.standings.earliest(at).unwrap_or(i64::MAX);
         index.wait(id);
         drop(index);
@@ -246,13 +267,19 @@ impl Spool {
         writer.start();
         let chores = Some(chore::start(Arc::clone(&shared), chore_list).map_err(failed)?);
         let thread = std::thread::Builder::new().name("spool".into());
-        let thread = Some(thread.spawn(move || writer.run()).map_err(failed)?);
-        if !recovered.leaving.is_empty() {
-            shared.jobs.push(job::removal(recovered.leaving));
+        let watched = Arc::clone(&shared);
+        let thread = thread.spawn(move || {
+            let _if_it_dies = Watch(watched);
+            writer.run();
+        });
+        let thread = Some(thread.map_err(failed)?);
+        let mut leaving = recovered.leaving;
+        while !leaving.is_empty() {
+            let rest = leaving.split_off(leaving.len().min(LAST_WORDS));
+            shared.jobs.push(job::removal(std::mem::replace(&mut leaving, rest)));
         }
         for (id, why) in recovered.corrupt {
-            shared.set_aside(id, &why);
-            recovery.lines.push(format!("{id}: corrupt ({why}), set aside in corrupt/"));
+            recovery.lines.push(shared.set_aside(id, &why));
         }
         Ok((Arc::new(Self { shared, writer: thread, chores, _lock: lock }), recovery))
     }
@@ -272,6 +299,20 @@ impl Spool {
             segments: index.segments.len() as u64,
             bytes: index.bytes,
             messages: index.messages.len() as u64,
+        }
+    }
+}
+
+/// A writer that died of a bug records nothing any more: then nothing may be tried, and nobody may wait for it.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *lock(&self.0.condition) = Condition::ReadOnly("the writer has died".into());
+            self.0.note("spool: the writer has died; nothing is accepted or delivered until a restart".into());
+            self.0.stop();
+            self.0.jobs.refuse_all(&Error::ReadOnly("the writer has died".into()));
         }
     }
 }
@@ -310,6 +351,8 @@ impl Shared {
             }),
             probe,
             chores,
+            #[cfg(test)]
+            turns: AtomicU64::new(0),
         }
     }
 }

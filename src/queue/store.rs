@@ -133,7 +133,8 @@ pub trait Store: Send + Sync + 'static {
     fn room(&self, size: u64) -> Result<(), Error>;
     /// Marks a session as being inside a transaction, until the guard is dropped.
     fn transaction(&self) -> Box<dyn Transaction>;
-    /// A fresh queue id. Never given twice, also after a crash.
+    /// A fresh queue id. Nothing is accepted under one that could be given again after a crash: a store that cannot write gives ids that
+    /// [`Store::accept`] refuses.
     fn new_id(&self, now: Time) -> QueueId;
 
     /// Commits content with its envelopes (whose `id`s come from [`Store::new_id`]) in one synced frame. The
@@ -182,7 +183,8 @@ pub trait Store: Send + Sync + 'static {
     fn flush(&self, select: Select) -> Pending<u64>;
     /// Messages set aside as corrupt: where, and what is known about each.
     fn corrupt(&self) -> Pending<Vec<String>>;
-    /// Writes and syncs what is waiting, and a checkpoint; afterwards nothing is taken.
+    /// Writes and syncs what is waiting, and a checkpoint; afterwards nothing is taken. What is still handed out was cut off, and is perhaps
+    /// delivered at the next start.
     fn close(&self) -> Pending<()>;
 }
 

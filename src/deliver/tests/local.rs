@@ -68,6 +68,23 @@ async fn no_agent_and_a_full_mailbox_are_retried_soon() {
     }
 }
 
+/// It may have arrived: only what stays handed out does the store call perhaps delivered when it is closed.
+#[tokio::test]
+async fn what_a_stop_cuts_off_is_not_given_back_as_if_it_had_not_been_tried() {
+    let agents = Threads::new(|_, _| {
+        std::thread::sleep(Duration::from_millis(300));
+        Some(Done::Delivered(String::new()))
+    });
+    let stage = Stage::new(agents, Settings::default());
+    let submit = || stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
+    submit();
+    stage.until("one in hand", |s| s.deliver.waiting() == 0 && s.store.claimed() == 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    submit();
+    stage.deliver.stop(Duration::from_millis(20)).await;
+    assert_eq!((stage.store.claimed(), stage.store.waiting().len()), (1, 2), "the other only waited");
+}
+
 #[tokio::test]
 async fn stopping_gives_back_what_waits() {
     let agents = Threads::new(|_, _| {

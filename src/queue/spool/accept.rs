@@ -54,8 +54,8 @@ impl Shared {
         match writer.finish() {
             Err(error) => refused(error),
             Ok((Collected::Memory(bytes), _, crc)) => {
-                let ready = Ready { id: self.new_content(), content: Content::Memory(bytes), crc };
-                answered(self.submit(ready, envelopes, None))
+                let ready = self.new_content().map(|id| Ready { id, content: Content::Memory(bytes), crc });
+                answered(ready.and_then(|ready| self.submit(ready, envelopes, None)))
             }
             Ok((Collected::File(body), length, crc)) => self.accept_file(body, length, crc, envelopes),
         }
@@ -70,7 +70,7 @@ impl Shared {
         envelopes: Vec<Envelope>,
     ) -> Pending<Vec<Accepted>> {
         let submitted = self.blocking(move |shared| {
-            let id = shared.new_content();
+            let id = shared.new_content()?;
             let file = shared.disk.publish_body(&body, id.0).map_err(super::failed)?;
             let content = Content::File { file: Arc::new(file), length };
             // After a failed write nobody knows whether the frame that names the body is on the disk: it then stays as an orphan until the next
@@ -88,25 +88,43 @@ impl Shared {
         outcomes: (QueueId, Vec<Change>),
     ) -> Pending<Vec<Accepted>> {
         let crc = crc32fast::hash(&bytes);
-        let id = self.new_content();
+        let id = match self.new_content() {
+            Ok(id) => id,
+            Err(error) => return refused(error),
+        };
         let large = bytes.len() as u64 >= self.large;
         if !large {
             let ready = Ready { id, content: Content::Memory(bytes), crc };
             return answered(self.submit(ready, vec![envelope], Some(outcomes)));
         }
         let submitted = self.blocking(move |shared| {
-            let body = shared.disk.start_body().map_err(super::failed)?;
-            shared.disk.write_body(&body, &bytes, 0).map_err(super::failed)?;
-            let file = shared.disk.publish_body(&body, id.0).map_err(super::failed)?;
-            let content = Content::File { file: Arc::new(file), length: bytes.len() as u64 };
-            shared.submit(Ready { id, content, crc }, vec![envelope], Some(outcomes))
+            let content = match shared.write_notice(id, &bytes) {
+                Ok(file) => Content::File { file: Arc::new(file), length: bytes.len() as u64 },
+                // On a full disk there is still the reserve of segments. A frame that does not fit there is refused by the writer.
+                Err(error) if durable::is_full(&error) => Content::Memory(bytes),
+                Err(error) => return Err(super::failed(error)),
+            };
+            let in_file = matches!(content, Content::File { .. });
+            let submitted = shared.submit(Ready { id, content, crc }, vec![envelope], Some(outcomes));
+            submitted.inspect_err(|_| {
+                if in_file {
+                    shared.chores.send(Chore::RemoveBody(id));
+                }
+            })
         });
         Box::pin(async move { wait(submitted.await?).await })
     }
 
-    fn new_content(&self) -> ContentId {
+    fn write_notice(&self, id: ContentId, bytes: &[u8]) -> std::io::Result<std::fs::File> {
+        let body = self.disk.start_body()?;
+        self.disk.write_body(&body, bytes, 0)?;
+        self.disk.publish_body(&body, id.0)
+    }
+
+    fn new_content(&self) -> Result<ContentId, Error> {
+        let number = self.next_number().ok_or_else(no_number)?;
         // Never 0, which in a frame would read as "none given".
-        ContentId(self.next_number() + 1)
+        Ok(ContentId(number + 1))
     }
 
     fn submit(
@@ -118,6 +136,9 @@ impl Shared {
         self.writable()?;
         if envelopes.is_empty() || envelopes.iter().any(|envelope| envelope.recipients.is_empty()) {
             return Err(Error::Failed("an envelope without recipients".into()));
+        }
+        if !envelopes.iter().all(|envelope| self.is_reserved(envelope.id)) {
+            return Err(no_number());
         }
         let size = ready.content.len();
         let (memory, in_file) = match &ready.content {
@@ -198,6 +219,11 @@ fn answered(submitted: Result<oneshot::Receiver<Result<Handed, Error>>, Error>) 
 /// The answer of a spool that has been dropped.
 pub(crate) fn closed() -> Error {
     Error::ReadOnly("closed".into())
+}
+
+/// Nothing is accepted under a number that could be given again.
+fn no_number() -> Error {
+    Error::ReadOnly("no ids can be reserved".into())
 }
 
 /// An answer that is known at once.

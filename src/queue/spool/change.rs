@@ -25,6 +25,15 @@ impl Shared {
     pub fn record(self: &Arc<Self>, id: QueueId, changes: &[Change]) -> Pending<()> {
         let mut records = Fields::default();
         put_changes(&mut records, id, changes);
+        if records.0.len() > self.segment as usize / 4 && changes.len() > 1 {
+            // A frame larger than a segment could never be written.
+            let (first, second) = changes.split_at(changes.len() / 2);
+            let (first, second) = (self.record(id, first), self.record(id, second));
+            return Box::pin(async move {
+                first.await?;
+                second.await
+            });
+        }
         let (answer, receiver) = oneshot::channel();
         let mut index = self.index();
         if self.jobs.is_stopped() {
@@ -78,12 +87,13 @@ impl Shared {
     }
 
     fn can_expand(&self, id: QueueId, expanded: &[u32]) -> Result<(), Error> {
-        let index = self.index();
+        let mut index = self.index();
         let standings = index.messages.get(&id).ok_or(Error::Unknown)?.standings.as_slice();
         let open = |n: &u32| standings.get(*n as usize).is_some_and(|s| !s.is_finished());
         if expanded.is_empty() || !expanded.iter().all(open) {
             return Err(Error::Failed("no such recipient to expand, or it is finished".into()));
         }
+        index.expanding.insert(id);
         Ok(())
     }
 
@@ -168,6 +178,7 @@ impl Index {
         let entry = self.messages.remove(&id)?;
         self.unwait(id, &entry);
         self.floating.remove(&id);
+        self.expanding.remove(&id);
         Some(entry)
     }
 
@@ -180,9 +191,11 @@ impl Index {
             self.floating.entry(id).or_default().push(records.clone());
             return records;
         }
+        let expands = self.expanding.contains(&id);
         if let Some(entry) = self.leave(id) {
-            // The last word must do without the earlier changes, whose segments may go before the envelope's.
-            if entry.standings.as_slice().len() > 1 {
+            // The last word must do without the earlier changes, whose segments may go before the envelope's, and speak against children that
+            // an expansion before it brings.
+            if expands || entry.standings.as_slice().len() > 1 {
                 put_removed(&mut records, &[id]);
             }
             job.leaving.push((id, entry));

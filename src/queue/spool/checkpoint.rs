@@ -5,7 +5,7 @@
 //! copied, and the last copy lies after the checkpoint, in a segment that exists.
 
 use super::chore::Chore;
-use super::code::{Fields, Malformed, Reader, number, small};
+use super::code::{Fields, Malformed, Reader, number, small, words};
 use super::disk::Disk;
 use super::frame::{BLOCK, Seeds};
 use super::index::{Entry, Index, Place, Segment, Stored};
@@ -17,7 +17,7 @@ use crate::ContentId;
 use mail::QueueId;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,8 +41,8 @@ impl Writer {
         out.put(CLEAN, &[u8::from(clean)]);
         let (segment, offset) = self.current.as_ref().map_or((0, 0), |current| (current.number, current.pos));
         put_words(&mut out, POSITION, &[segment, offset]);
-        let counter = if clean { &self.shared.counter } else { &self.shared.limit };
-        out.put(COUNTER, &counter.load(Ordering::Relaxed).to_le_bytes());
+        // Ids may be given even after the spool was closed, so not the counter itself.
+        out.put(COUNTER, &self.shared.limit.load(Ordering::Relaxed).to_le_bytes());
         index.segments.iter().for_each(|(number, segment)| put_segment(&mut out, *number, segment));
         index.contents.iter().for_each(|(id, stored)| put_content(&mut out, *id, stored));
         for (id, entry) in &index.messages {
@@ -96,7 +96,7 @@ fn put_segment(out: &mut Fields, number: u32, segment: &Segment) {
         out.put(1, &number.to_le_bytes());
         out.put(2, &segment.salt);
         out.number(3, u64::from(segment.end));
-        out.number(4, u64::from(segment.voided));
+        out.number(4, u64::from(segment.voided) | u64::from(segment.retired) << 1);
         for (home, ids) in &segment.graves {
             out.nested(5, |out| {
                 out.0.extend_from_slice(&home.to_le_bytes());
@@ -125,9 +125,8 @@ fn put_message(out: &mut Fields, id: QueueId, entry: &Entry, ahead: bool) {
         let words: Vec<u32> = places.flat_map(|place| [place.segment, place.offset, place.length]).collect();
         put_words(out, 3, &words);
         out.nested(4, |out| {
-            // What is in flight will be due.
-            let landed = entry.standings.as_slice().iter().map(|standing| standing.landed().raw());
-            out.0.extend(landed.flat_map(i64::to_le_bytes));
+            let found = entry.standings.as_slice().iter().map(|standing| standing.cut_off().raw());
+            out.0.extend(found.flat_map(i64::to_le_bytes));
         });
         if let Some(homes) = &entry.homes {
             put_words(out, 5, homes);
@@ -150,10 +149,46 @@ struct Checkpoint {
     ahead: Vec<QueueId>,
 }
 
+/// What a checkpoint says about the log as it was then.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    /// The segment that was being written.
+    pub current: u32,
+    /// The segments that existed.
+    pub segments: Vec<(u32, Told)>,
+    /// Those of them that should still be there: something in them was durable, and they were not about to go.
+    pub expected: Vec<u32>,
+    /// Messages, and the segment of each one's envelope.
+    pub messages: Vec<(QueueId, u32)>,
+}
+
+/// What the checkpoint, if it can be read, says.
+pub(crate) fn remembered(disk: &Disk) -> Remembered {
+    let Some(checkpoint) = bytes(disk).ok().and_then(|bytes| Checkpoint::decode(&bytes)) else {
+        return Remembered::default();
+    };
+    let current = checkpoint.segment;
+    let told = |(number, segment): (u32, Segment)| {
+        // The one that was written then may have grown.
+        let end = (number != current).then_some(segment.end);
+        (number, Told { salt: segment.salt, end, voided: segment.voided })
+    };
+    let used = checkpoint.index.segments.iter().filter(|(_, segment)| segment.end > BLOCK && !segment.retired);
+    let expected = used.map(|(number, _)| *number).collect();
+    let messages = checkpoint.index.messages.iter().map(|(id, entry)| (*id, entry.base.segment)).collect();
+    Remembered { current, expected, segments: checkpoint.index.segments.into_iter().map(told).collect(), messages }
+}
+
+fn bytes(disk: &Disk) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    durable::open_plain(&disk.root.join("checkpoint"))?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 impl Replay {
     /// Starts from the checkpoint and replays what came after it; false if everything must be read.
     pub fn start_at_checkpoint(&mut self, disk: &Disk, told: &BTreeMap<u32, Told>) -> io::Result<bool> {
-        let Ok(bytes) = std::fs::read(disk.root.join("checkpoint")) else { return Ok(false) };
+        let Ok(bytes) = bytes(disk) else { return Ok(false) };
         let Some(mut checkpoint) = Checkpoint::decode(&bytes) else {
             self.recovery.lines.push("spool: the checkpoint cannot be read; reading the whole log".into());
             return Ok(false);
@@ -277,7 +312,10 @@ impl Checkpoint {
                 (1, bytes) => own = small(bytes)?,
                 (2, bytes) => segment = Segment::new(bytes.try_into().map_err(|_| Malformed)?),
                 (3, bytes) => segment.end = small(bytes)?,
-                (4, bytes) => segment.voided = number(bytes)? != 0,
+                (4, bytes) => {
+                    let flags = number(bytes)?;
+                    (segment.voided, segment.retired) = (flags & 1 != 0, flags & 2 != 0);
+                }
                 (5, bytes) => {
                     let (home, ids) = bytes.split_first_chunk::<4>().ok_or(Malformed)?;
                     let ids = super::code::ids(ids)?.collect();
@@ -362,11 +400,6 @@ impl Checkpoint {
         // One that existed then and is not among them now and not known: the log is another.
         told.keys().filter(|number| **number <= self.segment).all(|number| self.segments.contains_key(number))
     }
-}
-
-fn words(bytes: &[u8]) -> Result<Vec<u32>, Malformed> {
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    if rest.is_empty() { Ok(chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect()) } else { Err(Malformed) }
 }
 
 fn decode_standings(bytes: &[u8]) -> Result<Standings, Malformed> {

@@ -84,6 +84,12 @@ pub(crate) fn text(bytes: &[u8]) -> Result<String, Malformed> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Malformed)
 }
 
+/// A list of 32-bit numbers.
+pub(crate) fn words(bytes: &[u8]) -> Result<Vec<u32>, Malformed> {
+    let (chunks, rest) = bytes.as_chunks::<4>();
+    if rest.is_empty() { Ok(chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect()) } else { Err(Malformed) }
+}
+
 /// A list of ids.
 pub(crate) fn ids(bytes: &[u8]) -> Result<impl Iterator<Item = mail::QueueId> + '_, Malformed> {
     let (chunks, rest) = bytes.as_chunks::<8>();

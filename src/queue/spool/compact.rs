@@ -237,7 +237,9 @@ impl Writer {
             let users = index.messages.iter().filter(|(_, entry)| entry.content == content);
             users.map(|(id, _)| *id).collect()
         };
-        users.into_iter().for_each(|id| self.shared.set_aside(id, why));
+        for id in users {
+            let _logged = self.shared.set_aside(id, why);
+        }
     }
 
     /// Writes copies, syncs, and moves the index over. False if the store failed.

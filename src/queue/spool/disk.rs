@@ -26,7 +26,7 @@ pub enum Call<'a> {
     SyncFolder(&'a Path),
     /// A body started, written to or synced, before it has a name.
     Body,
-    /// A body got its name.
+    /// A body got its name, or another one.
     Link(&'a Path),
     /// A small file written whole and durable.
     Whole(&'a Path),
@@ -111,6 +111,11 @@ impl Disk {
 
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.hooked(Call::Rename(from, to), None, || durable::rename(from, to))
+    }
+
+    /// Gives a file a second name.
+    pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.hooked(Call::Link(to), None, || durable::link(from, to))
     }
 
     pub fn unlink(&self, path: &Path) -> io::Result<()> {

@@ -70,6 +70,25 @@ impl Writer {
         self.settle();
     }
 
+    /// Segments in which nothing was ever durable go, or each probe would cost two more until the disk is full and the headers' history
+    /// has no place for those that count. One that cannot be removed durably stays, and stays voided.
+    fn drop_failed(&mut self) {
+        let numbers: Vec<u32> = {
+            let index = self.shared.index();
+            let failed = index
+                .segments
+                .iter()
+                .filter(|(_, s)| s.voided && s.end <= super::frame::BLOCK && s.live == 0 && s.graves.is_empty());
+            failed.map(|(number, _)| *number).collect()
+        };
+        let disk = &self.shared.disk;
+        let gone: Vec<u32> = numbers.into_iter().filter(|n| disk.unlink(&disk.segment(*n)).is_ok()).collect();
+        if !gone.is_empty() && disk.sync_folder("segments").is_ok() {
+            let mut index = self.shared.index();
+            gone.into_iter().for_each(|number| index.forget_segment(number));
+        }
+    }
+
     /// Read-only from now on.
     pub fn break_down(&mut self, why: &str) {
         if self.broken.is_none() {
@@ -94,6 +113,7 @@ impl Writer {
             return;
         }
         self.failures = 0;
+        self.drop_failed();
         let mut jobs = std::mem::take(&mut self.parked);
         if jobs.is_empty() {
             jobs.push(super::job::counter(self.shared.limit.load(Ordering::Relaxed)));

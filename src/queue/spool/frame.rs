@@ -103,6 +103,8 @@ pub(crate) struct Past {
     pub end: u32,
     /// There may be bytes after the end that look like frames.
     pub voided: bool,
+    /// The log says that its file goes.
+    pub retired: bool,
     pub salt: Salt,
 }
 
@@ -145,7 +147,7 @@ impl SegmentHeader {
         for past in history {
             out.extend_from_slice(&past.number.to_le_bytes());
             out.extend_from_slice(&past.end.to_le_bytes());
-            out.extend_from_slice(&u32::from(past.voided).to_le_bytes());
+            out.extend_from_slice(&(u32::from(past.voided) | u32::from(past.retired) << 1).to_le_bytes());
             out.extend_from_slice(&past.salt);
         }
         out.resize(BLOCK as usize, 0);
@@ -173,7 +175,8 @@ impl SegmentHeader {
             Some(Past {
                 number: word(at)?,
                 end: word(at + 4)?,
-                voided: word(at + 8)? != 0,
+                voided: word(at + 8)? & 1 != 0,
+                retired: word(at + 8)? & 2 != 0,
                 salt: *bytes.get(at + 12..)?.first_chunk()?,
             })
         };
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_block_comes_back_or_is_called_damaged() {
-        let past = Past { number: 3, end: 77, voided: true, salt: [9; 16] };
+        let past = Past { number: 3, end: 77, voided: true, retired: true, salt: [9; 16] };
         let header = SegmentHeader { number: 4, salt: [5; 16], counter_limit: 1 << 40, history: vec![past; HISTORY] };
         let mut block = header.encode();
         assert_eq!(block.len(), BLOCK as usize);

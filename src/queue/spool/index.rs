@@ -7,7 +7,7 @@ use super::standing::{Standing, Standings};
 use crate::{Change, ContentId};
 use bytes::Bytes;
 use mail::QueueId;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -61,6 +61,8 @@ pub(crate) struct Segment {
     /// Nothing counts from here on.
     pub end: u32,
     pub voided: bool,
+    /// The log says that its file goes.
+    pub retired: bool,
     /// References from entries and contents into it.
     pub live: u64,
     pub live_bytes: u64,
@@ -77,6 +79,7 @@ impl Segment {
             seeds: Seeds::new(&salt),
             end: super::frame::BLOCK,
             voided: false,
+            retired: false,
             live: 0,
             live_bytes: 0,
             graves: BTreeMap::new(),
@@ -99,10 +102,14 @@ pub(crate) struct Index {
     pub overgrown: Vec<QueueId>,
     /// Copies of envelopes, by segment, whose message was finished while they were made; gone with its last word.
     pub ghosts: Vec<(QueueId, u32)>,
+    /// Messages with an expansion that is on its way, or was: their last word must speak against it.
+    pub expanding: HashSet<QueueId, foldhash::fast::RandomState>,
     /// While the log is replayed an envelope may come before (a copy of) its content, so references are counted at the end.
     pub replaying: bool,
     /// Total size of all contents, in bytes.
     pub bytes: u64,
+    /// The clocks when something was last claimed.
+    pub clocks: Option<mail::Time>,
 }
 
 /// When a message with something due may be claimed: in order of arrival.
@@ -265,7 +272,8 @@ impl Index {
             return;
         };
         entry.patches.push(place);
-        if entry.patches.len() == entry.patch_limit() {
+        // Again and again, for a copy may fail, and a start forgets which were due for one.
+        if entry.patches.len().is_multiple_of(entry.patch_limit()) {
             self.overgrown.push(id);
         }
         self.enliven(place);
@@ -316,6 +324,32 @@ impl Index {
         }
     }
 
+    /// As [`asap`], but never later than now: its id may be of a time when the clock was ahead.
+    pub fn asap(&self, id: QueueId) -> i64 {
+        self.clocks.map_or(i64::MAX, |now| now.wall).min(asap(id))
+    }
+
+    /// The wall clock went back: what waits, waits as long as the monotonic clock says.
+    pub fn look_at_clocks(&mut self, now: mail::Time) {
+        const NOTABLE: i64 = 60_000;
+        let Some(last) = self.clocks.replace(now) else { return };
+        let passed = i64::try_from(now.mono.saturating_sub(last.mono)).unwrap_or(i64::MAX);
+        let jump = now.wall.saturating_sub(last.wall).saturating_sub(passed);
+        if jump > -NOTABLE {
+            return;
+        }
+        let ids: Vec<QueueId> = self.messages.keys().copied().collect();
+        for id in ids {
+            let Some(entry) = self.messages.get_mut(&id) else { continue };
+            self.due.remove(&(entry.due, id));
+            entry.standings.as_mut_slice().iter_mut().for_each(|standing| standing.shift(jump));
+            if !entry.active {
+                entry.due = entry.standings.earliest(asap(id).min(now.wall)).unwrap_or(i64::MAX);
+            }
+            self.wait(id);
+        }
+    }
+
     /// Takes a message out of the order of claims.
     pub fn unwait(&mut self, id: QueueId, entry: &Entry) {
         self.due.remove(&(entry.due, id));
@@ -323,11 +357,12 @@ impl Index {
 
     /// Changes an entry while keeping the order of claims right. `None` if there is no such message.
     pub fn alter<T>(&mut self, id: QueueId, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let asap = self.asap(id);
         let entry = self.messages.get_mut(&id)?;
         self.due.remove(&(entry.due, id));
         let result = change(entry);
         if !entry.active {
-            entry.due = entry.standings.earliest(asap(id)).unwrap_or(i64::MAX);
+            entry.due = entry.standings.earliest(asap).unwrap_or(i64::MAX);
         }
         self.wait(id);
         Some(result)
@@ -339,11 +374,14 @@ impl Index {
             number,
             end: segment.end,
             voided: segment.voided,
+            retired: segment.retired,
             salt: segment.salt,
         };
         let mut all: Vec<Past> = self.segments.iter().filter(|(n, _)| **n != current).map(past).collect();
-        // Voided segments first, for their ends cannot be found again by reading them; then the newest.
-        all.sort_by_key(|past| (!past.voided, std::cmp::Reverse(past.number)));
+        // Voided segments first, for their ends cannot be found again by reading them, and among them those with something that
+        // counts, for the others go at the next probe; then the newest.
+        let empty = |past: &Past| past.end <= super::frame::BLOCK;
+        all.sort_by_key(|past| (!past.voided, past.voided && empty(past), std::cmp::Reverse(past.number)));
         all.truncate(super::frame::HISTORY);
         all.sort_by_key(|past| past.number);
         all

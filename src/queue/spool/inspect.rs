@@ -4,7 +4,7 @@
 use super::disk::Disk;
 use super::frame::Seeds;
 use super::index::{Entry, Place};
-use super::read::{Snapshot, Source, fetch_inline};
+use super::read::{Snapshot, Source, fetch_inline, open_body};
 use super::recover::{Replay, Told, look};
 use crate::{Content, Envelope, Error};
 use mail::QueueId;
@@ -50,7 +50,7 @@ fn content(disk: &Disk, replay: &Replay, entry: &Entry) -> Result<Content, Error
     let stored = replay.index.contents.get(&entry.content);
     let stored = stored.ok_or_else(|| Error::Corrupt("its content is missing".into()))?;
     if stored.segment == 0 {
-        let file = File::open(disk.body(entry.content.0)).map_err(super::failed)?;
+        let file = open_body(disk, entry.content, stored)?;
         return Ok(Content::File { file: Arc::new(file), length: stored.size });
     }
     let file = File::open(disk.segment(stored.segment)).map_err(super::failed)?;

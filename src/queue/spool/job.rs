@@ -171,6 +171,12 @@ impl Jobs {
         self.arrived.notify_one();
     }
 
+    /// Nobody will write them.
+    pub fn refuse_all(&self, error: &Error) {
+        let list = std::mem::take(&mut self.lock().list);
+        list.into_iter().for_each(|job| job.refuse(error));
+    }
+
     /// The writer ends after what is waiting; later jobs are refused.
     pub fn stop(&self) {
         let mut waiting = self.lock();

@@ -1,6 +1,7 @@
 //! Reading back: an envelope as it stands now, and content. A reader works without locks on the files: what it reads is checked against the
 //! segment's salt, and if it does not fit and the index has moved on meanwhile (compaction, recycling), it looks again.
 
+use super::disk::Disk;
 use super::frame::{FrameHeader, HEADER, Seeds};
 use super::index::{Index, Place, Stored};
 use super::record::{Record, Verb, records};
@@ -140,12 +141,7 @@ impl Shared {
         match segment {
             Some(file) => fetch_inline(&file, stored).map(Content::Memory),
             None => {
-                let file = match File::open(self.disk.body(id.0)) {
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                        return Err(Error::Corrupt(format!("body {:016x} is missing", id.0)));
-                    }
-                    file => file.map_err(super::failed)?,
-                };
+                let file = open_body(&self.disk, id, stored)?;
                 if !stored.verified {
                     verify_file(&file, stored)?;
                 }
@@ -160,6 +156,18 @@ impl Shared {
         let file = source.ok_or_else(|| Error::Corrupt("not in a segment".into()))?;
         fetch_inline(&file, stored)
     }
+}
+
+/// Opens a body's file, which must be one, and as long as it was.
+pub(crate) fn open_body(disk: &Disk, id: ContentId, stored: &Stored) -> Result<File, Error> {
+    let corrupt = |why: &str| Error::Corrupt(format!("body {:016x} {why}", id.0));
+    let file = match durable::open_plain(&disk.body(id.0)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(corrupt("is missing")),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => return Err(corrupt("is no ordinary file")),
+        file => file.map_err(super::failed)?,
+    };
+    let length = file.metadata().map_err(super::failed)?.len();
+    if length == stored.size { Ok(file) } else { Err(corrupt(&format!("has {length} bytes, not {}", stored.size))) }
 }
 
 pub(crate) fn fetch_inline(file: &File, stored: &Stored) -> Result<Bytes, Error> {

@@ -1,6 +1,6 @@
 //! Records of a frame: what each kind holds, and its bytes. The tags are the on-disk format (README.md); they are never given a new meaning.
 
-use super::code::{Fields, Malformed, Reader, ids, number, small, text};
+use super::code::{Fields, Malformed, Reader, ids, number, small, text, words};
 use super::envelope_code::{decode_recipient, encode_recipient};
 use crate::{Change, ContentId, NewState, Recipient};
 use mail::{QueueId, Severity, Status};
@@ -12,6 +12,7 @@ pub(crate) const EXPANDED: u16 = 4;
 pub(crate) const VERB: u16 = 5;
 pub(crate) const REMOVED: u16 = 6;
 pub(crate) const COUNTER: u16 = 7;
+pub(crate) const RETIRED: u16 = 8;
 
 const ID: u16 = 1;
 const LIST: u16 = 2;
@@ -62,6 +63,8 @@ pub(crate) enum Record<'a> {
         ids: Vec<QueueId>,
     },
     Counter(u64),
+    /// The files of these segments go.
+    Retired(Vec<u32>),
     /// Of a later version.
     Unknown,
 }
@@ -86,6 +89,7 @@ fn decode(kind: u16, fields: &[u8]) -> Result<Record<'_>, Malformed> {
             Ok(Record::Removed { ids: ids(list)?.collect() })
         }
         COUNTER => Ok(Record::Counter(number(find(fields, ID)?)?)),
+        RETIRED => Ok(Record::Retired(words(find(fields, LIST)?)?)),
         _ => Ok(Record::Unknown),
     }
 }
@@ -132,13 +136,7 @@ fn expanded(fields: &[u8]) -> Result<Record<'_>, Malformed> {
     for field in Reader(fields) {
         match field? {
             (ID, bytes) => id = Some(QueueId::from_u64(number(bytes)?)),
-            (LIST, bytes) => {
-                let (chunks, rest) = bytes.as_chunks::<4>();
-                if !rest.is_empty() {
-                    return Err(Malformed);
-                }
-                list.extend(chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)));
-            }
+            (LIST, bytes) => list.extend(words(bytes)?),
             (CHILD, bytes) => children.push(decode_recipient(bytes)?.0),
             _ => {}
         }
@@ -210,6 +208,13 @@ pub(crate) fn put_removed(out: &mut Fields, ids: &[QueueId]) {
 /// Adds the limit of the id counter.
 pub(crate) fn put_counter(out: &mut Fields, limit: u64) {
     out.nested(COUNTER, |out| out.put(ID, &limit.to_le_bytes()));
+}
+
+/// Adds the numbers of segments whose files go.
+pub(crate) fn put_retired(out: &mut Fields, numbers: &[u32]) {
+    out.nested(RETIRED, |out| {
+        out.nested(LIST, |out| out.0.extend(numbers.iter().flat_map(|n| n.to_le_bytes())));
+    });
 }
 
 fn put_ids(out: &mut Fields, ids: &[QueueId]) {

@@ -1,11 +1,14 @@
 //! From one segment to the next: recycled files first, then new ones, the reserve last and never for new mail.
 
 use super::chore::Chore;
+use super::code::Fields;
 use super::frame::{BLOCK, Salt, Seeds, SegmentHeader};
 use super::index::Segment;
+use super::job::{Effect, Job};
 use super::writer::{Current, Writer};
-use super::{failed, lock};
+use super::{failed, lock, record};
 use crate::Error;
+use bytes::Bytes;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -92,17 +95,26 @@ impl Writer {
         match next {
             Next::New => {
                 let file = disk.create(&path, u64::from(self.shared.segment), false)?;
-                disk.sync_folder("segments")?;
+                if let Err(error) = disk.sync_folder("segments") {
+                    // Otherwise each try would leave one.
+                    let _removed_at_next_start = disk.unlink(&path);
+                    return Err(error);
+                }
                 Ok((file, false))
             }
             Next::Spare { name, reserved } => {
-                let spare = disk.folder("spare").join(name);
-                disk.rename(&spare, &path)?;
-                disk.sync_folder("segments")?;
+                let spare = disk.folder("spare").join(&name);
                 // Otherwise the old name could come back beside the new one after a power cut.
-                disk.sync_folder("spare")?;
-                let file = File::options().read(true).write(true).open(&path)?;
-                Ok((file, reserved))
+                let moved = disk
+                    .rename(&spare, &path)
+                    .and_then(|()| disk.sync_folder("segments"))
+                    .and_then(|()| disk.sync_folder("spare"))
+                    .and_then(|()| File::options().read(true).write(true).open(&path));
+                if moved.is_err() && (spare.exists() || disk.rename(&path, &spare).is_ok()) {
+                    // It is still a spare: the reserve must not melt away while the disk fails.
+                    lock(&self.spares).push(name);
+                }
+                Ok((moved?, reserved))
             }
         }
     }
@@ -125,9 +137,10 @@ impl Writer {
 
     /// Takes dead segments out of the log, durably, and keeps some as spares.
     pub fn free(&mut self, numbers: &[u32]) {
+        let Some(said) = self.say_retired(numbers) else { return };
         let mut kept = lock(&self.spares).len();
         for &number in numbers {
-            match self.retire(number, kept < self.shared.reserve + EXTRA) {
+            match self.retire(number, !said || kept < self.shared.reserve + EXTRA) {
                 Ok(()) => kept += 1,
                 // Moved by an earlier try whose sync failed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -139,7 +152,8 @@ impl Writer {
         }
         let disk = &self.shared.disk;
         // What is not durably gone may come back, with messages that are finished; so nothing is forgotten before the sync.
-        let synced = disk.sync_folder("segments").and_then(|()| disk.sync_folder("spare"));
+        // In this order a power cut leaves both names rather than none.
+        let synced = disk.sync_folder("spare").and_then(|()| disk.sync_folder("segments"));
         if let Err(error) = synced {
             // Unlike a file's pages, a folder's changes are not forgotten by a failed sync: they stay in the file system's journal, which
             // either commits them with the next sync or stops taking any. So this may be tried again; until then nothing is forgotten.
@@ -154,6 +168,26 @@ impl Writer {
             if disk.folder("spare").join(&name).exists() {
                 spares.push(name);
             }
+        }
+    }
+
+    /// Says in the log that the files of these segments go; one that is missing without this was lost. False if there is no room even
+    /// for this: then they can only become spares, whose names say enough. `None` if the store failed.
+    fn say_retired(&mut self, numbers: &[u32]) -> Option<bool> {
+        let mut out = Fields::default();
+        record::put_retired(&mut out, numbers);
+        match self.put_copy(Job { records: out.0.into(), content: Bytes::new(), effect: Effect::Copy }) {
+            Some(place) if self.settle_through(place) => {
+                let mut index = self.shared.index();
+                for number in numbers {
+                    if let Some(segment) = index.segments.get_mut(number) {
+                        segment.retired = true;
+                    }
+                }
+                Some(true)
+            }
+            Some(_) => None,
+            None => (self.is_settled() && self.current.is_some()).then_some(false),
         }
     }
 

@@ -30,31 +30,38 @@ pub(crate) struct Ended {
     pub end: u32,
     /// Something after the end looks like a frame.
     pub voided: bool,
+    /// Up to here there is something that was begun after the end: an unfinished write, or one that has rotted. Otherwise the end itself.
+    pub tail: u32,
 }
 
 /// Goes through a segment from `start`.
 pub(crate) fn scan<'a>(bytes: &'a [u8], start: u32, known: Known, mut each: impl FnMut(Piece<'a>)) -> Ended {
+    // Where an end is known, everything before it was durable.
+    let last = known.last && known.end.is_none();
     let limit = known.end.unwrap_or(u32::MAX).min(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     let bytes = bytes.get(..limit as usize).unwrap_or(bytes);
     let mut pos = start.max(BLOCK);
+    // Found out at the first damage only.
+    let mut durable = None;
     while pos < limit {
         let frame = frame_at(bytes, pos, known.seeds);
-        if let Some(frame) = frame.filter(|frame| !known.last || content_fits(frame)) {
+        if let Some(frame) = frame.filter(|frame| !last || content_fits(frame)) {
             each(Piece::Frame { offset: pos, records: frame.records });
             pos += align(frame.header.length()) as u32;
             continue;
         }
-        let Some((next, header)) = find_next(bytes, pos, known.seeds) else {
+        let Some((next, _)) = find_next(bytes, pos, known.seeds) else {
             // No frame from here on: zeros, a former life, or a torn write. Only a known end makes it damage.
             if known.end.is_some_and(|end| pos < end) && frame.is_none() {
                 each(Piece::Damage { from: pos, to: limit });
-                return Ended { end: limit, voided: false };
+                return Ended { end: limit, voided: false, tail: limit };
             }
-            return Ended { end: pos, voided: frame.is_some() };
+            return Ended { end: pos, voided: frame.is_some(), tail: begun(bytes, pos, known.seeds) };
         };
-        let was_durable = known.end.is_some() || !known.last || header.synced > pos;
+        // The next frame may be of the same batch; a later one may know better, so all of them are asked.
+        let was_durable = !last || *durable.get_or_insert_with(|| durable_to(bytes, next, known.seeds)) > pos;
         if !was_durable {
-            return Ended { end: pos, voided: true };
+            return Ended { end: pos, voided: true, tail: begun(bytes, pos, known.seeds) };
         }
         match frame {
             // Only its content is bad: its readers find out and set the message aside, with its envelope.
@@ -63,7 +70,46 @@ pub(crate) fn scan<'a>(bytes: &'a [u8], start: u32, known: Known, mut each: impl
         }
         pos = next;
     }
-    Ended { end: limit.max(BLOCK), voided: false }
+    if let Some(end) = known.end.filter(|end| *end > limit.max(BLOCK)) {
+        // The file is shorter than what was written to it.
+        each(Piece::Damage { from: limit.max(BLOCK), to: end });
+    }
+    Ended { end: limit.max(BLOCK), voided: false, tail: limit.max(BLOCK) }
+}
+
+/// The end of the last frame from `at` on whose header fits, whatever became of the rest of it; `at` if there is none.
+fn begun(bytes: &[u8], mut at: u32, seeds: Seeds) -> u32 {
+    let mut end = at;
+    loop {
+        let here = bytes.get(at as usize..).unwrap_or_default();
+        at = match FrameHeader::decode(here, seeds, at, bytes.len() as u64) {
+            Some(header) => {
+                end = at + align(header.length()) as u32;
+                end
+            }
+            None => match find_next(bytes, at, seeds) {
+                Some((next, _)) => next,
+                None => return end,
+            },
+        }
+    }
+}
+
+/// Up to where the frames from `at` on say that the segment was durable when they were written.
+pub(crate) fn durable_to(bytes: &[u8], mut at: u32, seeds: Seeds) -> u32 {
+    let mut durable = 0;
+    loop {
+        match frame_at(bytes, at, seeds) {
+            Some(frame) => {
+                durable = durable.max(frame.header.synced);
+                at += align(frame.header.length()) as u32;
+            }
+            None => match find_next(bytes, at, seeds) {
+                Some((next, _)) => at = next,
+                None => return durable,
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -149,7 +195,7 @@ mod tests {
         let (frames, damages, ended) = run(&bytes, known);
         // Nobody says that the second was durable: cut there, although the third is whole.
         assert_eq!((frames.len(), damages), (1, 0));
-        assert_eq!(ended, Ended { end: places[1], voided: true });
+        assert_eq!(ended, Ended { end: places[1], voided: true, tail: places[2] + 48 });
         // The same in a sealed segment, or with a later frame that knows better, is damage.
         assert_eq!(run(&bytes, Known { last: false, ..known }).1, 1);
         let (mut bytes, places) = log(&[(0, 1), (0, 2), (5_000, 3)], seeds);
@@ -163,6 +209,6 @@ mod tests {
         let (old, new) = (Seeds::new(&[3; 16]), Seeds::new(&[4; 16]));
         let (bytes, _) = log(&[(0, 1), (0, 2)], old);
         let known = Known { seeds: new, end: None, last: true };
-        assert_eq!(run(&bytes, known), (vec![], 0, Ended { end: BLOCK, voided: false }));
+        assert_eq!(run(&bytes, known), (vec![], 0, Ended { end: BLOCK, voided: false, tail: BLOCK }));
     }
 }

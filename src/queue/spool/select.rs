@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Most messages looked at under one lock.
 const CHUNK: usize = 256;
+/// Recipients read under one look, and after which a page ends: mailing lists with ten thousands of members are large.
+const RECIPIENTS: usize = 20_000;
 
 /// Conditions that need nothing but the index.
 fn is_plain(select: &Select) -> bool {
@@ -59,7 +61,13 @@ impl Shared {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = index.messages.range((start, Bound::Unbounded));
         let wanted = range.filter(|(_, entry)| select.held.is_none_or(|held| held == entry.held));
-        wanted.take(limit).map(|(id, _)| *id).collect()
+        let mut recipients = 0;
+        let fitting = wanted.take(limit).take_while(|(_, entry)| {
+            let first = recipients == 0;
+            recipients += entry.standings.as_slice().len();
+            first || recipients <= RECIPIENTS
+        });
+        fitting.map(|(id, _)| *id).collect()
     }
 
     /// Envelopes of `ids`, read in the order of the disk; finished and corrupt ones are left out.
@@ -85,13 +93,15 @@ impl Shared {
     /// Every matching message after `after`, at most `limit`. Blocks.
     pub fn list(&self, select: &Select, after: Option<QueueId>, limit: usize) -> Result<Vec<Summary>, Error> {
         let mut found = Vec::new();
-        let mut after = after;
-        while found.len() < limit {
+        let (mut after, mut recipients) = (after, 0);
+        // Fewer than `limit` do not mean the end: nothing does.
+        while found.len() < limit && (found.is_empty() || recipients < RECIPIENTS) {
             let ids = self.candidates(select, after, limit - found.len());
             let Some(&last) = ids.last() else { break };
             after = Some(last);
             let all = self.summaries(&ids);
             found.extend(all.into_iter().filter(|summary| fits(&summary.envelope, select)));
+            recipients = found.iter().map(|summary: &Summary| summary.envelope.recipients.len()).sum();
         }
         found.truncate(limit);
         Ok(found)

@@ -88,15 +88,26 @@ impl Standing {
             _ => {}
         }
     }
-    /// As it is once given back.
-    pub fn landed(mut self) -> Self {
-        self.land();
-        self
+    /// As a start finds it: what flies when the spool is closed was cut off, and may have arrived.
+    pub fn cut_off(self) -> Self {
+        if self.is_flying() { Self(DUE_PERHAPS) } else { self }
     }
     /// Made due now by an operator, if it waits.
     pub fn flush(&mut self) {
         if self.deferred().is_some() {
             self.0 = DUE;
+        }
+    }
+    /// Deferred until then at the latest.
+    pub fn not_after(&mut self, limit: i64) {
+        if let Some(until) = self.deferred() {
+            *self = Self::new(State::Deferred(until.min(limit)));
+        }
+    }
+    /// The wall clock jumped by so much.
+    pub fn shift(&mut self, by: i64) {
+        if let Some(until) = self.deferred() {
+            *self = Self::new(State::Deferred(until.saturating_add(by)));
         }
     }
     /// The engine died at about `now`: what was due may have been in flight.

@@ -75,6 +75,7 @@ impl Store for Spool {
             return Vec::new();
         }
         let mut index = self.shared.index();
+        index.look_at_clocks(now);
         let mut ids = Vec::new();
         while ids.len() < limit
             && let Some(&(due, id)) = index.due.first()

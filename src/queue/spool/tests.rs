@@ -4,9 +4,11 @@ mod basic;
 mod bench;
 mod damage;
 mod fault;
+mod life;
+mod rot;
 mod sim;
 
-use super::Spool;
+use super::{Call, Hook, Spool};
 use crate::{Envelope, Recipient, Settings, Store};
 use mail::{Address, Time};
 use std::path::PathBuf;
@@ -39,6 +41,28 @@ pub(super) const NOW: Time = Time { wall: 1_795_292_466_000, mono: 5 };
 
 pub(super) fn open(settings: &Settings) -> Arc<Spool> {
     Spool::open(settings, NOW).unwrap().0
+}
+
+/// A hook that only looks, or refuses.
+struct Look<F>(F);
+
+impl<F: Fn(Call<'_>) -> std::io::Result<()> + Send + Sync> Hook for Look<F> {
+    fn before(&self, call: Call<'_>, _: Option<&std::fs::File>) -> std::io::Result<()> {
+        (self.0)(call)
+    }
+    fn after(&self, _: Call<'_>) {}
+    fn space(&self) -> Option<durable::Space> {
+        None
+    }
+}
+
+/// A spool with such a hook, that probes every 5 ms.
+pub(super) fn hooked(
+    settings: &Settings,
+    look: impl Fn(Call<'_>) -> std::io::Result<()> + Send + Sync + 'static,
+) -> Arc<Spool> {
+    let probe = std::time::Duration::from_millis(5);
+    Spool::open_with(settings, NOW, Some(Arc::new(Look(look))), probe).unwrap().0
 }
 
 pub(super) fn envelope(spool: &dyn Store, to: &[&str]) -> Envelope {

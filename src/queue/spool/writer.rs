@@ -117,9 +117,14 @@ impl Writer {
     pub fn run(mut self) {
         let mut batches = 0u32;
         loop {
+            #[cfg(test)]
+            self.shared.turns.fetch_add(1, Ordering::Relaxed);
             let deadline = match &self.broken {
                 Some(broken) => Some(broken.probe),
-                None if self.compactor.is_busy() && self.written.is_empty() => Some(Instant::now()),
+                // Without a segment the compactor does nothing: waiting for it would be spinning.
+                None if self.current.is_some() && self.compactor.is_busy() && self.written.is_empty() => {
+                    Some(Instant::now())
+                }
                 None => self.written_at.map(|at| at + self.delay()),
             };
             let linger = |accepts| self.linger(accepts);
@@ -136,7 +141,7 @@ impl Writer {
                     }
                 }
             }
-            // After jobs as well: senders who are refused and come again at once must not put the probe off.
+            // After jobs as well: outcomes may come so fast that there is never nothing to do.
             if self.what_is_due() {
                 self.stir();
             }

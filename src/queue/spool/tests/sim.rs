@@ -271,6 +271,7 @@ fn keeps_the_contract() {
         let mut rig = SpoolRig::new();
         let run = std::panic::AssertUnwindSafe(|| crate::contract::store_contract(&mut rig, seed, 300));
         if let Err(panic) = std::panic::catch_unwind(run) {
+            eprintln!("seed {seed}");
             let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
             let id = text.split(' ').nth(2).unwrap_or_default().to_owned();
             dump(&rig, &id);
@@ -299,7 +300,8 @@ fn dump(rig: &SpoolRig, id: &str) {
             Piece::Frame { offset, records: bytes } => {
                 for record in records(bytes) {
                     let text = format!("{:?}", record.unwrap());
-                    if text.contains(id) || matches!(text.split(' ').next(), Some("Removed" | "Counter")) {
+                    let kinds = ["Removed", "Counter", "Retired"];
+                    if text.contains(id) || kinds.iter().any(|kind| text.starts_with(kind)) {
                         eprintln!("  {offset}: {}", &text[..text.len().min(300)]);
                     }
                 }
