@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use testsuite::smtp::Reply;
-use testsuite::{Server, Setup, Sink, Smtp, mbox};
+use testsuite::{Server, Setup, Sink, Smtp, Zone, mbox};
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -77,7 +77,10 @@ struct Run {
 /// Runs one file; the error names line and reason.
 fn dialogue(text: &str) -> Result<(), String> {
     let sink = Sink::start();
+    // Senders who are strangers must have a domain that exists.
+    let zone = Zone::start("far.test A 192.0.2.1\n");
     let mut setup = Setup::default().relay_to(sink.address);
+    setup.dns = Some(zone.address);
     let (mut at, mut from) = (IpAddr::from([127, 0, 0, 1]), None);
     for line in text.lines() {
         match line.split_once(' ') {

@@ -3,6 +3,8 @@
 //! (`testsuite/host`): roles under their own uids, ports 25 and 587, MX, chroot.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "cases/auth.rs"]
+mod auth;
 #[path = "cases/bounce.rs"]
 mod bounce;
 #[path = "cases/command.rs"]
@@ -15,3 +17,5 @@ mod local;
 mod operate;
 #[path = "cases/relay.rs"]
 mod relay;
+#[path = "cases/table.rs"]
+mod table;

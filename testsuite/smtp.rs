@@ -118,7 +118,8 @@ impl Smtp {
     /// The same from a given local address: the stranger, who is not on loopback.
     pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
         use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let socket = socket(family, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::new(from, 0))?;
         connect(&socket, &to)?;
         let stream = TcpStream::from(socket);

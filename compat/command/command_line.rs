@@ -23,6 +23,10 @@ pub enum Mode {
         /// `-bD`: stay in the foreground.
         foreground: bool,
     },
+    /// `-bi`, `-I`: rebuild the alias database.
+    Rebuild,
+    /// `-bv`: say where addresses go.
+    Verify,
 }
 
 /// `-oe`: who hears of errors (sendmail.md 1.6).
@@ -189,6 +193,7 @@ impl Command {
                 }
             }
             'h' => self.hops = value.parse().map_err(|_| usage(format!("Bad hop count ({value})")))?,
+            'I' => self.set_mode("i")?,
             'i' => self.ignore_dots = true,
             'M' if value.starts_with(['r', 's']) => {}
             'M' => return Err(Stop::NotBuilt(format!("-M{value}"))),
@@ -220,6 +225,8 @@ impl Command {
             (Class::Done, 'p') => Mode::PrintQueue,
             (Class::Done, 'd') => Mode::Server { foreground: false },
             (Class::Done, 'D') => Mode::Server { foreground: true },
+            (Class::Done, 'i') => Mode::Rebuild,
+            (Class::Done, 'v') => Mode::Verify,
             _ => return Err(Stop::NotBuilt(format!("-b{letter}"))),
         };
         Ok(())

@@ -146,6 +146,8 @@ fn the_name_picks_a_mode_and_may_be_missing() {
     let named = |name: &str| Command::read([OsString::from(name)].into_iter());
     assert_eq!(named("/usr/bin/mailq").unwrap().mode, Mode::PrintQueue);
     assert_eq!(named("send-mail").unwrap().mode, Mode::Deliver);
-    assert_eq!(named("newaliases").unwrap_err(), Stop::NotBuilt("-bi".into()));
+    assert_eq!(named("/usr/bin/newaliases").unwrap().mode, Mode::Rebuild);
+    assert_eq!(read(&["-I"]).unwrap().mode, Mode::Rebuild);
+    assert_eq!(read(&["-bv", "bob", "-oi"]).unwrap().mode, Mode::Verify);
     assert_eq!(Command::read(std::iter::empty()).unwrap().mode, Mode::Deliver);
 }

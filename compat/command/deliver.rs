@@ -35,7 +35,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> u8 {
         match self {
-            Self::Heading(heading::Error::Input(input::Error::Io(_))) | Self::Input(input::Error::Io(_)) => exit::READ,
+            Self::Heading(heading::Error::Input(input::Error::Io(_))) | Self::Input(input::Error::Io(_)) => exit::IO,
             Self::Content(content::Error::Io(_)) => exit::TEMPORARY,
             Self::Heading(_) | Self::Input(_) | Self::Content(content::Error::TooLarge(_)) => exit::DATA,
         }

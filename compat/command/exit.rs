@@ -12,8 +12,8 @@ pub const UNAVAILABLE: u8 = 69;
 pub const SOFTWARE: u8 = 70;
 /// The system refused a call.
 pub const OS_ERROR: u8 = 71;
-/// The message could not be read from standard input.
-pub const READ: u8 = 74;
+/// The message could not be read from standard input, or a listing not be written to standard output.
+pub const IO: u8 = 74;
 /// Nothing that could take the message was reached: try again.
 pub const TEMPORARY: u8 = 75;
 /// Not allowed.

@@ -1,5 +1,5 @@
 //! sendmail's command surface: flags, message preparation, texts, exit codes, and the small program behind the names `sendmail`,
-//! `mailq` and (later) the others. No tokio, no KDL, no set-id of any kind (DESIGN §2): it is the caller, it
+//! `mailq`, `newaliases` and the others. No tokio, no KDL, no set-id of any kind (DESIGN §2): it is the caller, it
 //! reads the message, and it hands it to the engine, to the drop folder, or to SMTP on loopback.
 //!
 //! [`run`] is the one way in; the README says where to start reading.
@@ -14,6 +14,7 @@ pub mod dropped;
 pub mod engine;
 pub mod exit;
 pub mod flag;
+pub mod hand_over;
 pub mod heading;
 pub mod host;
 pub mod input;
@@ -39,7 +40,11 @@ use std::ffi::OsString;
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     endure();
     let mut output = Output::standard();
-    let code = match Command::read(args) {
+    let args: Vec<OsString> = args.collect();
+    if let Some(verb) = args.first().and_then(|name| hand_over::verb(name)) {
+        return hand_over::run(verb, args.get(1..).unwrap_or_default(), &mut output);
+    }
+    let code = match Command::read(args.into_iter()) {
         Ok(command) => act(&command, &mut output),
         Err(stop) => refuse(&stop, &mut output),
     };
@@ -68,8 +73,13 @@ fn act(command: &Command, output: &mut Output) -> u8 {
     command.notices.iter().for_each(|notice| output.line(notice));
     let places = Places::from_environment();
     match (command.mode, &command.queue_run) {
-        (Mode::PrintQueue, _) => mailq::run(command, &places, output),
+        (Mode::PrintQueue, _) => {
+            let code = mailq::run(command, &places, output);
+            output.checked(code)
+        }
         (Mode::Server { foreground }, _) => server::run(foreground, output),
+        (Mode::Rebuild, _) => hand_over::run("newaliases", &[], output),
+        (Mode::Verify, _) => verify(command, output),
         // The submission program's own queue runner: that queue does not exist here, so there is nothing to run.
         (Mode::Deliver, Some(run)) if run.interval.is_some() && command.submission_only => exit::OK,
         (Mode::Deliver, Some(run)) if run.interval.is_some() => server::run(false, output),
@@ -77,6 +87,17 @@ fn act(command: &Command, output: &mut Output) -> u8 {
         (Mode::Deliver, None) => deliver::run(command, &places, std::io::stdin(), output),
         (Mode::Smtp, _) => session::run(command, &places, std::io::stdin(), output),
     }
+}
+
+/// `-bv`: `postrider verify` reads configuration and tables, and prints sendmail's texts.
+fn verify(command: &Command, output: &mut Output) -> u8 {
+    if command.recipients.is_empty() {
+        output.line("Recipient names must be specified");
+        return exit::USAGE;
+    }
+    let mut arguments = vec![OsString::from("--")];
+    arguments.extend(command.recipients.iter().map(OsString::from));
+    hand_over::run("verify", &arguments, output)
 }
 
 /// Makes what the caller left us bearable: a file size limit must be an error of `write`, not a signal that kills us with

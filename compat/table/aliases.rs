@@ -1,17 +1,17 @@
-//! sendmail's aliases file (sendmail.md 3.1), read as text. Called by `daemon` through the `table::Registry` and by
-//! `newaliases`, which prints [`Aliases::problems`] and [`Aliases::counts`].
+//! sendmail's aliases file (sendmail.md 3.1), read as text; [`load`] takes the compiled form instead where that decides. Called by
+//! `daemon` through the `table::Registry` and by `newaliases`, which prints [`Aliases::problems`] and [`Aliases::counts`].
 //!
 //! The text is kept as it is; the index has 24 bytes for each alias plus its folded name, and a value is taken apart when it
 //! is asked for. Loading is one pass and a sort.
 
 use crate::entry::entries;
-use crate::name::{name, name_end};
+use crate::name::{name, name_end, spellings};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
-use table::{Answer, Hit, Table, Unavailable, Why, alias_value};
+use table::{Answer, Database, Form, Hit, Source, Table, Unavailable, Why, alias_value};
 
 /// Offsets are `u32`; a file near that size is no aliases file.
 const LIMIT: usize = 1 << 30;
@@ -76,7 +76,7 @@ pub struct Aliases {
     file: Arc<str>,
     text: Box<[u8]>,
     /// Folded names, one after the other.
-    keys: String,
+    keys: Vec<u8>,
     /// Sorted by name.
     index: Vec<Alias>,
     counts: Counts,
@@ -90,12 +90,56 @@ impl fmt::Debug for Aliases {
     }
 }
 
-/// Loads the text of an aliases file; the `table::Load` for kind `"aliases"`.
+/// One alias as `newaliases` stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// Folded name, in quotes where it holds blanks.
+    pub key: &'a [u8],
+    /// Right-hand side in one line, blanks and a CR at its end included.
+    pub value: Vec<u8>,
+    /// Its first line.
+    pub line: u32,
+}
+
+/// Loads aliases from the file that decides, text or compiled; a `table::Load`, for kind `"aliases"`.
 ///
 /// # Errors
-/// Only if the text is too large; lines that cannot be used are left out and told in `warnings`.
-pub fn load(name: &str, text: &[u8]) -> Result<Arc<dyn Table>, Unavailable> {
-    Ok(Arc::new(Aliases::read(name, text, None)?))
+/// Only if that file cannot be read or is too large; lines that cannot be used are left out and told in `warnings`.
+pub fn load(source: Source) -> Result<Arc<dyn Table>, Unavailable> {
+    load_for(source, None)
+}
+
+/// [`load`], for callers that know which domains are local: `user@thishost:` in the text is then an alias for `user`, as it is in
+/// the compiled form already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(source: Source, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<Arc<dyn Table>, Unavailable> {
+    match table::choose(&source)?.form {
+        Form::Text => {
+            let text = table::text::read(&source)?;
+            Ok(Arc::new(Aliases::read(&source.name, &text, is_local)?))
+        }
+        Form::Compiled => Ok(Arc::new(CompiledAliases(Database::of(source)?))),
+    }
+}
+
+/// Aliases in a compiled form, ours or sendmail's: the values are right-hand sides as they were written.
+#[derive(Debug)]
+struct CompiledAliases(Database);
+
+impl Table for CompiledAliases {
+    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
+        // `@` is sendmail's mark of a finished build, no alias.
+        let keys = spellings(key).filter(|key| key != "@");
+        let found = keys.map(|key| self.0.get(key.as_bytes())).find(|found| !matches!(found, Ok(None)));
+        Box::pin(ready(found.unwrap_or(Ok(None)).map(|found| {
+            found.map(|record| Hit {
+                value: alias_value(&entries(&String::from_utf8_lossy(&record.value))),
+                why: Why { source: Arc::clone(self.0.source()), line: record.line, key: key.to_owned() },
+            })
+        })))
+    }
 }
 
 impl Aliases {
@@ -113,7 +157,7 @@ impl Aliases {
             table: Self {
                 file: name.into(),
                 text: text.into(),
-                keys: String::new(),
+                keys: Vec::new(),
                 index: Vec::new(),
                 counts: Counts::default(),
                 problems: Vec::new(),
@@ -142,26 +186,42 @@ impl Aliases {
     }
 
     /// All aliases in the order of their names: folded name and right-hand side as one line.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, String)> {
-        self.index.iter().map(|alias| (self.key(alias), self.value(alias)))
+    pub fn iter(&self) -> impl Iterator<Item = (String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.rows().map(move |row| (text(row.key), text(&row.value)))
     }
 
-    fn key(&self, alias: &Alias) -> &str {
+    /// All aliases in the order of their names.
+    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.index.iter().map(|alias| self.row_of(alias))
+    }
+
+    /// The alias of a folded name.
+    #[must_use]
+    pub fn row(&self, key: &[u8]) -> Option<Row<'_>> {
+        let at = self.index.binary_search_by(|alias| self.key(alias).cmp(key)).ok()?;
+        self.index.get(at).map(|alias| self.row_of(alias))
+    }
+
+    fn row_of(&self, alias: &Alias) -> Row<'_> {
+        Row { key: self.key(alias), value: self.value(alias), line: alias.line }
+    }
+
+    fn key(&self, alias: &Alias) -> &[u8] {
         slice(&self.keys, &alias.key)
     }
 
     /// The right-hand side as one line.
-    fn value(&self, alias: &Alias) -> String {
+    fn value(&self, alias: &Alias) -> Vec<u8> {
         let range = alias.value.start as usize..alias.value.end as usize;
         one_line(self.text.get(range).unwrap_or_default())
     }
 
     fn find(&self, key: &str) -> Option<Hit> {
-        let at = self.index.binary_search_by(|alias| self.key(alias).cmp(key)).ok()?;
-        let alias = self.index.get(at)?;
+        let row = spellings(key).find_map(|key| self.row(key.as_bytes()))?;
         Some(Hit {
-            value: alias_value(&entries(&self.value(alias))),
-            why: Why { source: Arc::clone(&self.file), line: alias.line, key: key.to_owned() },
+            value: alias_value(&entries(&String::from_utf8_lossy(&row.value))),
+            why: Why { source: Arc::clone(&self.file), line: row.line, key: key.to_owned() },
         })
     }
 }
@@ -175,29 +235,26 @@ impl Table for Aliases {
     }
 }
 
-fn slice<'a>(text: &'a str, range: &Range<u32>) -> &'a str {
+fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
     text.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
-/// Lines joined: a backslash before a line end goes away with it; before a continuation line only the line end does.
-fn one_line(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw);
-    let mut out = String::with_capacity(text.len());
-    for line in text.split('\n') {
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        out.push_str(line.strip_suffix('\\').unwrap_or(line));
+/// Lines joined, blanks in front taken off: a backslash before an LF goes away with it; before a continuation line only the LF does. A CR
+/// is a blank like any other.
+fn one_line(raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len());
+    for line in raw.trim_ascii_start().split(|&b| b == b'\n') {
+        // A backslash at the very end of the file protects nothing; elsewhere `\` ends only lines that go on.
+        out.extend_from_slice(line.strip_suffix(b"\\").unwrap_or(line));
     }
-    // A backslash at the very end of the file protects nothing; elsewhere `\` ends only lines that go on.
-    out.trim().to_owned()
+    let blanks = out.len() - out.trim_ascii_start().len();
+    out.drain(..blanks);
+    out
 }
 
-/// Length of a right-hand side as `newaliases` counts it: without line ends, but with blanks at its end.
-fn value_length(raw: &[u8]) -> usize {
-    raw.trim_ascii_start()
-        .split(|&b| b == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .map(|line| line.strip_suffix(b"\\").unwrap_or(line).len())
-        .sum()
+/// [`one_line`] for people.
+fn one_text(raw: &[u8]) -> String {
+    String::from_utf8_lossy(&one_line(raw)).into_owned()
 }
 
 /// A comment, an entry with its continuation lines, or a stray continuation line.
@@ -231,7 +288,6 @@ impl<'a> Logical<'a> {
             let body = rest.get(..end).unwrap_or_default();
             self.at = (self.at + end + 1).min(self.text.len());
             self.line = self.line.saturating_add(1);
-            let body = body.strip_suffix(b"\r").unwrap_or(body);
             if !body.ends_with(b"\\") || self.at >= self.text.len() {
                 return;
             }
@@ -251,7 +307,7 @@ impl Iterator for Logical<'_> {
         let (start, line) = (self.at, self.line + 1);
         self.physical();
         // A comment goes on like an entry, as in sendmail; only an empty line does not.
-        if !matches!(first, b'\n' | b'\r') {
+        if first != b'\n' {
             while matches!(self.next_byte(), Some(b' ' | b'\t')) {
                 self.physical();
             }
@@ -264,7 +320,7 @@ impl Iterator for Logical<'_> {
 struct Reader {
     table: Aliases,
     /// Folded name → place in the index.
-    seen: HashMap<Box<str>, usize>,
+    seen: HashMap<Box<[u8]>, usize>,
     omitted: usize,
     /// A stray continuation line was told, and neither an entry nor a comment came since.
     skipping: bool,
@@ -284,7 +340,8 @@ impl Reader {
         let Raw { range, line: first, last: line } = raw.clone();
         let bytes = self.table.text.get(range.clone()).unwrap_or_default();
         match bytes.first() {
-            None | Some(b'\n' | b'\r') => return,
+            // A CR alone is no empty line: sendmail misses its colon.
+            None | Some(b'\n') => return,
             Some(b'#') => {
                 self.skipping = false;
                 return;
@@ -301,7 +358,7 @@ impl Reader {
         self.skipping = false;
         let bytes = self.table.text.get(range.clone()).unwrap_or_default();
         let Some(colon) = name_end(bytes) else {
-            let whole = one_line(bytes);
+            let whole = one_text(bytes.trim_ascii_end());
             // sendmail takes the first colon even so, and makes an alias that nothing can ask for.
             let unclosed = whole.contains(':') && whole.contains('"');
             let text = if unclosed { format!("{whole}... Unbalanced '\"'") } else { "missing colon".to_owned() };
@@ -309,7 +366,7 @@ impl Reader {
         };
         let written = one_line(bytes.get(..colon).unwrap_or_default());
         let value = one_line(bytes.get(colon + 1..).unwrap_or_default());
-        let key = match name(&written, is_local) {
+        let key = match name(written.trim_ascii_end(), is_local) {
             Ok(key) => key,
             Err(texts) => {
                 for text in texts {
@@ -323,8 +380,12 @@ impl Reader {
             let start: String = whole.trim_end_matches(['\r', '\n']).chars().take(40).collect();
             return self.problem(line, Severity::Error, format!("{start}... missing value for alias"));
         }
-        self.count(key.len(), value_length(bytes.get(colon + 1..).unwrap_or_default()));
-        self.put(&key, range.start + colon + 1..range.end, (first, line));
+        self.count(key.len(), value.len());
+        if self.put(&key, range.start + colon + 1..range.end, first) {
+            let [written, key] = [&written, &key].map(|bytes| String::from_utf8_lossy(bytes));
+            let text = format!("{written}... Warning: duplicate alias name {key}");
+            self.problem(line, Severity::Warning, text);
+        }
     }
 
     fn count(&mut self, key: usize, value: usize) {
@@ -334,20 +395,21 @@ impl Reader {
         counts.total += key + value;
     }
 
-    fn put(&mut self, key: &str, value: Range<usize>, (line, last): (u32, u32)) {
+    /// Whether the name was there before.
+    fn put(&mut self, key: &[u8], value: Range<usize>, line: u32) -> bool {
         // Below LIMIT, which read() checked; names are never longer than the text they stand in.
         let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let value = short(value.start)..short(value.end);
         if let Some(alias) = self.seen.get(key).and_then(|&at| self.table.index.get_mut(at)) {
             (alias.value, alias.line) = (value, line);
-            let text = format!("{key}... Warning: duplicate alias name {key}");
-            return self.problem(last, Severity::Warning, text);
+            return true;
         }
         let start = short(self.table.keys.len());
-        self.table.keys.push_str(key);
+        self.table.keys.extend_from_slice(key);
         let key_range = start..short(self.table.keys.len());
         self.seen.insert(key.into(), self.table.index.len());
         self.table.index.push(Alias { key: key_range, value, line });
+        false
     }
 
     fn finish(mut self) -> Aliases {

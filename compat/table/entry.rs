@@ -4,6 +4,7 @@
 //! One pass over the text: whatever is not closed (quote, comment) reaches to the end, so that no input is read twice.
 
 use crate::Entry;
+use crate::address::{Kind, kind};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::anychar;
@@ -51,7 +52,7 @@ const fn is_special(c: char) -> bool {
     matches!(c, '"' | '(' | ')' | '<' | '>' | ',' | '\\') || is_blank(c)
 }
 
-fn quoted(input: &str) -> IResult<&str, &str> {
+pub(crate) fn quoted(input: &str) -> IResult<&str, &str> {
     tag("\"").parse(input)?;
     let mut escaped = false;
     for (at, c) in input.char_indices().skip(1) {
@@ -66,7 +67,7 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 }
 
 /// Counts instead of recursing: a million `(` must not use up the stack.
-fn comment(input: &str) -> IResult<&str, &str> {
+pub(crate) fn comment(input: &str) -> IResult<&str, &str> {
     tag("(").parse(input)?;
     let (mut depth, mut escaped) = (0u32, false);
     for (at, c) in input.char_indices() {
@@ -142,7 +143,7 @@ impl Draft {
         if let Some(inside) = self.inside {
             return inside.finish();
         }
-        let text = self.text.trim();
+        let text = self.text.trim_matches(is_blank);
         (!text.is_empty()).then(|| classify(text, &self.bare, self.at))
     }
 }
@@ -151,19 +152,30 @@ impl Draft {
 const OPERATORS: [char; 10] = ['.', ':', '%', '@', '!', '^', '/', '[', ']', '+'];
 
 /// What an entry is. `text` as written, `bare` without quotes, `at`: an `@` outside quotes makes `/C=se/@gateway` an
-/// address and `\user@host` an ordinary one.
+/// address; `\user@host` is the user's mailbox if the host is this one, which who asks knows.
 fn classify(text: &str, bare: &str, at: bool) -> Entry {
     match Entry::parse(bare) {
-        Entry::File(_) if at => Entry::Address(text.to_owned()),
-        Entry::Mailbox(user) => match user.trim() {
+        Entry::File(_) if at => address(text),
+        Entry::Mailbox(user) => match (user.trim(), address(text)) {
             // A lone backslash is nobody's mailbox.
-            "" => Entry::Address(text.to_owned()),
-            _ if at => Entry::Address(text.strip_prefix('\\').unwrap_or(text).trim().to_owned()),
-            user => Entry::Mailbox(user.to_owned()),
+            ("", whole) => whole,
+            (_, Entry::Address(whole)) if at && whole.len() > 1 && whole.starts_with('\\') => {
+                Entry::Mailbox(whole.strip_prefix('\\').unwrap_or(&whole).to_owned())
+            }
+            (user, _) => Entry::Mailbox(user.to_owned()),
         },
-        Entry::Address(_) => Entry::Address(text.to_owned()),
+        Entry::Address(_) => address(text),
         other => other,
     }
+}
+
+/// An address as sendmail's rules leave it: blanks outside quotes go or become dots, `group: user` is the user. What is malformed stays
+/// as it is.
+fn address(text: &str) -> Entry {
+    Entry::Address(match kind(text) {
+        Kind::Address(address) => address,
+        _ => text.to_owned(),
+    })
 }
 
 /// Adds the meaning of a quoted string: quotes off, backslashes off.
@@ -261,12 +273,13 @@ mod tests {
     #[test]
     fn traps() {
         // The number sign starts no comment here.
-        assert_eq!(entries("alice # note"), [address("alice # note")]);
+        assert_eq!(entries("alice # note"), [address("alice.#.note")]);
+        assert_eq!(entries("alice, : bob, grp: carol;"), [address("alice"), address("bob"), address("carol")]);
         // Unquoted programs lose their blanks.
         assert_eq!(entries("|cmd a  b , x"), [Entry::Program("cmd.a.b".into()), address("x")]);
-        assert_eq!(entries("error:nouser 550 x"), [address("error:nouser 550 x")]);
+        assert_eq!(entries("error:nouser 550 x"), [address("nouser.550.x")]);
         assert_eq!(entries("/C=se/O=x/@gw.example"), [address("/C=se/O=x/@gw.example")]);
-        assert_eq!(entries(r"\joe@far.example"), [address("joe@far.example")]);
+        assert_eq!(entries(r"\joe@far.example"), [Entry::Mailbox("joe@far.example".into())]);
         assert_eq!(entries(r"a\,b, c"), [address(r"a\,b"), address("c")]);
         assert_eq!(entries(" , ,a,, "), [address("a")]);
         assert_eq!(entries("<alice, bob"), [address("alice"), address("bob")]);
@@ -291,7 +304,7 @@ mod tests {
             ("\"/tmp/file name\"", vec![file("/tmp/file name")]),
             (r#"<"|cmd in angle">"#, vec![program("cmd in angle")]),
             (r"\\root", vec![Entry::Mailbox(r"\root".into())]),
-            ("root daemon", vec![address("root daemon")]),
+            ("root daemon", vec![address("root.daemon")]),
             ("root (open, daemon", vec![address("root")]),
         ];
         for (value, expected) in cases {

@@ -1,10 +1,28 @@
-//! sendmail's table formats as the engine's tables. `daemon` puts [`aliases::load`] into the `table::Registry`; the engine
-//! never depends on this crate.
+//! sendmail's table formats as the engine's tables. `daemon` puts [`aliases::load`] into the `table::Registry` and wraps raw tables in
+//! the types here; the engine never depends on this crate.
 
+pub mod access;
+mod address;
 pub mod aliases;
+pub mod auth_info;
+pub mod check;
+mod check_access;
 pub mod class;
+#[cfg(test)]
+mod collection_test;
+pub mod domains;
 mod entry;
+pub mod forward;
+pub mod generics;
+mod judgement;
+pub mod mailers;
 mod name;
+pub mod program;
+#[cfg(test)]
+mod scratch;
+mod token;
+mod value;
+pub mod virtual_users;
 
 pub use aliases::{Aliases, Counts, Problem, Severity};
 pub use entry::entries;

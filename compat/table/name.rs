@@ -2,12 +2,14 @@
 
 use crate::Entry;
 use crate::entry::entries;
+use crate::token::{Token, joined, tokens};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take, take_while1};
 use nom::combinator::recognize;
 use nom::multi::many0_count;
 use nom::sequence::pair;
 use nom::{IResult, Parser};
+use std::borrow::Cow;
 
 /// Offset of the first `:` outside quotes: the end of the name.
 pub(crate) fn name_end(bytes: &[u8]) -> Option<usize> {
@@ -30,37 +32,66 @@ fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
     recognize(pair(tag(&b"\\"[..]), take(1usize))).parse(input)
 }
 
-/// The key for a name as written: comments, quotes and backslashes off, letters folded. What is wrong comes in sendmail's words.
-pub(crate) fn name(written: &str, is_local: Option<&dyn Fn(&str) -> bool>) -> Result<String, Vec<String>> {
-    let not_local = || format!("{written}... cannot alias non-local names");
-    let bad = |what: &str| vec![format!("{written}... {what}"), not_local()];
-    let text = match entries(written).as_slice() {
-        [Entry::Address(text) | Entry::Mailbox(text)] => text.clone(),
+/// The key for a name as written, as sendmail stores it: comments off, blanks outside quotes to dots, quotes off where they protect nothing
+/// but operators, letters folded. Bytes that are no ASCII stay as they are. What is wrong comes in sendmail's words.
+pub(crate) fn name(written: &[u8], is_local: Option<&dyn Fn(&str) -> bool>) -> Result<Vec<u8>, Vec<String>> {
+    let ordinary = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
+    if !written.is_empty() && written.iter().all(ordinary) {
+        return Ok(written.to_ascii_lowercase());
+    }
+    let shown = String::from_utf8_lossy(written);
+    let not_local = || format!("{shown}... cannot alias non-local names");
+    let bad = |what: &str| vec![format!("{shown}... {what}"), not_local()];
+    // A character for each byte, whatever they mean.
+    let wide: String = written.iter().map(|&byte| char::from(byte)).collect();
+    let text = match entries(&wide).as_slice() {
+        [Entry::Address(text)] => text.clone(),
+        [Entry::Mailbox(text)] => format!("\\{text}"),
         [] => return Err(bad("User address required")),
         [_] => return Err(vec![not_local()]),
         _ => return Err(bad("Invalid route address")),
     };
-    if text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')) {
+    let parts = tokens(&text);
+    if text.contains(|c: char| c.is_ascii_control()) || parts.iter().any(|part| part.is("<") || part.is(">")) {
         return Err(bad("Illegal character in address"));
     }
-    let at = text.rfind('@').filter(|&at| !text.get(at..).unwrap_or_default().contains('"'));
-    let (local, domain) = match at.and_then(|at| text.split_at_checked(at)) {
-        Some((local, domain)) => (local, domain.strip_prefix('@')),
-        None => (&text[..], None),
-    };
-    // Blanks outside quotes become BlankSub, as in any address.
-    let local = if local.starts_with('"') {
-        local.to_owned()
-    } else {
-        local.split_ascii_whitespace().collect::<Vec<_>>().join(".")
-    };
-    let user = mail::Address::from_parts(&local, None).user().to_ascii_lowercase();
+    let at = parts.iter().rposition(|part| part.is("@")).unwrap_or(parts.len());
+    let (local, domain) = parts.split_at_checked(at).unwrap_or((&parts, &[]));
+    let domain = domain.get(1..).map(|domain| joined(domain).to_ascii_lowercase());
+    let user = stored(local).to_ascii_lowercase();
     match (domain, is_local) {
         // `"": x` is quoted nothing.
-        _ if user.is_empty() => Err(bad("User address required")),
-        (None, _) => Ok(user),
-        (Some(domain), None) => Ok(format!("{user}@{}", domain.to_ascii_lowercase())),
-        (Some(domain), Some(is_local)) if is_local(domain) => Ok(user),
+        _ if user.is_empty() || user == "\"\"" => Err(bad("User address required")),
+        _ if !user.starts_with('"') && user.contains(['@', '!', '%']) => Err(vec![not_local()]),
+        (None, _) => Ok(narrow(&user)),
+        (Some(domain), None) => Ok(narrow(&format!("{user}@{domain}"))),
+        (Some(domain), Some(is_local)) if is_local(&domain) => Ok(narrow(&user)),
         (Some(_), Some(_)) => Err(vec![not_local()]),
     }
+}
+
+/// The bytes that the characters were made from.
+fn narrow(wide: &str) -> Vec<u8> {
+    wide.chars().filter_map(|c| u8::try_from(c).ok()).collect()
+}
+
+/// A local part that is one quoted string loses its quotes, and keeps its backslashes, unless a blank, parenthesis or angle needs them.
+fn stored(local: &[Token<'_>]) -> String {
+    let text = joined(local);
+    let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|_| local.len() == 1);
+    match inside {
+        Some(inside) if !inside.is_empty() && !inside.contains(needs_quotes) => inside.to_owned(),
+        _ => text,
+    }
+}
+
+const fn needs_quotes(c: char) -> bool {
+    c.is_ascii_whitespace() || matches!(c, '(' | ')' | '<' | '>')
+}
+
+/// The keys under which a user may stand: as it is; with backslashes; in quotes.
+pub(crate) fn spellings(user: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let escaped = user.contains(['"', '\\']).then(|| user.replace('\\', "\\\\").replace('"', "\\\""));
+    let quoted = user.contains(needs_quotes).then(|| format!("\"{}\"", escaped.as_deref().unwrap_or(user)));
+    [Some(Cow::Borrowed(user)), escaped.map(Cow::Owned), quoted.map(Cow::Owned)].into_iter().flatten()
 }

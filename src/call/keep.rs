@@ -2,6 +2,7 @@
 
 use crate::agent::Kind;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Keeper → engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,62 @@ pub enum InputState {
     Absent,
     /// There, but cannot be read: errno.
     Unreadable(i32),
+    /// There, but somebody else could have written it: refused (sendmail's DontBlameSendmail defaults).
+    Unsafe(Unsafe),
+    /// Another than was last passed, and open for writing somewhere: perhaps half written. A descriptor comes along, and it will
+    /// be passed again.
+    Busy,
+}
+
+impl InputState {
+    /// Whether a descriptor comes with it.
+    #[must_use]
+    pub const fn has_descriptor(self) -> bool {
+        matches!(self, Self::Open | Self::Busy)
+    }
+}
+
+/// Why an input is not trusted; prints as sendmail says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Unsafe {
+    /// A group other than root's may write the file.
+    GroupFile,
+    /// Everybody may write the file.
+    WorldFile,
+    /// A group other than root's may write a folder on the way to it.
+    GroupFolder,
+    /// Everybody may write a folder on the way to it, and it is not sticky.
+    WorldFolder,
+}
+
+impl Unsafe {
+    /// What is wrong with the mode of a file or of a folder, looking only at the bits in `refused` (`0o022`). Root's group is as good as root,
+    /// and in a sticky folder only the owner replaces a file.
+    #[must_use]
+    pub const fn of(folder: bool, mode: u32, gid: u32, refused: u32) -> Option<Self> {
+        let bits = mode & refused;
+        if folder && mode & 0o1000 != 0 {
+            return None;
+        }
+        match (bits & 0o002 != 0, bits & 0o020 != 0 && gid != 0, folder) {
+            (true, _, false) => Some(Self::WorldFile),
+            (true, _, true) => Some(Self::WorldFolder),
+            (false, true, false) => Some(Self::GroupFile),
+            (false, true, true) => Some(Self::GroupFolder),
+            (false, false, _) => None,
+        }
+    }
+}
+
+impl fmt::Display for Unsafe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GroupFile => "Group writable file",
+            Self::WorldFile => "World writable file",
+            Self::GroupFolder => "Group writable directory",
+            Self::WorldFolder => "World writable directory",
+        })
+    }
 }
 
 /// Engine → keeper.
@@ -89,4 +146,26 @@ pub enum FromEngine {
         /// The entry's name.
         name: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_else_may_write() {
+        for (folder, mode, gid, refused, wrong) in [
+            (false, 0o644, 8, 0o022, None),
+            (false, 0o664, 8, 0o022, Some(Unsafe::GroupFile)),
+            (false, 0o664, 0, 0o022, None),
+            (false, 0o664, 8, 0o002, None),
+            (false, 0o1666, 0, 0o022, Some(Unsafe::WorldFile)),
+            (true, 0o775, 8, 0o022, Some(Unsafe::GroupFolder)),
+            (true, 0o777, 0, 0o022, Some(Unsafe::WorldFolder)),
+            (true, 0o1777, 0, 0o022, None),
+            (true, 0o777, 0, 0, None),
+        ] {
+            assert_eq!(Unsafe::of(folder, mode, gid, refused), wrong, "{folder} {mode:o} {gid} {refused:o}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! The plan: what `postrider plan` read from the configuration, for the keeper. One item a line, fields separated by
 //! one tab, first line `postrider-plan` and the version. Read strictly: what is not understood is an error, for it may have been a restriction.
 
+use crate::keep::Unsafe;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// A TCP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,34 @@ pub struct Listen {
     pub required: bool,
 }
 
+/// A file for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which write bits of its mode make it untrusted: `0o022`, or fewer.
+    pub file: u32,
+    /// The same for the folders on the way to it.
+    pub folders: u32,
+}
+
+impl Input {
+    /// Who besides its owner could have written the file, of mode `mode` and group `gid`, or put another in its place. For a server of an
+    /// ordinary user the group counts as himself: a group of his own is usual, and nothing is decided for others.
+    #[must_use]
+    pub fn distrust(&self, mode: u32, gid: u32) -> Option<Unsafe> {
+        let counted = if rustix::process::geteuid().is_root() { 0o022 } else { 0o002 };
+        let folder = |path: &Path| {
+            let about = std::fs::metadata(path).ok()?;
+            Unsafe::of(true, about.mode(), about.gid(), self.folders & counted)
+        };
+        // The way that was named and, if links are on it, the one it leads to.
+        let behind = std::fs::canonicalize(&self.path).unwrap_or_default();
+        let mut folders = self.path.ancestors().skip(1).chain(behind.ancestors().skip(1));
+        Unsafe::of(false, mode, gid, self.file & counted).or_else(|| folders.find_map(folder))
+    }
+}
+
 /// Everything the keeper knows about the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -23,7 +53,7 @@ pub struct Plan {
     /// Submission, control: path and mode.
     pub sockets: [(PathBuf, u32); 2],
     /// Files for the engine, by number.
-    pub inputs: Vec<PathBuf>,
+    pub inputs: Vec<Input>,
     /// uid and gid of the engine.
     pub engine: (u32, u32),
     /// uid and gid of `postrider-users`.
@@ -88,7 +118,9 @@ impl Plan {
             }),
             ["submit", path, mode] => self.sockets[0] = (absolute(path)?, octal(mode)?),
             ["control", path, mode] => self.sockets[1] = (absolute(path)?, octal(mode)?),
-            ["input", number, path] if number.parse() == Ok(self.inputs.len()) => self.inputs.push(absolute(path)?),
+            ["input", number, path, file, folders] if number.parse() == Ok(self.inputs.len()) => {
+                self.inputs.push(Input { path: absolute(path)?, file: octal(file)?, folders: octal(folders)? });
+            }
             ["engine", uid, gid] => self.engine = (uid.parse().ok()?, gid.parse().ok()?),
             ["users", uid, gid] => self.users = (uid.parse().ok()?, gid.parse().ok()?),
             ["spool", path] => self.spool = absolute(path)?,
@@ -119,7 +151,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "postrider-plan\t1\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
-        submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\ninput\t1\t/etc/mail/x\n\
+        submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\t022\t022\ninput\t1\t/etc/mail/x\t0\t0\n\
         engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox\tmbox\t/var/mail/{user}\t8\nmin-uid\t1\n\
         pid-file\t/r/pid\ncommand-line\tpostrider -bd\nsettings\t{}\n";
 
@@ -138,6 +170,8 @@ mod tests {
             ("plan\t1", "plan\t2"),
             ("min-uid\t1", "min-uid\t-1"),
             ("input\t1", "input\t2"),
+            ("022\t022", "022"),
+            ("022\t022", "022\t9"),
             ("spool\t/s\n", ""),
             ("spool\t/s", "spool\ts"),
             ("drop\t/d", "drop\t/d\nspool\t/t"),

@@ -50,12 +50,38 @@ pub struct Names {
     pub file: Option<String>,
     /// How the file is read.
     pub words: FileWords,
+    /// Whether the file may be missing.
+    pub optional: bool,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Self { names: Vec::new(), file: None, words: FileWords::All }
+        Self { names: Vec::new(), file: None, words: FileWords::All, optional: false }
     }
+}
+
+/// A table as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Its file, perhaps with a kind in front.
+    pub file: Option<String>,
+    /// Whether a missing file is an empty table.
+    pub optional: bool,
+    /// Entries that stand in the configuration itself: each a key and a value.
+    pub entries: Vec<Vec<String>>,
+}
+
+/// What is looked up in the access table, as arguments of sendmail's `FEATURE(access_db)` and others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessOptions {
+    /// `SKIP` ends a look-up.
+    pub skip: bool,
+    /// `.domain` keys cover what is below the domain.
+    pub dot_domains: bool,
+    /// `To:user@domain RELAY` is looked up.
+    pub full_addresses: bool,
+    /// IPv6 addresses are looked up in their short form.
+    pub short_ipv6: bool,
 }
 
 /// A listener as written.
@@ -106,8 +132,40 @@ pub struct Draft {
     pub host: Option<String>,
     /// Local domains.
     pub local_domains: Vec<Names>,
-    /// Aliases file.
-    pub aliases: String,
+    /// Aliases files; empty: the usual one.
+    pub aliases: Vec<String>,
+    /// Virtual users.
+    pub virtual_users: Named,
+    /// Domains that exist there only.
+    pub virtual_domains: Vec<Names>,
+    /// Hops by domain.
+    pub mailers: Named,
+    /// Access.
+    pub access: Named,
+    /// What is looked up there.
+    pub access_options: AccessOptions,
+    /// Passwords for other servers.
+    pub auth_info: Named,
+    /// New names of domains.
+    pub domains: Named,
+    /// Domains of BITNET hosts.
+    pub bitdomain: Named,
+    /// Domains of UUCP hosts.
+    pub uucpdomain: Named,
+    /// Outside addresses of senders.
+    pub generics: Named,
+    /// Domains whose senders are looked up there.
+    pub generics_domains: Vec<Names>,
+    /// Further domains that are masqueraded.
+    pub masquerade_domains: Vec<Names>,
+    /// Domains that are not.
+    pub masquerade_exceptions: Vec<Names>,
+    /// Users that are not.
+    pub exposed_users: Vec<Names>,
+    /// Users who may name any sender.
+    pub trusted_users: Vec<Names>,
+    /// Words of DontBlameSendmail.
+    pub trust: Vec<String>,
     /// Domains relayed for.
     pub relay_domains: Vec<Names>,
     /// Networks relayed for.
@@ -147,7 +205,23 @@ impl Default for Draft {
         Self {
             host: None,
             local_domains: Vec::new(),
-            aliases: "/etc/aliases".into(),
+            aliases: Vec::new(),
+            virtual_users: Named::default(),
+            virtual_domains: Vec::new(),
+            mailers: Named::default(),
+            access: Named::default(),
+            access_options: AccessOptions::default(),
+            auth_info: Named::default(),
+            domains: Named::default(),
+            bitdomain: Named::default(),
+            uucpdomain: Named::default(),
+            generics: Named::default(),
+            generics_domains: Vec::new(),
+            masquerade_domains: Vec::new(),
+            masquerade_exceptions: Vec::new(),
+            exposed_users: Vec::new(),
+            trusted_users: Vec::new(),
+            trust: Vec::new(),
             relay_domains: Vec::new(),
             relay_clients: Vec::new(),
             listen: Vec::new(),
@@ -161,7 +235,7 @@ impl Default for Draft {
             queue: queue::Settings::default(),
             receive: receive::Settings::default(),
             deliver: deliver::Settings::default(),
-            route: route::Settings { alias_depth: 10, alias_limit: 50_000, ..route::Settings::default() },
+            route: route::Settings { alias_depth: 10, alias_limit: 100_000, ..route::Settings::default() },
             run: Run {
                 folder: "/run/postrider".into(),
                 drop: "/var/spool/postrider/drop".into(),

@@ -1,13 +1,14 @@
 //! Checks over several settings, list files, and the engine's settings types filled in. Called by [`crate::Config::load`].
 
-use crate::draft::{Draft, FileWords, Listen, MailboxKind, Names, Role};
+use crate::draft::{Draft, Listen, MailboxKind, Role};
+use crate::inputs::Inputs;
 use crate::load::Reader;
 use crate::problem::{Place, Severity};
-use crate::text::{domain, prefix_network, relay_domain};
-use crate::{Config, Listener, Mailbox, System};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use table::{Word, Words};
+use crate::{Config, Listener, Mailbox, System, trust};
+use std::path::Path;
+
+/// The alias file of a host that names none.
+pub(crate) const USUAL_ALIASES: &str = "/etc/aliases";
 
 impl Reader {
     /// The configuration, if nothing was wrong so far or here.
@@ -17,10 +18,13 @@ impl Reader {
         let mut route = self.draft.route.clone();
         route.host = host.clone();
         route.interfaces = system.interfaces.clone();
-        self.lists(&mut route);
+        let mut inputs = Inputs::new(&self.draft.trust);
+        let tables = self.tables(&mut inputs);
+        let lists = self.lists(&mut inputs);
+        let tls = self.tls(&mut inputs);
+        self.fill(&mut route, &lists, &inputs);
         route.smart_host = self.draft.smart_host.clone();
         route.null_client = self.draft.null_client;
-        let (inputs, aliases, tls) = self.inputs();
         let draft = self.effective(&host);
         let mut deliver = draft.deliver.clone();
         deliver.host = host.clone();
@@ -35,8 +39,10 @@ impl Reader {
             route,
             queue: spool(&draft),
             listen: listeners(&draft.listen),
-            inputs,
-            aliases,
+            inputs: inputs.files,
+            tables,
+            lists,
+            access: draft.access_options,
             mailbox: Mailbox { kind: draft.mailbox, path: draft.mailbox_path.clone().unwrap_or_default() },
             run: draft.run.clone(),
             log: draft.log.clone(),
@@ -50,6 +56,9 @@ impl Reader {
     fn effective(&self, host: &str) -> Draft {
         let mut draft = self.draft.clone();
         draft.host = Some(host.to_owned());
+        if draft.aliases.is_empty() {
+            draft.aliases = vec![USUAL_ALIASES.to_owned()];
+        }
         if draft.listen.is_empty() {
             draft.listen = usual_listeners();
         }
@@ -63,12 +72,12 @@ impl Reader {
         draft
     }
 
-    fn place(&self, path: &str) -> Option<Place> {
+    pub(crate) fn place(&self, path: &str) -> Option<Place> {
         self.places.get(path).copied()
     }
 
     /// An error at the setting named by `path`, if it was given (a default is never wrong).
-    fn error_at(&mut self, path: &str, text: &str) {
+    pub(crate) fn error_at(&mut self, path: &str, text: &str) {
         if let Some(place) = self.place(path) {
             self.sources.error(place, text);
         }
@@ -110,6 +119,21 @@ impl Reader {
         {
             self.sources.warn(place, "not used: all mail goes to the smart host, whose \"tls\" is set");
         }
+        for word in draft.trust.iter().filter(|word| !trust::has_effect(word)) {
+            if let Some(place) = self.place("trust") {
+                self.sources.warn(place, format!("{word} has no effect here"));
+            }
+        }
+        if !draft.trusted_users.is_empty()
+            && let Some(place) = self.place("trusted-users#0")
+        {
+            self.sources.warn(place, "has no effect yet: -f by others than root is still noted in the header");
+        }
+        if draft.route.promiscuous_relay
+            && let Some(place) = self.place("relaying.promiscuous")
+        {
+            self.sources.warn(place, "everybody may send mail anywhere through this host: an open relay");
+        }
         self.check_listeners(&draft.listen);
     }
 
@@ -145,96 +169,6 @@ impl Reader {
             }
         }
         name
-    }
-
-    fn lists(&mut self, route: &mut route::Settings) {
-        let lists = (self.draft.local_domains.clone(), self.draft.relay_domains.clone());
-        for (n, names) in lists.0.iter().enumerate() {
-            route.local_domains.extend(names.names.iter().cloned());
-            for (file, word) in self.words(names, &format!("local-domains#{n}@file")) {
-                match domain(&word.text) {
-                    Ok(name) => route.local_domains.push(name),
-                    Err(text) => self.sources.about_line(Severity::Error, &file, word.line, text),
-                }
-            }
-        }
-        route.relay_clients = self.draft.relay_clients.clone();
-        for (n, names) in lists.1.iter().enumerate() {
-            route.relay_domains.extend(names.names.iter().cloned());
-            for (file, word) in self.words(names, &format!("relay-domains#{n}@file")) {
-                // sendmail's class R has networks as well.
-                match (prefix_network(&word.text), relay_domain(&word.text)) {
-                    (Some(network), _) => route.relay_clients.push(network),
-                    (None, Ok(name)) => route.relay_domains.push(name),
-                    (None, Err(text)) => self.sources.about_line(Severity::Error, &file, word.line, text),
-                }
-            }
-        }
-        for list in [&mut route.local_domains, &mut route.relay_domains, &mut route.relay_clients] {
-            list.sort_unstable();
-            list.dedup();
-        }
-    }
-
-    /// The words of a list file, each with the file's name.
-    fn words(&mut self, names: &Names, path: &str) -> Vec<(String, Word)> {
-        let Some(file) = &names.file else {
-            return Vec::new();
-        };
-        let which = match names.words {
-            FileWords::All => Words::All,
-            FileWords::First => Words::First,
-        };
-        match self.sources.read(Path::new(file)) {
-            Ok(text) => table::words(&text, which).into_iter().map(|word| (file.clone(), word)).collect(),
-            Err(error) => {
-                self.error_at(path, &format!("{file}: {error}"));
-                Vec::new()
-            }
-        }
-    }
-
-    /// Files for the engine, which the keeper opens: their paths, and which are aliases, certificate and key.
-    fn inputs(&mut self) -> (Vec<PathBuf>, Option<u16>, Option<(u16, u16)>) {
-        let draft = self.draft.clone();
-        let mut inputs = Vec::new();
-        let mut add = |path: &str| {
-            inputs.push(PathBuf::from(path));
-            u16::try_from(inputs.len() - 1).unwrap_or(u16::MAX)
-        };
-        let aliases = Some(add(&draft.aliases));
-        if let Some(place) = self.place("aliases")
-            && draft.aliases != "/etc/aliases"
-            && !Path::new(&draft.aliases).exists()
-        {
-            self.sources.warn(place, format!("{}: no such file; taken as empty", draft.aliases));
-        }
-        let tls = match (&draft.certificate, &draft.key) {
-            (Some(certificate), Some(key)) => Some((add(certificate), add(key))),
-            _ => None,
-        };
-        for (path, file) in [("tls.certificate", &draft.certificate), ("tls.certificate@key", &draft.key)] {
-            if let Some(file) = file {
-                self.check_key(path, file);
-            }
-        }
-        (inputs, aliases, tls)
-    }
-
-    fn check_key(&mut self, path: &str, file: &str) {
-        match std::fs::metadata(file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.error_at(path, &format!("{file}: no such file"));
-            }
-            Ok(about) if path.ends_with("@key") && about.permissions().mode() & 0o007 != 0 => {
-                let text = format!("unsafe permissions: everybody may read the key {file}");
-                if let Some(place) = self.place(path) {
-                    self.sources.warn(place, text);
-                }
-            }
-            // Unreadable for us: the keeper, which opens it, will say so.
-            _ => {}
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod draft;
 mod finish;
+mod inputs;
 mod load;
 mod measure;
 mod plan;
@@ -14,12 +15,17 @@ mod schema;
 mod setting;
 mod show;
 mod source;
+mod table;
+mod table_setting;
 mod text;
+mod trust;
 
-pub use draft::{Log, LogFormat, MailboxKind, Role, Run};
+pub use draft::{AccessOptions, Log, LogFormat, MailboxKind, Role, Run};
 pub use plan::{Ids, plan_text};
 pub use problem::{Errors, Problem, Severity, Warning};
 pub use show::reference;
+pub use table::{Entries, List, ListFile, ListName, ListProblem, TableFiles, Tables, fill};
+pub use text::socketmap;
 
 use load::Reader;
 use serde::{Deserialize, Serialize};
@@ -49,6 +55,17 @@ pub struct Listener {
     pub required: bool,
 }
 
+/// A file that the keeper opens for the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which write bits of its mode make it untrusted (`0o022`, or fewer).
+    pub file: u32,
+    /// The same for the folders on the way to it.
+    pub folders: u32,
+}
+
 /// Where local mail is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
@@ -72,9 +89,13 @@ pub struct Config {
     /// Listeners.
     pub listen: Vec<Listener>,
     /// Files that the keeper opens for the engine; their places are their numbers.
-    pub inputs: Vec<PathBuf>,
-    /// Number of the aliases file.
-    pub aliases: Option<u16>,
+    pub inputs: Vec<Input>,
+    /// Tables.
+    pub tables: Tables,
+    /// Lists, with what they come from; `route` has their members.
+    pub lists: Vec<List>,
+    /// What is looked up in the access table.
+    pub access: AccessOptions,
     /// Local mailboxes.
     pub mailbox: Mailbox,
     /// Processes.
@@ -103,8 +124,12 @@ pub struct EngineSettings {
     pub listen: Vec<Listener>,
     /// Paths of the inputs by number, for provenance only: the engine opens none of them.
     pub inputs: Vec<String>,
-    /// Number of the aliases file.
-    pub aliases: Option<u16>,
+    /// Tables.
+    pub tables: Tables,
+    /// Lists, with what they come from; `route` has their members as they were when the configuration was read.
+    pub lists: Vec<List>,
+    /// What is looked up in the access table.
+    pub access: AccessOptions,
     /// Log.
     pub log: Log,
 }
@@ -137,6 +162,12 @@ impl Config {
         if errors.is_empty() { Ok((config, warnings)) } else { Err(Errors(errors)) }
     }
 
+    /// Whether a word of DontBlameSendmail was given to `trust`.
+    #[must_use]
+    pub fn trusts(&self, word: &str) -> bool {
+        self.draft.trust.iter().any(|given| given == word)
+    }
+
     /// What the engine is told.
     #[must_use]
     pub fn engine_settings(&self) -> EngineSettings {
@@ -146,8 +177,10 @@ impl Config {
             route: self.route.clone(),
             queue: self.queue.clone(),
             listen: self.listen.clone(),
-            inputs: self.inputs.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
-            aliases: self.aliases,
+            inputs: self.inputs.iter().map(|input| input.path.to_string_lossy().into_owned()).collect(),
+            tables: self.tables.clone(),
+            lists: self.lists.clone(),
+            access: self.access,
             log: self.log.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::draft::Draft;
 use crate::problem::{Place, Severity, did_you_mean};
-use crate::schema::{Item, Node, Part};
+use crate::schema::{ENTRY, Item, Node, Part};
 use crate::setting::{LATER, NODES};
 use crate::source::Sources;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
@@ -185,9 +185,16 @@ impl Reader {
                 _ => {}
             }
         }
-        if known.items.iter().all(|item| !item.required && item.part != Part::Switch)
+        if known.is_table() {
+            let block = node.children().map(KdlDocument::nodes).unwrap_or_default();
+            if arguments == 0 && !block.iter().any(|child| child.name().value() == ENTRY) {
+                let what = known.items.first().map(|item| (item.what)()).unwrap_or_default();
+                self.sources.error(at, format!("\"{}\" needs {what}, or an \"{ENTRY}\" in its block", known.name));
+            }
+        } else if known.items.iter().all(|item| !item.required && item.part != Part::Switch)
             && !known.items.is_empty()
             && node.entries().is_empty()
+            && (known.children.is_empty() || node.children().is_none())
         {
             let what = known.items.first().map(|item| (item.what)()).unwrap_or_default();
             self.sources.error(at, format!("\"{}\" needs {what}", known.name));

@@ -35,8 +35,10 @@ pub fn plan_text(config: &Config, ids: &Ids) -> String {
     // Everybody may connect: the kernel says who it is, and the engine decides.
     plan.line(&["submit", &format!("{}/submit", run.folder), "0666"]);
     plan.line(&["control", &format!("{}/control", run.folder), "0666"]);
-    for (n, path) in config.inputs.iter().enumerate() {
-        plan.line(&["input", &n.to_string(), &path.to_string_lossy()]);
+    for (n, input) in config.inputs.iter().enumerate() {
+        let refused = |bits: u32| format!("{bits:03o}");
+        let path = input.path.to_string_lossy();
+        plan.line(&["input", &n.to_string(), &path, &refused(input.file), &refused(input.folders)]);
     }
     plan.line(&["engine", &ids.engine_uid.to_string(), &ids.engine_gid.to_string()]);
     plan.line(&["users", &ids.users_uid.to_string(), &ids.users_gid.to_string()]);

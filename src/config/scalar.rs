@@ -240,6 +240,51 @@ impl Scalar for deliver::Tls {
     }
 }
 
+/// `#true`, `#false`, or how far: sendmail's `FEATURE(delay_checks)` with its argument.
+pub struct Delay(receive::DelayChecks);
+
+impl<'de> Deserialize<'de> for Delay {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct How;
+        impl Visitor<'_> for How {
+            type Value = receive::DelayChecks;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&Delay::what())
+            }
+            fn visit_bool<E>(self, on: bool) -> Result<receive::DelayChecks, E> {
+                Ok(if on { receive::DelayChecks::On } else { receive::DelayChecks::Off })
+            }
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<receive::DelayChecks, E> {
+                match word {
+                    "friend" => Ok(receive::DelayChecks::Friend),
+                    "hater" => Ok(receive::DelayChecks::Hater),
+                    _ => Err(E::custom(format!("unknown value \"{word}\", expected {}", Delay::what()))),
+                }
+            }
+        }
+        from.deserialize_any(How).map(Self)
+    }
+}
+
+impl Scalar for Delay {
+    type Field = receive::DelayChecks;
+    fn what() -> String {
+        "#true, #false, \"friend\" or \"hater\"".to_owned()
+    }
+    fn field(self) -> receive::DelayChecks {
+        self.0
+    }
+    fn show(field: &receive::DelayChecks) -> Option<String> {
+        let word = match field {
+            receive::DelayChecks::Off => "#false",
+            receive::DelayChecks::On => "#true",
+            receive::DelayChecks::Friend => "\"friend\"",
+            receive::DelayChecks::Hater => "\"hater\"",
+        };
+        Some(word.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

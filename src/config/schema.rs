@@ -4,6 +4,9 @@
 use crate::draft::Draft;
 use kdl::KdlValue;
 
+/// The node with an entry of a table.
+pub const ENTRY: &str = "entry";
+
 /// Where a value stands in its node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -80,6 +83,14 @@ impl Node {
     /// With names of children that a later version has.
     pub const fn later(self, later: &'static [&'static str]) -> Self {
         Self { later, ..self }
+    }
+    /// Whether it is a table, whose entries may stand in its block instead of a file.
+    pub fn is_table(&self) -> bool {
+        self.entries().is_some()
+    }
+    /// Counts the entries in its block.
+    pub fn entries(&self) -> Option<fn(&Draft) -> usize> {
+        self.children.iter().find(|child| child.name == ENTRY)?.repeat.map(|repeat| repeat.count)
     }
     /// The sentence for the reference.
     pub fn sentence(&self) -> &'static str {

@@ -5,63 +5,61 @@ use crate::draft::{FileWords, Listen, LogFormat, MailboxKind, Names, Role};
 use crate::measure::{Duration, Size};
 use crate::scalar::{Count, Flag, Maybe, Scalar, scalar};
 use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
+use crate::table_setting::{
+    ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, RELAYING, SENDERS, TRUST,
+    TRUSTED_USERS, UUCPDOMAIN, VIRTUAL_USERS, names,
+};
 use crate::text::{
     Account, Domain, FilePath, HostName, ListenAddress, MailboxPath, NameServer, Network, Recipient, RelayDomain,
-    SmartHost,
+    SmartHost, TableFile,
 };
 use deliver::Tls;
 
 /// Nodes of later issues: known, so that the error says so instead of "unknown".
-pub const LATER: &[&str] = &[
-    "access",
-    "auth-info",
-    "dkim",
-    "domains",
-    "generics",
-    "mailers",
-    "masquerade",
-    "milter",
-    "tls-policy",
-    "trusted-users",
-    "virtual-users",
-];
-
-const FILE: &str = "A file that lists more, one line each; lines that start with # are skipped.";
-const WORDS: &str = "Which words of a line in the file count.";
+pub const LATER: &[&str] = &["dkim", "milter", "tls-policy"];
 
 /// The declarations, in the order of the reference.
 pub static NODES: &[Node] = &[
     setting!("host", Maybe<HostName>, host, "Full name of this host; by default the system's."),
     setting!("postmaster", Recipient, deliver.postmaster, "Who gets bounces that cannot be returned."),
-    Node::new(
+    names!(
         "local-domains",
-        "Domains whose users are this host's, besides its own names.",
-        all![
-            each_list!(Part::Arguments, Domain, local_domains[names], "Domains."),
-            each!(Part::Property("file"), Maybe<FilePath>, local_domains[file], FILE),
-            each!(Part::Property("words"), FileWords, local_domains[words], WORDS),
-        ],
-    )
-    .repeated(|d| d.local_domains.push(Names::default()), |d| d.local_domains.len()),
+        Domain,
+        local_domains,
+        "Domains.",
+        "Domains whose users are this host's, besides its own names."
+    ),
     Node::new(
         "aliases",
         "Local names that stand for others.",
         all![
-            item!(Part::Argument, FilePath, aliases, "File in sendmail's aliases format."),
+            list!(
+                Part::Arguments,
+                TableFile,
+                aliases,
+                "Files in sendmail's aliases format, asked in this order; by default /etc/aliases."
+            ),
             item!(Part::Property("depth"), Count<1, 100>, route.alias_depth, "Longest chain of aliases."),
             item!(Part::Property("limit"), Count<1, 1_000_000>, route.alias_limit, "Most recipients that one address may become."),
         ],
     ),
-    Node::new(
+    VIRTUAL_USERS,
+    MAILERS,
+    ACCESS,
+    AUTH_INFO,
+    DOMAINS,
+    BITDOMAIN,
+    UUCPDOMAIN,
+    GENERICS,
+    MASQUERADE,
+    ADDRESSES,
+    names!(
         "relay-domains",
-        "Domains for which anybody may send mail through this host.",
-        all![
-            each_list!(Part::Arguments, RelayDomain, relay_domains[names], "Domains, with all below them."),
-            each!(Part::Property("file"), Maybe<FilePath>, relay_domains[file], FILE),
-            each!(Part::Property("words"), FileWords, relay_domains[words], WORDS),
-        ],
-    )
-    .repeated(|d| d.relay_domains.push(Names::default()), |d| d.relay_domains.len()),
+        RelayDomain,
+        relay_domains,
+        "Domains, with all below them.",
+        "Domains for which anybody may send mail through this host."
+    ),
     Node::new(
         "relay-clients",
         "",
@@ -72,6 +70,10 @@ pub static NODES: &[Node] = &[
             "Networks whose hosts may send mail anywhere through this host."
         )],
     ),
+    SENDERS,
+    RELAYING,
+    TRUSTED_USERS,
+    TRUST,
     Node::new(
         "listen",
         "Where SMTP is served; by default 127.0.0.1 and ::1, ports 25 and 587.",

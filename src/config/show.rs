@@ -46,7 +46,15 @@ impl Show<'_> {
                 };
             }
         }
-        if !node.items.is_empty() && !any {
+        let draft = &self.config.draft;
+        let unset = |item: &Item| (item.get)(draft, n).is_empty();
+        let no_entries = || node.entries().is_none_or(|count| count(draft) == 0);
+        // A table has a file or entries, and is nothing without either.
+        let missing = match node.items.first() {
+            Some(file) if node.is_table() => unset(file) && no_entries(),
+            _ => node.items.iter().any(|item| item.required && unset(item)),
+        };
+        if !node.items.is_empty() && (!any || missing) {
             return;
         }
         let indent = "    ".repeat(depth);

@@ -1,6 +1,7 @@
 //! Checked texts: names, addresses, networks, paths. Called through the declarations in `setting.rs`.
 
 use crate::scalar::{Checked, Scalar, no_hint, quote, text};
+use ::table::socketmap::Server;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -23,6 +24,26 @@ text!(
 text!(
     /// An absolute path.
     FilePath, "an absolute path", path
+);
+text!(
+    /// A table: an absolute path, or a kind and a path or, for a socketmap, where its server is.
+    TableFile, "an absolute path, or \"kind:/path\"", table_file
+);
+text!(
+    /// A key or a value of a table.
+    EntryText, "a key and a value", entry_text
+);
+text!(
+    /// A local user's name.
+    User, "the name of a user", list_user
+);
+text!(
+    /// The domain that masqueraded senders show.
+    MasqueradeName, "a domain", masquerade_name
+);
+text!(
+    /// Where mail goes on, see `route::Key::onward`.
+    Onward, "a host such as \"relay.example\" or \"[relay.example]:587\", or \"local:user\"", onward
 );
 text!(
     /// Address and port to listen on.
@@ -151,6 +172,80 @@ fn path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Kind and path of a table; no kind: empty.
+pub(crate) fn kind_and_path(text: &str) -> (&str, &str) {
+    match text.split_once(':') {
+        Some((kind, path)) if !kind.contains('/') => (kind, path),
+        _ => ("", text),
+    }
+}
+
+/// The kind of table that is asked of a server.
+pub(crate) const SOCKETMAP: &str = "socketmap";
+
+/// Server and name of a map: `unix:/path:name` or `inet:address:port:name`.
+///
+/// # Errors
+/// What was expected.
+pub fn socketmap(text: &str) -> Result<(Server, String), String> {
+    let bad = || {
+        format!(
+            "\"{SOCKETMAP}:{text}\" is no socketmap, expected \"{SOCKETMAP}:unix:/path:name\" or \"{SOCKETMAP}:inet:127.0.0.1:8881:name\""
+        )
+    };
+    clean(text)?;
+    let (server, name) = text.rsplit_once(':').ok_or_else(bad)?;
+    // A blank would end the name in the question.
+    if name.is_empty() || name.contains(['/', ' ']) {
+        return Err(bad());
+    }
+    let server = match server.split_once(':').ok_or_else(bad)? {
+        ("unix", path) if path.starts_with('/') => Server::Unix(path.into()),
+        ("inet", address) => Server::Tcp(address.parse().map_err(|_| bad())?),
+        _ => return Err(bad()),
+    };
+    Ok((server, name.to_owned()))
+}
+
+fn entry_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.len() > 4_000 || text.chars().any(char::is_control) {
+        return Err("an entry has a key and a value of 1 to 4,000 bytes, without control characters".to_owned());
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn table_file(text: &str) -> Result<String, String> {
+    let (kind, file) = kind_and_path(text);
+    if kind == SOCKETMAP {
+        return socketmap(file).map(|_| text.to_owned());
+    }
+    if !kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || (kind.is_empty() && text.starts_with(':')) {
+        return Err(format!("\"{kind}\" is no kind of table"));
+    }
+    path(file).map(|_| text.to_owned())
+}
+
+pub(crate) fn list_user(text: &str) -> Result<String, String> {
+    let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+    if text.is_empty() || text.len() > 256 || text.contains(bad) {
+        return Err(format!("\"{text}\" is no user's name"));
+    }
+    Ok(text.to_owned())
+}
+
+fn masquerade_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { host_name(text).map_err(|_| format!("\"{text}\" is no domain")) }
+}
+
+fn onward(text: &str) -> Result<String, String> {
+    match route::Key::onward(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err(format!("\"{text}\" is no host, expected one such as \"relay.example\" or \"[relay.example]:587\""))
+        }
+    }
+}
+
 fn mailbox_path(text: &str) -> Result<String, String> {
     clean(text)?;
     let bare = text.replace("{user}", "").replace("{home}", "");
@@ -246,6 +341,18 @@ mod tests {
         for no in ["example.org", "1.2.3.4.5", "256.1", "", "1.2.3.4.example"] {
             assert_eq!(prefix_network(no), None, "{no}");
         }
+    }
+
+    #[test]
+    fn socketmaps() {
+        assert_eq!(socketmap("unix:/run/a:b/s:virt"), Ok((Server::Unix("/run/a:b/s".into()), "virt".into())));
+        assert_eq!(socketmap("inet:[::1]:8881:virt"), Ok((Server::Tcp("[::1]:8881".parse().unwrap()), "virt".into())));
+        for bad in ["", "unix:/run/s", "unix:run/s:virt", "inet:localhost:8881:virt", "unix:/run/s:", "unix:/run/s:a b"]
+        {
+            assert!(socketmap(bad).is_err(), "{bad}");
+        }
+        assert_eq!(table_file("socketmap:unix:/run/s:virt").as_deref(), Ok("socketmap:unix:/run/s:virt"));
+        assert!(table_file("socketmap:/run/s").unwrap_err().contains("expected \"socketmap:unix:/path:name\""));
     }
 
     #[test]

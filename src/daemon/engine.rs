@@ -3,11 +3,13 @@
 //! Order at start: settings, log, spool (a second start on it is refused here), accounts, tables, delivery, listeners, `Ready`.
 //! A reload swaps settings and tables inside the same process; sessions in progress finish under the old ones.
 
+use crate::brought::{Brought, Listeners};
 use crate::clock::RealClock;
-use crate::input::LiveTable;
 use crate::link::{self, Incoming, Link};
 use crate::logger::Logger;
+use crate::output::complain;
 use crate::people::People;
+use crate::tables::{Assembly, Following};
 use call::agent::Kind;
 use call::keep::{FromEngine, InputState, ToEngine};
 use config::EngineSettings;
@@ -19,13 +21,13 @@ use mail::time::Clock;
 use queue::{Recipient, Store};
 use receive::{Current, Receive, Taken};
 use route::{Hickory, Key, Resolver, Router, Verdict};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use table::Accounts;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -37,20 +39,20 @@ pub(crate) fn run() -> u8 {
     #[allow(unsafe_code, reason = "fd 3 is the keeper's socket by the contract of this role; nothing else owns it")]
     let socket = unsafe { OwnedFd::from_raw_fd(3) };
     if rustix::net::sockopt::socket_type(&socket).is_err() {
-        eprintln!("postrider engine: started by postrider-keeper only (fd 3 is not its socket)");
+        complain!("postrider engine: started by postrider-keeper only (fd 3 is not its socket)");
         return 64;
     }
     let _closed_on_exec = rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
     let Ok(runtime) = runtime else {
-        eprintln!("postrider engine: cannot start threads");
+        complain!("postrider engine: cannot start threads");
         return 71;
     };
     match runtime.block_on(serve(socket)) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("postrider engine: {error:#}");
+            complain!("postrider engine: {error:#}");
             70
         }
     }
@@ -62,48 +64,22 @@ async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
         anyhow::bail!("the keeper sent no settings");
     };
     let brought = Brought::new(settings, listeners, inputs, descriptors);
-    let mut engine = match Engine::start(brought, link.clone()).await {
-        Ok(engine) => engine,
+    let (mut engine, assembly, listeners) = match Engine::start(brought, link.clone()).await {
+        Ok(started) => started,
         Err(error) => {
             link.send(&FromEngine::Refused(format!("{error:#}")), None);
             tokio::time::sleep(Duration::from_millis(100)).await;
             return Err(error);
         }
     };
+    // Before the first client is greeted: whoever sees a greeting may count on the keeper's starting us again.
     link.send(&FromEngine::Ready, None);
+    tokio::task::yield_now().await;
+    engine.listen(listeners);
+    engine.follow_files(assembly);
     engine.follow(&mut incoming).await?;
     engine.stop().await;
     Ok(())
-}
-
-/// What a `Start` frame brings, with the descriptors where they belong.
-struct Brought {
-    settings: String,
-    listeners: Vec<(String, OwnedFd)>,
-    inputs: Vec<(InputState, Option<OwnedFd>)>,
-    users: Option<OwnedFd>,
-    submit: Option<OwnedFd>,
-    control: Option<OwnedFd>,
-}
-
-impl Brought {
-    fn new(settings: String, listeners: Vec<String>, inputs: Vec<InputState>, descriptors: Vec<OwnedFd>) -> Self {
-        let mut left: VecDeque<OwnedFd> = descriptors.into();
-        let listeners = listeners.into_iter().filter_map(|name| Some((name, left.pop_front()?))).collect();
-        let inputs = inputs
-            .into_iter()
-            .map(|state| (state, if state == InputState::Open { left.pop_front() } else { None }))
-            .collect();
-        let (users, submit, control) = (left.pop_front(), left.pop_front(), left.pop_front());
-        Self { settings, listeners, inputs, users, submit, control }
-    }
-    /// Takes an input by number.
-    fn input(&mut self, number: u16) -> (InputState, Option<OwnedFd>) {
-        match self.inputs.get_mut(usize::from(number)) {
-            Some((state, descriptor)) => (*state, descriptor.take()),
-            None => (InputState::Absent, None),
-        }
-    }
 }
 
 /// The running engine.
@@ -119,10 +95,11 @@ struct Engine {
     routes: Arc<Routes>,
     seats: Arc<Semaphore>,
     listening: Vec<JoinHandle<()>>,
+    following: Following,
 }
 
 impl Engine {
-    async fn start(mut brought: Brought, link: Link) -> anyhow::Result<Self> {
+    async fn start(mut brought: Brought, link: Link) -> anyhow::Result<(Self, Assembly, Listeners)> {
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
         let log: Arc<dyn Log> = Arc::new(Logger::new(&settings.log, Arc::clone(&clock))?);
@@ -136,21 +113,23 @@ impl Engine {
             people.connect(users)?;
         }
         let resolver = resolver(&settings)?;
-        let router = router(&settings, &mut brought, &link, &log, &people);
-        let routes = Arc::new(Routes { router: RwLock::new(Arc::new(router)) });
-        let delivery = Arc::new(deliver::Current::new(settings.deliver.clone()));
+        let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
+        let bring = |number| brought.input(number);
+        let assembly = Assembly::make(&settings, bring, accounts, &log, &Following::default()).await;
+        let routes = Arc::new(Routes { router: RwLock::new(Arc::new(assembly.router())) });
+        let delivery = Arc::new(deliver::Current::new(settings.deliver.clone(), assembly.local()));
         let (next, agents) = (AtomicU32::new(1), link.clone());
         let deliver = Arc::new(Deliver::start(deliver::Parts {
             settings: Arc::clone(&delivery),
             store: Arc::clone(&store),
             resolver: Arc::clone(&resolver),
-            local: local_names(&settings),
             agents: Arc::new(KeeperAgents { link: agents, next }),
             routes: Arc::<Routes>::clone(&routes),
+            secrets: Arc::<Routes>::clone(&routes),
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         })?);
-        let tls = tls(&settings, &mut brought)?;
+        let (tls, listeners) = (tls(&settings, &mut brought)?, brought.listeners()?);
         let parts = receive::Parts {
             store: Arc::clone(&store),
             next: Arc::new(Onward { deliver: Arc::clone(&deliver) }),
@@ -162,39 +141,47 @@ impl Engine {
         let current = Current { settings: settings.receive.clone(), router: routes.current(), tls };
         let receive = Receive::new(current, parts);
         let seats = Arc::new(Semaphore::new(settings.receive.sessions.max(1) as usize));
-        let listening = Vec::new();
-        let mut engine = Self { link, log, clock, store, people, receive, deliver, delivery, routes, seats, listening };
-        engine.listen(brought)?;
+        let (listening, following) = (Vec::new(), Following::default());
+        let engine =
+            Self { link, log, clock, store, people, receive, deliver, delivery, routes, seats, listening, following };
         engine.server(format!("starting daemon ({}): SMTP+queueing", settings.receive.version));
-        Ok(engine)
+        Ok((engine, assembly, listeners))
+    }
+
+    /// Tables and lists follow their files from now on.
+    fn follow_files(&mut self, assembly: Assembly) {
+        let (routes, receive, log) = (Arc::clone(&self.routes), Arc::clone(&self.receive), Arc::clone(&self.log));
+        let delivery = Arc::clone(&self.delivery);
+        self.following = assembly.follow(&self.link, move |router, local| {
+            routes.swap(router);
+            delivery.set_local(local);
+            let old = receive.current();
+            receive.swap(Current { settings: old.settings.clone(), router: routes.current(), tls: old.tls.clone() });
+            log.write(&Event::Server { text: "changed list in use".into() });
+        });
     }
 
     fn server(&self, text: String) {
         self.log.write(&Event::Server { text });
     }
 
-    /// Serves the brought listeners instead of the old ones; the sockets are the same, so no client is refused.
-    fn listen(&mut self, brought: Brought) -> anyhow::Result<()> {
-        for old in self.listening.drain(..) {
-            old.abort();
-        }
-        for (name, descriptor) in brought.listeners {
-            let listener = std::net::TcpListener::from(descriptor);
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
+    /// Serves these listeners, then gives up the old ones; the sockets are the same, so no client is refused.
+    fn listen(&mut self, listeners: Listeners) {
+        let mut listening = Vec::new();
+        for (name, listener) in listeners.smtp {
             let seats = Arc::clone(&self.seats);
-            self.listening.push(tokio::spawn(receive::listen(Arc::clone(&self.receive), listener, name, seats)));
+            listening.push(tokio::spawn(receive::listen(Arc::clone(&self.receive), listener, name, seats)));
         }
-        if let Some(descriptor) = brought.submit {
-            let listener = unix_listener(descriptor)?;
-            self.listening.push(tokio::spawn(receive::listen_local(Arc::clone(&self.receive), listener)));
+        if let Some(listener) = listeners.submit {
+            listening.push(tokio::spawn(receive::listen_local(Arc::clone(&self.receive), listener)));
         }
-        if let Some(descriptor) = brought.control {
+        if let Some(listener) = listeners.control {
             let uid = rustix::process::geteuid().as_raw();
             let control = Control { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock), uid };
-            self.listening.push(tokio::spawn(control::listen(Arc::new(control), unix_listener(descriptor)?)));
+            listening.push(tokio::spawn(control::listen(Arc::new(control), listener)));
         }
-        Ok(())
+        let old = std::mem::replace(&mut self.listening, listening);
+        old.iter().for_each(JoinHandle::abort);
     }
 
     /// Does what the keeper says until it says stop or is gone.
@@ -203,8 +190,13 @@ impl Engine {
             match message {
                 ToEngine::Start { settings, listeners, inputs } => {
                     let brought = Brought::new(settings, listeners, inputs, descriptors);
-                    match self.reload(brought) {
-                        Ok(()) => self.link.send(&FromEngine::Ready, None),
+                    match self.reload(brought).await {
+                        Ok(assembly) => {
+                            // Nobody asks about the old numbers any more when the keeper turns to the new ones.
+                            self.following = Following::default();
+                            self.link.send(&FromEngine::Ready, None);
+                            self.follow_files(assembly);
+                        }
                         Err(error) => {
                             self.server(format!("reload refused: {error:#}"));
                             self.link.send(&FromEngine::Refused(format!("{error:#}")), None);
@@ -229,19 +221,24 @@ impl Engine {
         Ok(())
     }
 
-    fn reload(&mut self, mut brought: Brought) -> anyhow::Result<()> {
-        let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
-        let tls = tls(&settings, &mut brought)?;
+    /// All that can fail comes first: the keeper is told "refused" only while everything is as it was.
+    async fn reload(&mut self, mut brought: Brought) -> anyhow::Result<Assembly> {
         if let Some(users) = brought.users.take() {
+            // Whatever becomes of the rest: the keeper takes care of the last one it started.
             self.people.connect(users)?;
         }
-        let router = router(&settings, &mut brought, &self.link, &self.log, &self.people);
-        self.routes.swap(router);
+        let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
+        let (tls, listeners) = (tls(&settings, &mut brought)?, brought.listeners()?);
+        let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&self.people);
+        let bring = |number| brought.input(number);
+        let assembly = Assembly::make(&settings, bring, accounts, &self.log, &self.following).await;
+        self.routes.swap(assembly.router());
         self.delivery.set(settings.deliver.clone());
+        self.delivery.set_local(assembly.local());
         self.receive.swap(Current { settings: settings.receive.clone(), router: self.routes.current(), tls });
-        self.listen(brought)?;
+        self.listen(listeners);
         self.server("configuration reloaded".into());
-        Ok(())
+        Ok(assembly)
     }
 
     fn dropped(&self, name: String, uid: u32, size: u64, descriptor: OwnedFd) {
@@ -267,34 +264,10 @@ impl Engine {
     }
 }
 
-fn unix_listener(descriptor: OwnedFd) -> std::io::Result<tokio::net::UnixListener> {
-    let listener = std::os::unix::net::UnixListener::from(descriptor);
-    listener.set_nonblocking(true)?;
-    tokio::net::UnixListener::from_std(listener)
-}
-
 fn resolver(settings: &EngineSettings) -> anyhow::Result<Arc<dyn Resolver>> {
     let servers: Result<Vec<_>, _> = settings.route.name_servers.iter().map(|s| s.parse()).collect();
     let resolver = Hickory::new(&servers?).map_err(|text| anyhow::anyhow!("DNS: {text}"))?;
     Ok(Arc::new(resolver))
-}
-
-fn router(
-    settings: &EngineSettings,
-    brought: &mut Brought,
-    link: &Link,
-    log: &Arc<dyn Log>,
-    people: &Arc<People>,
-) -> Router {
-    let aliases: Arc<dyn table::Table> = match settings.aliases {
-        Some(number) => {
-            let found = brought.input(number);
-            let name = settings.inputs.get(usize::from(number)).map_or("aliases", String::as_str);
-            Arc::new(LiveTable::new(number, name, compat_table::aliases::load, found, link.clone(), Arc::clone(log)))
-        }
-        None => Arc::new(table::Empty),
-    };
-    Router::new(settings.route.clone(), aliases, Arc::<People>::clone(people))
 }
 
 fn tls(settings: &EngineSettings, brought: &mut Brought) -> anyhow::Result<Option<tokio_rustls::TlsAcceptor>> {
@@ -302,19 +275,12 @@ fn tls(settings: &EngineSettings, brought: &mut Brought) -> anyhow::Result<Optio
         return Ok(None);
     };
     let mut pem = |number: u16, what: &str| match brought.input(number) {
-        (InputState::Open, Some(descriptor)) => Ok(crate::input::read(descriptor)?),
+        // Half a certificate would not parse; one that somebody merely has open is whole.
+        (InputState::Open | InputState::Busy, Some(descriptor)) => Ok(crate::input::read(&descriptor.into())?),
         (state, _) => Err(anyhow::anyhow!("tls {what} cannot be opened ({state:?})")),
     };
     let (chain, key) = (pem(certificate, "certificate")?, pem(key, "key")?);
     receive::acceptor(&chain, &key).map(Some).map_err(|text| anyhow::anyhow!("tls: {text}"))
-}
-
-fn local_names(settings: &EngineSettings) -> route::Local {
-    let mut names = settings.route.local_domains.clone();
-    names.push(settings.route.host.to_lowercase());
-    let mut addresses = settings.route.interfaces.clone();
-    addresses.retain(|ip| !ip.is_loopback());
-    route::Local { names, addresses }
 }
 
 /// From receiving to delivering.
@@ -365,6 +331,22 @@ impl deliver::Routes for Routes {
                 recipient
             };
             targets.into_iter().map(recipient).collect()
+        })
+    }
+}
+
+/// Passwords for other servers, out of the tables in force.
+impl deliver::Secrets for Routes {
+    fn credentials<'a>(&'a self, host: Option<&'a str>, ip: Option<std::net::IpAddr>) -> deliver::Known<'a> {
+        Box::pin(async move {
+            let router = self.current();
+            let found = router.tables().access.credentials(table::Client { ip, name: host }).await;
+            let secret = |found: table::Found<_>| deliver::Secret {
+                credentials: found.value,
+                source: found.why.to_string(),
+                key: found.why.key,
+            };
+            found.map(|found| found.map(secret)).map_err(|error| error.to_string())
         })
     }
 }

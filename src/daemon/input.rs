@@ -1,137 +1,159 @@
-//! Tables that come through the keeper as descriptors, by number. The engine names no path: before a look-up, at most once a
-//! second, it asks whether the file has changed, and reads the fresh descriptor.
+//! One input: a file that the engine reads through a descriptor, because it names no path. The keeper is asked, by number, whether there is
+//! another file than the one it passed last. Called by `live` and `lists`.
 
 use crate::link::Link;
 use call::keep::InputState;
-use mail::log::{Event, Log};
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
-use table::{Answer, Hit, Load, Table, Unavailable};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant, SystemTime};
+use table::Stamp;
 
-/// How often a table's file is looked at, at most.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for the keeper's answer; the last good version serves meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Largest table text.
+/// Largest file that is taken into memory whole.
 const LIMIT: u64 = 512 << 20;
-
-/// A table behind an input number.
-pub(crate) struct LiveTable {
-    number: u16,
-    name: String,
-    load: Load,
-    link: Link,
-    log: Arc<dyn Log>,
-    current: RwLock<Result<Arc<dyn Table>, Unavailable>>,
-    checked: Mutex<Instant>,
-    /// That it is not there was said.
-    absent: AtomicBool,
-}
+/// A changed file is used once it has been still for this long.
+const STILL: Duration = if cfg!(test) { Duration::from_millis(30) } else { Duration::from_secs(1) };
+/// Somebody may forget to close a file; after this long without a change it is used all the same.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// The whole content of an input.
-pub(crate) fn read(descriptor: OwnedFd) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::from(descriptor).take(LIMIT + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LIMIT {
+pub(crate) fn read(file: &File) -> std::io::Result<Vec<u8>> {
+    let before = Stamp::of(file)?;
+    if before.size > LIMIT {
         return Err(std::io::Error::other("larger than 512 MiB"));
+    }
+    let mut text = vec![0; usize::try_from(before.size).unwrap_or(0)];
+    // Not from where the descriptor stands: it is read again when other lists have changed.
+    let length = durable::read_at_most(file, &mut text, 0)?;
+    if length != text.len() || Stamp::of(file)? != before {
+        return Err(std::io::Error::other("changed while it was read"));
     }
     Ok(text)
 }
 
-impl LiveTable {
-    /// With the state the keeper found at the start. An absent file is an empty table, an unreadable one a temporary failure.
-    pub(crate) fn new(
-        number: u16,
-        name: &str,
-        load: Load,
-        (state, descriptor): (InputState, Option<OwnedFd>),
-        link: Link,
-        log: Arc<dyn Log>,
-    ) -> Self {
-        let table = Self {
-            number,
-            name: name.to_owned(),
-            load,
-            link,
-            log,
-            current: RwLock::new(Ok(Arc::new(table::Empty))),
-            checked: Mutex::new(Instant::now()),
-            absent: AtomicBool::new(state == InputState::Absent),
-        };
-        if state == InputState::Absent {
-            table.server(format!("{name}: no such file; taken as empty"));
-        } else {
-            table.adopt(state, descriptor);
-        }
-        table
-    }
+/// Which file it was, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Version {
+    device: u64,
+    inode: u64,
+    pub(crate) stamp: Stamp,
+}
 
-    fn server(&self, text: String) {
-        self.log.write(&Event::Server { text });
-    }
-
-    fn set(&self, table: Result<Arc<dyn Table>, Unavailable>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = table;
-    }
-
-    fn adopt(&self, state: InputState, descriptor: Option<OwnedFd>) {
-        if state != InputState::Absent {
-            self.absent.store(false, Ordering::Relaxed);
-        }
-        match (state, descriptor) {
-            (InputState::Open, Some(descriptor)) => match read(descriptor) {
-                Ok(text) => match (self.load)(&self.name, &text) {
-                    Ok(table) => {
-                        table.warnings().iter().for_each(|warning| self.server(warning.clone()));
-                        self.set(Ok(table));
-                    }
-                    Err(Unavailable(text)) => {
-                        self.server(format!("{}: {text}; the last good version serves", self.name))
-                    }
-                },
-                Err(error) => self.unreadable(&error.to_string()),
-            },
-            (InputState::Unreadable(errno), _) => {
-                self.unreadable(&std::io::Error::from_raw_os_error(errno).to_string());
-            }
-            // It was there and is gone: perhaps it is being replaced. The last good version serves.
-            (InputState::Absent, _) if !self.absent.swap(true, Ordering::Relaxed) => {
-                self.server(format!("{}: gone; the last good version serves", self.name));
-            }
-            (InputState::Absent, _) => {}
-            (InputState::Unchanged | InputState::Open, _) => {}
-        }
-    }
-
-    fn unreadable(&self, why: &str) {
-        self.server(format!("{}: {why}", self.name));
-        self.set(Err(Unavailable(format!("{}: {why}", self.name))));
-    }
-
-    async fn refresh(&self) {
-        {
-            let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-            if checked.elapsed() < INTERVAL {
-                return;
-            }
-            *checked = Instant::now();
-        }
-        if let Ok(Some((state, descriptor))) = tokio::time::timeout(PATIENCE, self.link.check(self.number)).await {
-            self.adopt(state, descriptor);
-        }
+impl Version {
+    pub(crate) fn of(file: &File) -> std::io::Result<Self> {
+        let about = file.metadata()?;
+        Ok(Self { device: about.dev(), inode: about.ino(), stamp: Stamp::of(file)? })
     }
 }
 
-impl Table for LiveTable {
-    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
-        Box::pin(async move {
-            self.refresh().await;
-            let table = self.current.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-            table.look_up(key).await
-        })
+/// What was there when it was looked at last.
+#[derive(Debug)]
+pub(crate) enum Now {
+    /// No such file.
+    Absent,
+    /// It cannot be read, or is not trusted.
+    Refused(String),
+    /// An open file.
+    There {
+        /// Its own descriptor.
+        file: File,
+        /// As it was.
+        version: Version,
+        /// Whether somebody has it open for writing.
+        busy: bool,
+    },
+}
+
+/// An input and since when it is as it is.
+#[derive(Debug)]
+pub(crate) struct Input {
+    number: u16,
+    pub(crate) now: Now,
+    since: Instant,
+}
+
+impl Input {
+    /// With what the keeper brought at the start.
+    pub(crate) fn new(number: u16, (state, descriptor): (InputState, Option<OwnedFd>)) -> Self {
+        let mut input = Self { number, now: Now::Absent, since: Instant::now() };
+        input.take(state, descriptor);
+        input
+    }
+
+    /// Asks the keeper and keeps the answer. Without a limit in time: an answer that nobody waits for would be lost, and
+    /// with it the change it told.
+    pub(crate) async fn refresh(&mut self, link: &Link) {
+        if let Some((state, descriptor)) = link.check(self.number).await {
+            self.take(state, descriptor);
+        }
+    }
+
+    /// Keeps an answer.
+    pub(crate) fn take(&mut self, state: InputState, descriptor: Option<OwnedFd>) {
+        let now = match (state, descriptor) {
+            (InputState::Unchanged, _) => return,
+            (InputState::Open | InputState::Busy, Some(descriptor)) => {
+                let (file, busy) = (File::from(descriptor), state == InputState::Busy);
+                match Version::of(&file) {
+                    Ok(version) => Now::There { file, version, busy },
+                    Err(error) => Now::Refused(error.to_string()),
+                }
+            }
+            (InputState::Unreadable(errno), _) => Now::Refused(std::io::Error::from_raw_os_error(errno).to_string()),
+            (InputState::Unsafe(why), _) => Now::Refused(why.to_string()),
+            (InputState::Absent | InputState::Open | InputState::Busy, _) => Now::Absent,
+        };
+        let same = match (&self.now, &now) {
+            (Now::Absent, Now::Absent) => true,
+            (Now::Refused(old), Now::Refused(new)) => old == new,
+            (Now::There { version: old, .. }, Now::There { version: new, .. }) => old == new,
+            _ => false,
+        };
+        if !same {
+            self.since = Instant::now();
+        }
+        self.now = now;
+    }
+
+    /// For how long it has been as it is, as far as was seen.
+    pub(crate) fn seen_for(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Its version, if there is a file.
+    pub(crate) fn version(&self) -> Option<Version> {
+        match &self.now {
+            Now::There { version, .. } => Some(*version),
+            _ => None,
+        }
+    }
+
+    /// A descriptor for a loader.
+    pub(crate) fn file(&self) -> Option<File> {
+        match &self.now {
+            Now::There { file, .. } => file.try_clone().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether the file is still the version that was looked at: nobody wrote to it since.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        match &self.now {
+            Now::There { file, version, .. } => Version::of(file).is_ok_and(|now| now == *version),
+            _ => true,
+        }
+    }
+
+    /// How long to wait before the file is used; nothing if it is still. At the start of the engine there is nothing that could
+    /// serve meanwhile, so a file need not have been still then, only closed.
+    pub(crate) fn unrest(&self, at_start: bool) -> Option<Duration> {
+        let Now::There { version, busy, .. } = &self.now else { return None };
+        let seen = self.seen_for();
+        if *busy && seen < FORGOTTEN {
+            return Some(STILL);
+        }
+        // By its own times, or, where the clocks of file server and host differ, by ours.
+        let still = version.stamp.still_for(SystemTime::now()).max(seen);
+        if at_start || still >= STILL { None } else { Some(STILL - still) }
     }
 }

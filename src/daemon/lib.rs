@@ -5,23 +5,48 @@
 //! | `role` | which program this is: by name, by first argument; the sibling beside it or itself |
 //! | `plan` | `postrider plan`: the configuration as the keeper needs it |
 //! | `engine` | the unprivileged server process |
-//! | `link` | its socket to the keeper |
-//! | `input` | tables and keys that come through it |
+//! | `link`, `brought` | its socket to the keeper, and what comes through it at a start |
+//! | `input` | files that come through it |
+//! | `live`, `lists` | tables and lists that follow their files |
+//! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
+//! | `renaming` | domaintable, bitdomain and uucpdomain as one |
 //! | `people` | accounts, asked of `postrider-users` |
 //! | `clock`, `logger` | the real clock, the real log |
+//! | `log_file` | whether the engine can open its log |
+//! | `problem` | what is wrong in a table's lines |
+//! | `snapshot` | the router of a configuration, tables read once |
+//! | `explain`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
+//! | `program` | `makemap`, `newaliases`, `editmap`, `praliases` |
+//! | `output` | what commands print |
 //! | `operate`, `settings` | `postrider queue …`, `postrider config …` |
 //! | `tour` | `postrider try` |
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod brought;
 mod clock;
 mod engine;
+mod explain;
 mod input;
+mod kind;
 mod link;
+mod lists;
+mod live;
+mod log_file;
 mod logger;
 mod operate;
+mod output;
 mod people;
 mod plan;
+mod problem;
+mod program;
+mod renaming;
 pub mod role;
 mod settings;
 mod sink;
+mod snapshot;
+mod sysexits;
 mod system;
+mod tables;
 mod tour;
+mod verify;

@@ -16,15 +16,11 @@ type Outgoing = (Vec<u8>, Option<OwnedFd>);
 /// Who waits for the state of which input.
 type Waiting = HashMap<u16, Vec<oneshot::Sender<(InputState, Option<OwnedFd>)>>>;
 
-/// Descriptors whose asker had gone: the keeper passes each version once.
-type Late = HashMap<u16, OwnedFd>;
-
 /// The sending side; clones share the socket.
 #[derive(Clone)]
 pub(crate) struct Link {
     outgoing: mpsc::UnboundedSender<Outgoing>,
     waiting: Arc<Mutex<Waiting>>,
-    late: Arc<Mutex<Late>>,
 }
 
 /// The receiving side.
@@ -33,7 +29,6 @@ pub(crate) struct Incoming {
     decoder: Decoder,
     descriptors: VecDeque<OwnedFd>,
     waiting: Arc<Mutex<Waiting>>,
-    late: Arc<Mutex<Late>>,
 }
 
 /// Both sides over the keeper's socket.
@@ -43,15 +38,10 @@ pub(crate) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Link, 
     // Unbounded, but what is sent is bounded by what is in progress: agents, inputs, dropped entries.
     let (outgoing, queue) = mpsc::unbounded_channel();
     tokio::spawn(send_all(Arc::clone(&stream), queue));
-    let (waiting, late): (Arc<Mutex<Waiting>>, Arc<Mutex<Late>>) = (Arc::default(), Arc::default());
-    let incoming = Incoming {
-        stream,
-        decoder: Decoder::default(),
-        descriptors: VecDeque::new(),
-        waiting: Arc::clone(&waiting),
-        late: Arc::clone(&late),
-    };
-    Ok((Link { outgoing, waiting, late }, incoming))
+    let waiting: Arc<Mutex<Waiting>> = Arc::default();
+    let incoming =
+        Incoming { stream, decoder: Decoder::default(), descriptors: VecDeque::new(), waiting: Arc::clone(&waiting) };
+    Ok((Link { outgoing, waiting }, incoming))
 }
 
 async fn send_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
@@ -80,17 +70,13 @@ impl Link {
             let _gone = self.outgoing.send((bytes, descriptor));
         }
     }
-    /// Asks whether an input has changed.
+    /// Asks whether an input has changed. Whoever stops waiting loses the answer, and with it a version that is passed only once: only
+    /// a reload does, after which every input is passed anew and a number may mean another file.
     pub(crate) async fn check(&self, number: u16) -> Option<(InputState, Option<OwnedFd>)> {
         let (tell, told) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().push(tell);
         self.send(&FromEngine::CheckInput { number }, None);
-        let (state, descriptor) = told.await.ok()?;
-        let late = self.late.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        Some(match (state, late) {
-            (InputState::Unchanged, Some(late)) => (InputState::Open, Some(late)),
-            _ => (state, descriptor),
-        })
+        told.await.ok()
     }
 }
 
@@ -135,10 +121,7 @@ impl Incoming {
             waiting.insert(number, tellers);
         }
         drop(waiting);
-        let told = first.send((state, descriptors.into_iter().next()));
-        if let Err((_, Some(descriptor))) = told {
-            self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(number, descriptor);
-        }
+        let _gone = first.send((state, descriptors.into_iter().next()));
     }
 }
 
@@ -146,10 +129,11 @@ impl Incoming {
 fn descriptors_of(message: &ToEngine) -> usize {
     match message {
         ToEngine::Start { listeners, inputs, .. } => {
-            let open = inputs.iter().filter(|state| **state == InputState::Open).count();
+            let open = inputs.iter().filter(|state| state.has_descriptor()).count();
             listeners.len() + open + 3
         }
-        ToEngine::Input { state: InputState::Open, .. } | ToEngine::Users | ToEngine::Dropped { .. } => 1,
-        ToEngine::Input { .. } | ToEngine::AgentEnded { .. } | ToEngine::Stop => 0,
+        ToEngine::Input { state, .. } => usize::from(state.has_descriptor()),
+        ToEngine::Users | ToEngine::Dropped { .. } => 1,
+        ToEngine::AgentEnded { .. } | ToEngine::Stop => 0,
     }
 }

@@ -1,10 +1,13 @@
 //! `postrider queue …`: the operator's verbs, spoken over the control socket.
 
+use crate::output::{Output, complain};
+use crate::sysexits;
 use call::frame::Connection;
 use call::operator::{Entry, Reply, Request, Select};
 use lexopt::prelude::*;
 use serde_json::json;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,21 +29,24 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
     let asked = match parse(arguments) {
         Ok(asked) => asked,
         Err(error) => {
-            eprintln!("postrider queue: {error}\n{USAGE}");
+            complain!("postrider queue: {error}\n{USAGE}");
             return 64;
         }
     };
     let Some(request) = request(&asked) else {
-        eprintln!("{USAGE}");
+        complain!("{USAGE}");
         return 64;
     };
-    match talk(&request, asked.json) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("postrider queue: {error:#}");
-            69
+    let mut out = Output::standard();
+    let code = talk(&request, asked.json, &mut out).unwrap_or_else(|error| {
+        if !out.has_failed() {
+            complain!("postrider queue: {error:#}");
         }
-    }
+        69
+    });
+    // Whoever closed the pipe has seen enough of the list.
+    let code = if out.has_failed() { sysexits::OK } else { code };
+    out.finish(code)
 }
 
 fn parse(arguments: &[OsString]) -> Result<Asked, lexopt::Error> {
@@ -80,7 +86,7 @@ fn request(asked: &Asked) -> Option<Request> {
     }
 }
 
-fn talk(request: &Request, json: bool) -> anyhow::Result<u8> {
+fn talk(request: &Request, json: bool, out: &mut Output) -> anyhow::Result<u8> {
     let folder = std::env::var_os("POSTRIDER_RUN").map_or_else(|| PathBuf::from("/run/postrider"), PathBuf::from);
     let path = folder.join("control");
     let stream =
@@ -92,17 +98,17 @@ fn talk(request: &Request, json: bool) -> anyhow::Result<u8> {
         match connection.message::<Reply>()? {
             Some(Reply::Entries(entries)) => {
                 for entry in &entries {
-                    if json { println!("{}", as_json(entry)) } else { print_entry(entry) }
+                    if json { writeln!(out, "{}", as_json(entry))? } else { print_entry(entry, out)? }
                 }
             }
             Some(Reply::End(count)) => {
                 if !json {
-                    println!("{count} message{}", if count == 1 { "" } else { "s" });
+                    writeln!(out, "{count} message{}", if count == 1 { "" } else { "s" })?;
                 }
                 return Ok(0);
             }
             Some(Reply::Refused(text)) => {
-                eprintln!("{text}");
+                complain!("{text}");
                 return Ok(77);
             }
             None => anyhow::bail!("the server closed the connection"),
@@ -122,16 +128,17 @@ fn as_json(entry: &Entry) -> serde_json::Value {
     })
 }
 
-fn print_entry(entry: &Entry) {
+fn print_entry(entry: &Entry, out: &mut Output) -> std::io::Result<()> {
     let mark = if entry.active { "*" } else { "" };
-    println!("{}{mark} {} bytes, from {}", entry.id, entry.size, mail::log::safe(&entry.sender));
+    writeln!(out, "{}{mark} {} bytes, from {}", entry.id, entry.size, mail::log::safe(&entry.sender))?;
     if let Some(reason) = &entry.hold {
-        println!("    held: {}", mail::log::safe(reason));
+        writeln!(out, "    held: {}", mail::log::safe(reason))?;
     }
     for recipient in &entry.recipients {
-        println!("    to {} (tries: {})", mail::log::safe(&recipient.address), recipient.tries);
+        writeln!(out, "    to {} (tries: {})", mail::log::safe(&recipient.address), recipient.tries)?;
         if !recipient.status.is_empty() {
-            println!("        {}", mail::log::safe(&recipient.status));
+            writeln!(out, "        {}", mail::log::safe(&recipient.status))?;
         }
     }
+    Ok(())
 }

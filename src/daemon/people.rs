@@ -131,7 +131,8 @@ impl People {
     }
 }
 
-fn account(found: account::Account) -> Account {
+/// As the router sees an account.
+pub(crate) fn account(found: account::Account) -> Account {
     Account { name: found.name, uid: found.uid, home: found.home, gecos: found.gecos }
 }
 

@@ -1,12 +1,19 @@
 //! `postrider plan --config FILE`: reads the configuration and prints what the keeper is to bind, open and start.
 //! The keeper may not ask the name service, so names become numbers here.
 
+use crate::output::{complain, print};
 use anyhow::Context as _;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the configuration is when nothing is said.
 pub(crate) const DEFAULT: &str = "/etc/mail/postrider.kdl";
+
+/// The configuration that commands read: `POSTRIDER_CONFIG`, or the usual one. Nothing set-id runs here, so whoever sets it only misleads
+/// himself.
+pub(crate) fn configuration() -> PathBuf {
+    std::env::var_os("POSTRIDER_CONFIG").map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from)
+}
 
 /// Prints the plan; returns the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
@@ -14,17 +21,14 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
         [flag, path] if flag == "--config" => path.clone(),
         [] => DEFAULT.into(),
         _ => {
-            eprintln!("usage: postrider plan [--config FILE]");
+            complain!("usage: postrider plan [--config FILE]");
             return 64;
         }
     };
     match make(Path::new(&path)) {
-        Ok(text) => {
-            print!("{text}");
-            0
-        }
+        Ok(text) => print(&text),
         Err(error) => {
-            eprintln!("{error:#}");
+            complain!("{error:#}");
             78
         }
     }
@@ -33,8 +37,9 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
 fn make(path: &Path) -> anyhow::Result<String> {
     let (config, warnings) = config::Config::load(path, &crate::system::ask()).map_err(|e| anyhow::anyhow!("{e}"))?;
     for warning in warnings {
-        eprintln!("{warning}");
+        complain!("{warning}");
     }
+    crate::snapshot::check_config(&config).map_err(anyhow::Error::msg)?;
     let ids = if rustix::process::geteuid().is_root() { named(&config)? } else { own() };
     Ok(config::plan_text(&config, &ids))
 }

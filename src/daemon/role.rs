@@ -1,7 +1,8 @@
 //! Which program this is. `postrider` links every role, so that `cargo run --bin postrider -- try` needs no second
 //! build; an installed host has the small programs beside it, and those are preferred.
 
-use crate::{engine, operate, plan, settings, tour};
+use crate::output::{complain, print};
+use crate::{engine, explain, operate, plan, program, settings, tour, verify};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,11 +20,14 @@ Usage: postrider COMMAND [ARGUMENT ...]
   queue count|flush|release    ... [SELECTION]
   queue hold REASON            ... [SELECTION]
   queue delete                 ... SELECTION
+  explain ADDRESS ... | -      where mail for an address goes and why, file and line of each step
+                               [--from ADDRESS] [--client IP] [--json] [--config FILE]
+  makemap, newaliases, editmap, praliases [ARGUMENT ...]    as the programs of these names
   keeper [--config FILE] [--detach]   run the server
   sendmail|mailq [ARGUMENT ...]       as the programs of these names
 
 SELECTION: any of --id ID, --sender TEXT, --recipient TEXT, --domain NAME, --reason TEXT, --older SECONDS, --all
-Configuration: /etc/mail/postrider.kdl. Commands find the running server by POSTRIDER_RUN (default /run/postrider).
+Configuration: /etc/mail/postrider.kdl, or POSTRIDER_CONFIG. Commands find the running server by POSTRIDER_RUN (default /run/postrider).
 ";
 
 /// Runs the role that name and arguments ask for; returns the exit code.
@@ -34,9 +38,12 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     if matches!(name.as_str(), "sendmail" | "mailq" | "newaliases" | "send-mail") {
         return compat_command::run(arguments.into_iter());
     }
+    if matches!(name.as_str(), "makemap" | "editmap" | "praliases") {
+        return program::run(&name, arguments.get(1..).unwrap_or_default());
+    }
     let mut rest = arguments.into_iter().skip(1);
     let Some(command) = rest.next() else {
-        eprint!("{HELP}");
+        complain!("{}", HELP.trim_end());
         return 64;
     };
     let rest: Vec<OsString> = rest.collect();
@@ -49,19 +56,14 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         "try" => tour::run(&rest),
         "config" => settings::run(&rest),
         "queue" => operate::run(&rest),
-        role @ ("sendmail" | "mailq" | "newaliases") => {
-            compat_command::run(std::iter::once(OsString::from(role)).chain(rest))
-        }
-        "--help" | "-h" | "help" => {
-            print!("{HELP}");
-            0
-        }
-        "--version" | "-V" | "version" => {
-            println!("postrider {}", env!("CARGO_PKG_VERSION"));
-            0
-        }
+        "explain" => explain::run(&rest),
+        "verify" => verify::run(&rest),
+        name @ ("makemap" | "newaliases" | "editmap" | "praliases") => program::run(name, &rest),
+        role @ ("sendmail" | "mailq") => compat_command::run(std::iter::once(OsString::from(role)).chain(rest)),
+        "--help" | "-h" | "help" => print(HELP),
+        "--version" | "-V" | "version" => print(concat!("postrider ", env!("CARGO_PKG_VERSION"), "\n")),
         other => {
-            eprintln!("postrider: unknown command \"{other}\"\n\n{HELP}");
+            complain!("postrider: unknown command \"{other}\"\n\n{HELP}");
             64
         }
     }

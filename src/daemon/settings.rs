@@ -1,38 +1,42 @@
-//! `postrider config check|show|reference`.
+//! `postrider config check|show|reference`. `check` also reads every table that is named, as the engine would.
 
-use crate::plan::DEFAULT;
+use crate::output::{complain, print};
+use crate::plan::configuration;
+use crate::snapshot::Snapshot;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Runs one of them; returns the exit code: 0 fine, 78 mistakes, 64 usage.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
     let verb = arguments.first().and_then(|a| a.to_str()).unwrap_or_default();
-    let path = arguments.get(1).map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from);
+    let path = arguments.get(1).map_or_else(configuration, PathBuf::from);
     match (verb, arguments.len()) {
-        ("reference", 1) => {
-            print!("{}", config::reference());
-            0
-        }
-        ("check" | "show", 1 | 2) => match config::Config::load(&path, &crate::system::ask()) {
+        ("reference", 1) => print(&config::reference()),
+        ("show", 1 | 2) => match config::Config::load(&path, &crate::system::ask()) {
             Ok((config, warnings)) => {
-                for warning in &warnings {
-                    eprintln!("{warning}");
-                }
-                if verb == "show" {
-                    print!("{}", config.show());
-                } else {
-                    println!("{}: fine{}", path.display(), if warnings.is_empty() { "" } else { ", with warnings" });
-                }
-                0
+                warnings.iter().for_each(|warning| complain!("{warning}"));
+                print(&config.show())
             }
-            Err(errors) => {
-                eprintln!("{errors}");
-                78
+            Err(errors) => mistakes(&errors.to_string()),
+        },
+        ("check", 1 | 2) => match Snapshot::read(&path, true) {
+            Ok(Snapshot { config, warnings, mut problems, .. }) => {
+                problems.extend(crate::log_file::trouble(&config));
+                warnings.iter().for_each(|warning| complain!("{warning}"));
+                problems.iter().for_each(|problem| complain!("{problem}"));
+                let fine = warnings.is_empty() && problems.is_empty();
+                print(&format!("{}: fine{}\n", path.display(), if fine { "" } else { ", with warnings" }))
             }
+            Err(errors) => mistakes(&errors),
         },
         _ => {
-            eprintln!("usage: postrider config check|show [FILE], postrider config reference");
+            complain!("usage: postrider config check|show [FILE], postrider config reference");
             64
         }
     }
+}
+
+fn mistakes(errors: &str) -> u8 {
+    complain!("{errors}");
+    78
 }

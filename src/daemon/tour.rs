@@ -1,6 +1,7 @@
 //! `postrider try [--once]`: the complete server in a scratch folder, as an ordinary user, shown at work with real output. Every
 //! step is checked; `--once` ends after the tour with exit 0 only if all held.
 
+use crate::output::complain;
 use crate::role;
 use crate::sink::{self, Inbox};
 use anyhow::Context as _;
@@ -14,13 +15,18 @@ use std::time::{Duration, Instant};
 /// Longest wait for a step to come true.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// `println!` that does not panic.
+macro_rules! say {
+    ($($text:tt)*) => { writeln!(std::io::stdout(), $($text)*) };
+}
+
 /// Runs the tour; returns the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
     let once = match arguments {
         [] => false,
         [flag] if flag == "--once" => true,
         _ => {
-            eprintln!("usage: postrider try [--once]");
+            complain!("usage: postrider try [--once]");
             return 64;
         }
     };
@@ -30,7 +36,7 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
     match Tour::start().and_then(|mut tour| tour.walk(once)) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("\nThis did not work: {error:#}");
+            complain!("\nThis did not work: {error:#}");
             1
         }
     }
@@ -39,11 +45,11 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
 /// The tour needs no privilege, so as root it gives all of it up first and starts anew.
 fn as_nobody(arguments: &[OsString]) -> u8 {
     use std::os::unix::process::CommandExt;
-    println!("(started by root: going on as user nobody)");
+    let _nobody_listens = say!("(started by root: going on as user nobody)");
     let nobody = match nix::unistd::User::from_name("nobody") {
         Ok(Some(nobody)) => nobody,
         _ => {
-            eprintln!("postrider try: no user \"nobody\" to run as; start it as an ordinary user");
+            complain!("postrider try: no user \"nobody\" to run as; start it as an ordinary user");
             return 77;
         }
     };
@@ -51,11 +57,11 @@ fn as_nobody(arguments: &[OsString]) -> u8 {
         .and_then(|()| nix::unistd::setgid(nobody.gid))
         .and_then(|()| nix::unistd::setuid(nobody.uid));
     if let Err(error) = dropped {
-        eprintln!("postrider try: cannot become nobody: {error}");
+        complain!("postrider try: cannot become nobody: {error}");
         return 77;
     }
     let failed = Command::new("/proc/self/exe").arg("try").args(arguments).current_dir("/tmp").exec();
-    eprintln!("postrider try: {failed}");
+    complain!("postrider try: {failed}");
     71
 }
 
@@ -84,8 +90,8 @@ impl Tour {
         let (world, inbox) = sink::start()?;
         let smtp = free_port()?;
         let config = write_configuration(folder.path(), smtp, world)?;
-        println!("A complete server, running as {user} in {}\n", folder.path().display());
-        println!("$ cat {}\n{}", config.display(), std::fs::read_to_string(&config)?);
+        say!("A complete server, running as {user} in {}\n", folder.path().display())?;
+        say!("$ cat {}\n{}", config.display(), std::fs::read_to_string(&config)?)?;
         let keeper =
             role::command("postrider-keeper", "keeper").arg("--config").arg(&config).stdin(Stdio::null()).spawn()?;
         let mut tour = Self { folder, keeper, user, smtp, inbox };
@@ -100,7 +106,7 @@ impl Tour {
                 stream.set_read_timeout(Some(PATIENCE))?;
                 let mut greeting = [0; 3];
                 if stream.read_exact(&mut greeting).is_ok() && &greeting == b"220" {
-                    println!("The server greeted on {} after {} ms.\n", self.smtp, began.elapsed().as_millis());
+                    say!("The server greeted on {} after {} ms.\n", self.smtp, began.elapsed().as_millis())?;
                     return Ok(());
                 }
             }
@@ -114,35 +120,35 @@ impl Tour {
 
     fn walk(&mut self, once: bool) -> anyhow::Result<()> {
         let user = self.user.clone();
-        println!("== 1. A program hands a message to sendmail; it lands in a mailbox.");
+        say!("== 1. A program hands a message to sendmail; it lands in a mailbox.")?;
         self.submit(&format!("To: {user}\nSubject: hello\n\nIt works.\nFrom here on, a line that mbox must quote.\n"))?;
         let mbox = self.folder.path().join("mail").join(&user);
         let text = wait("the message in the mailbox", || found_in(&mbox, "Subject: hello"))?;
-        println!("$ cat {}\n{text}", mbox.display());
+        say!("$ cat {}\n{text}", mbox.display())?;
         anyhow::ensure!(text.contains("\n>From here on"), "the From_ quoting is missing");
 
-        println!("== 2. A message for another host is relayed by SMTP.");
+        say!("== 2. A message for another host is relayed by SMTP.")?;
         self.submit("To: friend@world.example\nSubject: outward bound\n\nHello, world.\n")?;
         let text = wait("the message at the other host", || self.inbox.find("Subject: outward bound"))?;
-        println!("(what the other host received)\n{text}");
+        say!("(what the other host received)\n{text}")?;
 
-        println!("== 3. A message to an unknown user comes back.");
+        say!("== 3. A message to an unknown user comes back.")?;
         self.submit("To: unknown@world.example\nSubject: into the void\n\nAnyone there?\n")?;
         let bounce = "Subject: Returned mail: see transcript for details";
         let text = wait("the bounce", || found_in(&mbox, bounce))?;
         let at = text.find("From MAILER-DAEMON").unwrap_or_default();
-        println!("$ tail {}\n{}", mbox.display(), &text[at..]);
+        say!("$ tail {}\n{}", mbox.display(), &text[at..])?;
         anyhow::ensure!(text.contains("550 5.1.1 no such user here"), "the bounce does not say why");
 
-        println!("== 4. A host that says \"later\": the message waits, and mailq says why.");
+        say!("== 4. A host that says \"later\": the message waits, and mailq says why.")?;
         self.submit("To: later@world.example\nSubject: patience\n\nNo hurry.\n")?;
         let listing = wait("the deferred message in mailq", || {
             self.run("mailq", &["mailq"], None)
                 .ok()
                 .filter(|listing| listing.contains("Deferred: 451 4.7.1 greylisted"))
         })?;
-        println!("$ mailq\n{listing}");
-        println!("Every step was checked and held.\n");
+        say!("$ mailq\n{listing}")?;
+        say!("Every step was checked and held.\n")?;
         if !once {
             self.stay()?;
         }
@@ -151,7 +157,7 @@ impl Tour {
 
     /// Submits as any program would, and shows the call.
     fn submit(&self, message: &str) -> anyhow::Result<()> {
-        println!("$ sendmail -t <<END\n{message}END");
+        say!("$ sendmail -t <<END\n{message}END")?;
         self.run("sendmail", &["sendmail", "-t"], Some(message)).map(drop)
     }
 
@@ -182,14 +188,14 @@ impl Tour {
     fn stay(&mut self) -> anyhow::Result<()> {
         let folder = self.folder.path().display();
         let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("postrider"));
-        println!("The server keeps running. Try it from another terminal:\n");
-        println!("  export POSTRIDER_RUN={folder}/run POSTRIDER_DROP={folder}/drop");
-        println!("  echo 'Subject: me too' | {} sendmail {}", own.display(), self.user);
-        println!("  {} mailq", own.display());
-        println!("  {} queue list", own.display());
-        println!("  tail -f {folder}/log");
-        println!("  nc {} {}        # SMTP by hand\n", self.smtp.ip(), self.smtp.port());
-        println!("Ctrl-C ends it and removes the folder.");
+        say!("The server keeps running. Try it from another terminal:\n")?;
+        say!("  export POSTRIDER_RUN={folder}/run POSTRIDER_DROP={folder}/drop")?;
+        say!("  echo 'Subject: me too' | {} sendmail {}", own.display(), self.user)?;
+        say!("  {} mailq", own.display())?;
+        say!("  {} queue list", own.display())?;
+        say!("  tail -f {folder}/log")?;
+        say!("  nc {} {}        # SMTP by hand\n", self.smtp.ip(), self.smtp.port())?;
+        say!("Ctrl-C ends it and removes the folder.")?;
         let status = self.keeper.wait()?;
         anyhow::ensure!(status.success(), "the server ended: {status}");
         Ok(())

@@ -134,13 +134,18 @@ fn dispatch(inner: &Arc<Inner>, message: &Arc<Message>) {
     }
 }
 
-/// Recipients whose route is an error, or makes no sense to this version.
+/// Recipients whose route is an error, or to be thrown away, or makes no sense to this version.
 fn refuse(inner: &Arc<Inner>, job: Job, key: Option<Key>) {
-    let fate = match key {
-        Some(Key::Error { status, text }) => Fate::local(status, &text),
-        _ => Fate::local(Status::temporary(3, 5), "unknown route"),
+    let now = inner.parts.clock.now().mono;
+    let (fate, attempt) = match key {
+        Some(Key::Error { status, text }) => (Fate::local(status, &text), Attempt::here("error", now)),
+        // Nobody is told that it was thrown away: no receipt either.
+        Some(Key::Discard) => {
+            let attempt = Attempt { passes_dsn: true, ..Attempt::here("discard", now) };
+            (Fate::local(Status::success(0, 0), "discarded"), attempt)
+        }
+        _ => (Fate::local(Status::temporary(3, 5), "unknown route"), Attempt::here("error", now)),
     };
-    let attempt = Attempt::here("error", inner.parts.clock.now().mono);
     let all = job.recipients.clone();
     conclude(inner, job, &attempt, vec![(fate, all)]);
 }

@@ -1,4 +1,4 @@
-//! From a hop to a session: hosts and addresses in turn, TCP, greeting, EHLO, STARTTLS. Called by `relay`.
+//! From a hop to a session: hosts and addresses in turn, TCP, greeting, EHLO, STARTTLS, AUTH (`auth`). Called by `relay`.
 
 use crate::outcome::{Command, Fate, Trouble};
 use crate::session::{Broken, Limits, Session, reason};
@@ -28,21 +28,19 @@ pub(crate) struct Link {
 
 /// Why one address gave no session.
 #[derive(Debug)]
-enum Refused {
+pub(crate) enum Refused {
     /// Fate of the recipients if no other address helps.
     Fate(Fate),
     /// TLS failed; a fresh connection in clear text may be tried if the settings allow it.
     Tls(Fate),
+    /// It does not believe us. Its other addresses have the same opinion.
+    Auth(Fate),
 }
 
 /// A session with the first host that gives one.
 pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Result<Link, Trouble> {
-    let hosts = route::hosts(key, &*inner.parts.resolver, &inner.parts.local).await;
-    let hosts = hosts.map_err(|failure| Trouble {
-        fate: Fate::local(failure.status, &failure.text),
-        relay: String::new(),
-        host: String::new(),
-    })?;
+    let hosts = route::hosts(key, &*inner.parts.resolver, &inner.parts.settings.local()).await;
+    let hosts = hosts.map_err(|failure| Trouble::nowhere(Fate::local(failure.status, &failure.text)))?;
     let by_mx = matches!(key, Key::Mx { .. });
     let mut worst: Option<Trouble> = None;
     for host in &hosts {
@@ -53,18 +51,28 @@ pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Re
                 Ok(session) => {
                     return Ok(Link { session, relay, host: shown });
                 }
+                Err(Refused::Auth(fate)) => {
+                    // This is what the administrator must hear of, whatever the other hosts say.
+                    worst = Some(Trouble { fate, relay, host: shown.clone(), rest: crate::auth::REST });
+                    break;
+                }
                 Err(Refused::Fate(fate) | Refused::Tls(fate)) => {
-                    // One temporary failure among several is reason enough to come again.
-                    if worst.as_ref().is_none_or(|worst| worst.fate.status.is_permanent() || fate.status.is_temporary())
-                    {
-                        let host = shown.clone();
-                        worst = Some(Trouble { fate, relay, host });
-                    }
+                    let host = shown.clone();
+                    weigh(&mut worst, Trouble { fate, relay, host, rest: 0 });
                 }
             }
         }
     }
     Err(worst.unwrap_or_else(|| nowhere(key)))
+}
+
+/// One temporary failure among several is reason enough to come again.
+fn weigh(worst: &mut Option<Trouble>, new: Trouble) {
+    let counts =
+        |known: &Trouble| known.rest == 0 && (known.fate.status.is_permanent() || new.fate.status.is_temporary());
+    if worst.as_ref().is_none_or(counts) {
+        *worst = Some(new);
+    }
 }
 
 /// All addresses were refused (S-66).
@@ -74,7 +82,7 @@ fn nowhere(key: &Key) -> Trouble {
         _ => "",
     };
     let text = format!("config error: mail loops back to me (MX problem?) for {domain}");
-    Trouble { fate: Fate::local(Status::permanent(3, 5), &text), relay: String::new(), host: String::new() }
+    Trouble::nowhere(Fate::local(Status::permanent(3, 5), &text))
 }
 
 /// A host in the log's spelling: names end in a dot, as sendmail's canonical names do.
@@ -100,7 +108,7 @@ async fn open(
     let dial = || dial(address, settings, shown);
     let ip = address.ip();
     let door = Door { inner, settings, host, ip, shown };
-    let session = match door.greet(dial().await?, settings.tls).await {
+    let mut session = match door.greet(dial().await?, settings.tls).await {
         Err(Refused::Tls(_)) if settings.tls == Tls::May => {
             // Only a fresh connection is in a known state (S-70).
             door.greet(dial().await?, Tls::None).await?
@@ -112,6 +120,7 @@ async fn open(
     if own && matches!(key, Key::Mx { .. }) {
         return Err(Refused::Fate(nowhere(key).fate));
     }
+    door.sign_in(key, &mut session).await?;
     Ok(session)
 }
 
@@ -131,17 +140,17 @@ fn deferred(subject: u16, detail: u16, text: &str) -> Refused {
     Refused::Fate(Fate::local(Status::temporary(subject, detail), text))
 }
 
-fn broken(error: &Broken, shown: &str) -> Refused {
+pub(crate) fn broken(error: &Broken, shown: &str) -> Refused {
     deferred(4, 2, &error.text(shown))
 }
 
 /// The host at whose door we stand.
-struct Door<'a> {
-    inner: &'a Inner,
+pub(crate) struct Door<'a> {
+    pub(crate) inner: &'a Inner,
     settings: &'a Settings,
-    host: &'a Host,
-    ip: IpAddr,
-    shown: &'a str,
+    pub(crate) host: &'a Host,
+    pub(crate) ip: IpAddr,
+    pub(crate) shown: &'a str,
 }
 
 impl Door<'_> {

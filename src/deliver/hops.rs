@@ -65,7 +65,7 @@ pub(crate) enum Pushed {
     Queued,
     /// A new worker is to be started.
     Start(Place),
-    /// No hop: the key is an error or cannot be read.
+    /// No hop: the key is an error, means to throw away, or cannot be read.
     NoHop(Job, Option<Key>),
     /// The hop has more than its share; the job may come again in this many milliseconds.
     Full(Job, u64),
@@ -173,7 +173,7 @@ impl Hops {
             Some((name, _)) => name.clone(),
             None => match Key::parse(name) {
                 None => return Pushed::NoHop(job, None),
-                Some(key @ Key::Error { .. }) => return Pushed::NoHop(job, Some(key)),
+                Some(key @ (Key::Error { .. } | Key::Discard)) => return Pushed::NoHop(job, Some(key)),
                 Some(key) => {
                     let name: Arc<str> = name.into();
                     state.hops.insert(name.clone(), Hop::new(key, settings));

@@ -3,6 +3,7 @@
 //! The daemon calls [`Deliver::start`] with its [`Parts`], and `receive` hands accepted messages to [`Deliver::submit`].
 
 mod agent;
+mod auth;
 mod batch;
 mod claim;
 mod connect;
@@ -26,6 +27,7 @@ mod transaction;
 #[cfg(test)]
 mod tests;
 
+pub use auth::{Known, Secret, Secrets};
 pub use settings::{Current, Settings, Tls};
 pub use start::{Agents, Deliver, Parts, Routes, Started};
 

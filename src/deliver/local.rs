@@ -144,7 +144,7 @@ async fn start(place: &Place) -> Result<Agent, String> {
 
 fn unstarted(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, error: String) {
     let fate = Fate::local(Status::temporary(3, 0), &format!("cannot start agent: {error}"));
-    let trouble = Arc::new(Trouble { fate: fate.clone(), relay: String::new(), host: String::new() });
+    let trouble = Arc::new(Trouble::nowhere(fate.clone()));
     place.unreachable(&trouble, NO_AGENT);
     for Loaded { job, .. } in jobs {
         let all = job.recipients.clone();

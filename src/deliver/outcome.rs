@@ -100,6 +100,15 @@ pub(crate) struct Trouble {
     pub(crate) relay: String,
     /// The host's name, for bounces; may be empty.
     pub(crate) host: String,
+    /// The hop is left alone for at least this long, milliseconds.
+    pub(crate) rest: u64,
+}
+
+impl Trouble {
+    /// Without a host that could be named.
+    pub(crate) const fn nowhere(fate: Fate) -> Self {
+        Self { fate, relay: String::new(), host: String::new(), rest: 0 }
+    }
 }
 
 /// One attempt, for log and bounce.

@@ -92,7 +92,7 @@ async fn serve(place: &mut Place, link: &mut Option<Link>, job: Job) -> bool {
 fn unreachable(place: &Place, job: Job, trouble: Trouble, started: u64) -> bool {
     let trouble = Arc::new(trouble);
     let took = place.inner.parts.clock.now().mono.saturating_sub(started);
-    if place.unreachable(&trouble, took.clamp(DEAD.0, DEAD.1)) {
+    if place.unreachable(&trouble, took.max(trouble.rest).clamp(DEAD.0, DEAD.1)) {
         defer(place, job, &trouble, started, None);
         return true;
     }

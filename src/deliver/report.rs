@@ -62,6 +62,16 @@ pub(crate) fn wants_receipt(envelope: &Envelope, recipient: &Recipient, attempt:
     recipient.notify.success && !envelope.sender.is_null() && !attempt.passes_dsn
 }
 
+/// Who is told: the sender as given, not as masquerading shows him to others, which may be somebody else's address. (A list's owner
+/// is the sender as given of what goes to its members.)
+fn return_to(envelope: &Envelope, host: &str) -> Address {
+    match Address::parse(&envelope.sender_given) {
+        Ok(given) if given.domain().is_none() => given.at_domain(host),
+        Ok(given) => given,
+        Err(_) => envelope.sender.clone(),
+    }
+}
+
 /// Where a report goes.
 enum Way {
     To(Vec<Recipient>),
@@ -139,7 +149,7 @@ impl Desk {
     /// A failure: to the sender; for a null sender to the postmaster, and if that was a notice already, to nobody.
     async fn fail(&mut self, items: Vec<Item>, changes: Vec<Change>) {
         if !self.envelope().sender.is_null() {
-            let to = self.envelope().sender.clone();
+            let to = self.return_to();
             match self.route(&to).await {
                 Way::To(recipients) => return self.bounce(About::Failure, &items, changes, &to, recipients).await,
                 Way::Later(_) => return self.come_again(&changes, self.unrouted()),
@@ -175,7 +185,7 @@ impl Desk {
     }
     /// A receipt or warning; the changes stand without it if need be. A warning that could not be sent comes with a later try.
     async fn tell_sender(&mut self, about: About, items: &[Item], changes: Vec<Change>) {
-        let to = self.envelope().sender.clone();
+        let to = self.return_to();
         let mut marked = changes.clone();
         if about == About::Delay {
             mark_warned(&mut marked, items);
@@ -190,6 +200,9 @@ impl Desk {
             }
             Way::Nowhere => self.record(marked),
         }
+    }
+    fn return_to(&self) -> Address {
+        return_to(self.envelope(), &self.inner.parts.settings.get().host)
     }
     async fn route(&self, to: &Address) -> Way {
         let recipients = self.inner.parts.routes.route(to).await;

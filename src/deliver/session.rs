@@ -1,8 +1,9 @@
 //! One SMTP session as client: writing, replies, time limits, EHLO, STARTTLS (RFC 5321 4.1, 4.5.3.2; RFC 3207). Generic over
 //! the stream, so that tests stage faults in memory. `connect` opens it, `transaction` uses it.
 
+use crate::auth::Anonymous;
 use crate::stream::Stream;
-use mail::client::{Answer, Capabilities, ReplyDecoder};
+use mail::client::{Answer, Capabilities, Exchange, ReplyDecoder};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -122,6 +123,8 @@ pub(crate) struct Session<S> {
     pub(crate) needs_reset: bool,
     /// Transactions that got a final answer.
     pub(crate) transactions: u32,
+    /// There are credentials for this server, but it was not told them.
+    pub(crate) anonymous: Option<Anonymous>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -139,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             name: String::new(),
             needs_reset: false,
             transactions: 0,
+            anonymous: None,
         }
     }
     /// The next reply.
@@ -225,6 +229,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return Ok(answer);
         }
         self.command(&format!("HELO {host}"), self.limits.mail()).await
+    }
+    /// Whether it is inside TLS.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.stream.is_tls()
+    }
+    /// AUTH; the answer that decided. What is said never gets into `out`: that would outlive a broken session, and be shown by `Debug`.
+    pub(crate) async fn authenticate(&mut self, exchange: &mut Exchange) -> Result<Answer, Broken> {
+        // The caller has looked; this is the second lock.
+        if !self.is_encrypted() {
+            return Err(Broken::Protocol("no TLS for AUTH".to_owned()));
+        }
+        let limit = self.limits.mail();
+        loop {
+            let Some(line) = exchange.line() else {
+                return Err(Broken::Protocol("unexpected challenge in AUTH".to_owned()));
+            };
+            self.write(&[&line], limit).await?;
+            let answer = self.answer(limit).await?;
+            if answer.code != 334 {
+                return Ok(answer);
+            }
+        }
     }
     /// Gives up the session for its stream, before a handshake. `None` if anything came that was not asked for: it would be
     /// read as if it had come inside TLS (S-24, CVE-2021-38371).

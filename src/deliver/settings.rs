@@ -1,6 +1,7 @@
 //! What the delivering side must be told; filled by `config`, carried to the engine as JSON.
 
 use queue::schedule::Policy;
+use route::Local;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -74,21 +75,53 @@ impl Default for Settings {
 
 /// The settings in force. A reload swaps them whole; attempts in progress finish under the old ones (DESIGN §6).
 #[derive(Debug, Default)]
-pub struct Current(RwLock<Arc<Settings>>);
+pub struct Current {
+    settings: RwLock<Arc<Settings>>,
+    local: RwLock<Arc<Local>>,
+}
 
 impl Current {
-    /// In force from now on.
+    /// In force from now on; `local` has this host's names and addresses, to cut loops.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self(RwLock::new(Arc::new(settings)))
+    pub fn new(settings: Settings, local: Local) -> Self {
+        Self { settings: RwLock::new(Arc::new(settings)), local: RwLock::new(Arc::new(local)) }
     }
     /// The settings in force.
     #[must_use]
     pub fn get(&self) -> Arc<Settings> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.settings)
     }
     /// Swaps them.
     pub fn set(&self, settings: Settings) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+    /// This host's names and addresses.
+    #[must_use]
+    pub fn local(&self) -> Arc<Local> {
+        read(&self.local)
+    }
+    /// Swaps them: a list of local domains may change without a reload.
+    pub fn set_local(&self, local: Local) {
+        *self.local.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(local);
+    }
+}
+
+fn read<T>(lock: &RwLock<Arc<T>>) -> Arc<T> {
+    Arc::clone(&lock.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_change_without_the_settings_and_the_other_way_round() {
+        let named = |name: &str| Local { names: vec![name.into()], addresses: Vec::new() };
+        let current = Current::new(Settings::default(), named("old.example"));
+        let in_use = current.local();
+        current.set_local(named("new.example"));
+        current.set(Settings { limit: 7, ..Settings::default() });
+        assert_eq!((&in_use.names[0][..], &current.local().names[0][..]), ("old.example", "new.example"));
+        assert_eq!(current.get().limit, 7);
     }
 }

@@ -1,5 +1,6 @@
 //! The entry: what the daemon brings along, and the handle it keeps.
 
+use crate::auth::Secrets;
 use crate::hops::Hops;
 use crate::job::{Job, Load};
 use crate::place::Place;
@@ -43,12 +44,12 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// DNS.
     pub resolver: Arc<dyn Resolver>,
-    /// This host's names and addresses, to cut loops.
-    pub local: route::Local,
     /// Starts agents.
     pub agents: Arc<dyn Agents>,
     /// Routes bounces.
     pub routes: Arc<dyn Routes>,
+    /// Knows passwords for other servers.
+    pub secrets: Arc<dyn Secrets>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// The clock.

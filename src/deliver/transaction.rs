@@ -1,6 +1,7 @@
 //! One mail transaction as client (RFC 5321 3.3, RFC 2920 pipelining): envelope out, replies in, content, final answer.
 //! Used by `relay`, which may send the next envelope with the end of the present content (RFC 2920 3.1 allows that).
 
+use crate::auth::Anonymous;
 use crate::job::Job;
 use crate::outcome::{Command, Fate};
 use crate::session::{Broken, Session};
@@ -32,6 +33,8 @@ pub(crate) struct Progress {
     pub(crate) fates: Vec<(Fate, Vec<u32>)>,
     /// MAIL was refused: the fate of everybody.
     refused: Option<Fate>,
+    /// As in the session.
+    anonymous: Option<Anonymous>,
 }
 
 impl Progress {
@@ -42,6 +45,14 @@ impl Progress {
         self.accepted.clear();
         if !rest.is_empty() {
             self.fates.push((fate, rest));
+        }
+    }
+    /// A refusal in this session.
+    fn refusal(&self, answer: &Answer, default: (u16, u16), stat: &str, command: Command) -> Fate {
+        let fate = refusal(answer, default, stat, command);
+        match &self.anonymous {
+            Some(anonymous) => anonymous.forgive(answer, fate),
+            None => fate,
         }
     }
     fn one(&mut self, index: u32, fate: Fate) {
@@ -177,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
     /// Envelope and DATA; true if the content is to be sent now. `sent`: the envelope went out with the last content.
     pub(crate) async fn negotiate(&mut self, job: &Job, sent: bool, progress: &mut Progress) -> Result<bool, Broken> {
+        progress.anonymous.clone_from(&self.anonymous);
         if self.needs_reset {
             self.command("RSET", self.limits.mail()).await?;
             self.needs_reset = false;
@@ -243,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if refused {
             settle_refused(job, progress);
         } else if !progress.accepted.is_empty() {
-            let fate = refusal(answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()));
+            let fate = progress.refusal(answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()));
             progress.rest(job, fate);
         }
         Ok(false)
@@ -292,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let fate = if (200..300).contains(&answer.code) {
             Fate::sent(answer.text())
         } else {
-            refusal(&answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()))
+            progress.refusal(&answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()))
         };
         progress.rest(job, fate);
         Ok(())
@@ -305,7 +317,7 @@ fn after_mail(answer: &Answer, job: &Job, progress: &mut Progress) {
     progress.turned_away = answer.code == 421;
     if !(200..300).contains(&answer.code) {
         let command = format!("MAIL From:<{}>", job.message.envelope.sender);
-        progress.refused = Some(refusal(answer, (1, 0), at_mail(answer.code), Command::Line(command)));
+        progress.refused = Some(progress.refusal(answer, (1, 0), at_mail(answer.code), Command::Line(command)));
     }
 }
 
@@ -318,7 +330,8 @@ fn after_rcpt(answer: &Answer, index: u32, progress: &mut Progress) {
         progress.accepted.push(index);
     } else {
         let default = if answer.code >= 500 { (1, 1) } else { (2, 0) };
-        progress.one(index, refusal(answer, default, at_rcpt(answer.code), Command::Rcpt));
+        let fate = progress.refusal(answer, default, at_rcpt(answer.code), Command::Rcpt);
+        progress.one(index, fate);
     }
 }
 

@@ -20,10 +20,10 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Gives a file a second name. The folder must be synced by the caller.
+/// A second name for a file; never replaces one. The folder concerned must be synced by the caller.
 ///
 /// # Errors
-/// The system's; `AlreadyExists` if the name is taken.
+/// The system's; EEXIST if the name is taken, EPERM or EOPNOTSUPP where there are no links.
 pub fn link(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)
 }

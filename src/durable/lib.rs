@@ -15,7 +15,7 @@ pub use file::{
     zero_fill,
 };
 pub use folder::{Space, link, rename, space, sync_folder, unlink, write_whole};
-pub use lock::{LockError, LockFile};
+pub use lock::{LockError, LockFile, wait_for_lock};
 pub use nameless::{DropFile, Nameless, random_name};
 
 use std::io;

@@ -46,6 +46,14 @@ impl LockFile {
     }
 }
 
+/// Waits for the exclusive `flock` of an open file. It ends with the descriptor.
+///
+/// # Errors
+/// The system's.
+pub fn wait_for_lock(file: &File) -> io::Result<()> {
+    fs2::FileExt::lock_exclusive(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -84,6 +84,23 @@ impl Nameless {
     }
 }
 
+impl Nameless {
+    /// Gives it a name that may be in use: a reader finds the old file or this one, whole, and nothing between. Syncs the contents
+    /// before and the folder after.
+    ///
+    /// # Errors
+    /// The system's; the old file is then still there, unless only the folder's sync failed.
+    pub fn replace(&self, name: &std::ffi::OsStr) -> io::Result<()> {
+        crate::sync(&self.file)?;
+        // Links never replace, renames do: so first a name that nobody has. A crash between the two leaves it behind.
+        let meanwhile = format!("tmp.{}", random_name());
+        self.link(&meanwhile)?;
+        let meanwhile = self.folder.join(meanwhile);
+        crate::rename(&meanwhile, &self.folder.join(name)).inspect_err(|_| take_back(&meanwhile))?;
+        crate::sync_folder(&self.folder)
+    }
+}
+
 /// Removes a name whose message is not taken: the caller will send it in another way.
 fn take_back(path: &Path) {
     let _what_was_read_meanwhile_has_a_submission_id = crate::unlink(path);
@@ -183,6 +200,19 @@ mod tests {
         let name = file.publish().unwrap();
         assert_eq!(std::fs::read(folder.join(name)).unwrap(), b"whole");
         drop(DropFile::create(&folder).unwrap());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn replaces_in_one_step() {
+        let folder = folder("replace");
+        for text in ["one", "two"] {
+            let file = Nameless::create(&folder, 0o600).unwrap();
+            crate::write_all_at(file.file(), text.as_bytes(), 0).unwrap();
+            file.replace("x".as_ref()).unwrap();
+            assert_eq!(std::fs::read_to_string(folder.join("x")).unwrap(), text);
+        }
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -3,13 +3,15 @@
 use crate::log;
 use call::keep::{InputState, ToEngine};
 use call::plan::{Listen, Plan};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -41,11 +43,15 @@ impl Opened {
             let known = old.and_then(|old| old.tcp.iter().find(|(_, address, _)| *address == wanted.address));
             let socket = match known {
                 Some((.., socket)) => Some(Rc::clone(socket)),
-                None => bind_tcp(wanted)?.map(Rc::new),
+                None => bind_tcp(wanted, &plan.pid_file)?.map(Rc::new),
             };
             tcp.extend(socket.map(|socket| (wanted.name.clone(), wanted.address, socket)));
         }
-        let told = |path: &Path, error: io::Error| format!("cannot create {}: {error}", path.display());
+        let told = |path: &Path, error: io::Error| {
+            let taken = error.kind() == io::ErrorKind::AddrInUse;
+            let holder = if taken { holder(&plan.pid_file) } else { String::new() };
+            format!("cannot create {}: {error}{holder}", path.display())
+        };
         folder(&plan.spool, 0o700, root.then_some(plan.engine)).map_err(|error| told(&plan.spool, error))?;
         let drop = folder(&plan.drop, 0o1733, None).map_err(|error| told(&plan.drop, error))?;
         let mut unix = Vec::new();
@@ -86,11 +92,11 @@ impl Opened {
 
     /// The state of an input now, and its descriptor if it is another than the one last passed.
     pub(crate) fn input(&mut self, number: usize) -> (InputState, Option<OwnedFd>) {
-        let (Some(path), Some(known)) = (self.plan.inputs.get(number), self.inputs.get_mut(number)) else {
+        let (Some(input), Some(known)) = (self.plan.inputs.get(number), self.inputs.get_mut(number)) else {
             return (InputState::Absent, None);
         };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let opened = open(path, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
+        let opened = open(&input.path, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
         let (stat, file) = match opened {
             Ok((stat, _)) if !FileType::from_raw_mode(stat.st_mode).is_file() => {
                 return (InputState::Unreadable(Errno::INVAL.raw_os_error()), None);
@@ -102,9 +108,17 @@ impl Opened {
             }
             Err(errno) => return (InputState::Unreadable(errno.raw_os_error()), None),
         };
-        if known.replace(stamp(&stat)) == Some(stamp(&stat)) {
+        if *known == Some(stamp(&stat)) {
             return (InputState::Unchanged, None);
         }
+        if let Some(why) = input.distrust(stat.st_mode, stat.st_gid) {
+            *known = None;
+            return (InputState::Unsafe(why), None);
+        }
+        if is_being_written(&file) {
+            return (InputState::Busy, Some(file));
+        }
+        *known = Some(stamp(&stat));
         (InputState::Open, Some(file))
     }
 
@@ -123,8 +137,25 @@ fn stamp(s: &Stat) -> Stamp {
     (s.st_dev, s.st_ino, s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec, s.st_size)
 }
 
+/// Whether anybody has the file open for writing: the kernel grants a read lease only if nobody has. Where it cannot be
+/// asked for (NFS, another's file) the answer is no, and the engine waits until the file is still.
+#[allow(unsafe_code, reason = "no safe interface to leases")]
+fn is_being_written(file: &OwnedFd) -> bool {
+    use nix::libc::{EAGAIN, F_RDLCK, F_SETLEASE, F_UNLCK, fcntl};
+    let lease = |kind: i32| {
+        // SAFETY: a flag on our own descriptor. A writer that opens the file just now waits until the lease is given back below;
+        // the signal that tells us so is ignored.
+        unsafe { fcntl(file.as_raw_fd(), F_SETLEASE, kind) }
+    };
+    let granted = lease(F_RDLCK) == 0;
+    if granted {
+        lease(F_UNLCK);
+    }
+    !granted && io::Error::last_os_error().raw_os_error() == Some(EAGAIN)
+}
+
 /// `None` if the machine does not have the address and the plan can do without.
-fn bind_tcp(wanted: &Listen) -> Result<Option<OwnedFd>, String> {
+fn bind_tcp(wanted: &Listen, pid_file: &Path) -> Result<Option<OwnedFd>, String> {
     let v6 = wanted.address.is_ipv6();
     let tried = || -> Result<OwnedFd, Errno> {
         let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
@@ -143,7 +174,23 @@ fn bind_tcp(wanted: &Listen) -> Result<Option<OwnedFd>, String> {
             log::notice(&format!("not listening on {}: {errno}", wanted.address));
             Ok(None)
         }
-        Err(errno) => Err(format!("cannot listen on {}: {errno}", wanted.address)),
+        Err(errno) => {
+            let holder = if errno == Errno::ADDRINUSE { holder(pid_file) } else { String::new() };
+            Err(format!("cannot listen on {}: {errno}{holder}", wanted.address))
+        }
+    }
+}
+
+/// Who probably has what is in use: the server that wrote this pid file, if it lives. Nobody as far as we know: empty.
+fn holder(pid_file: &Path) -> String {
+    let text = std::fs::read_to_string(pid_file).unwrap_or_default();
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok()).filter(|pid| *pid > 0);
+    match pid.map(Pid::from_raw).filter(|pid| *pid != Pid::this()) {
+        // EPERM: it lives, as somebody else.
+        Some(pid) if kill(pid, None) != Err(nix::errno::Errno::ESRCH) => {
+            format!("; is the server already running? pid {pid} from {}", pid_file.display())
+        }
+        _ => String::new(),
     }
 }
 
@@ -193,4 +240,43 @@ fn folder(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<File>
         return Err(io::Error::other("it is there and belongs to another user"));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_an_address_is_named_while_it_lives() {
+        let pid_file = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let wanted = Listen { name: "MTA".into(), address: taken.local_addr().unwrap(), required: true };
+        let told = |pid: &str| {
+            std::fs::write(&pid_file, format!("{pid}\n/usr/sbin/sendmail -bd\n")).unwrap();
+            let text = bind_tcp(&wanted, &pid_file).unwrap_err();
+            text.strip_prefix(&format!("cannot listen on {}: ", wanted.address)).unwrap().to_owned()
+        };
+        let parent = std::os::unix::process::parent_id().to_string();
+        let named = format!("; is the server already running? pid {parent} from {}", pid_file.display());
+        assert!(told(&parent).ends_with(&named), "{}", told(&parent));
+        // Above what the kernel gives, ourselves at a reload, everybody, nothing.
+        for nobody in ["2147483647", &std::process::id().to_string(), "-1", "0", "x", ""] {
+            assert!(!told(nobody).contains("running"), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_open_for_writing_is_being_written() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let reader = || OwnedFd::from(File::open(&path).unwrap());
+        let (first, second) = (reader(), reader());
+        // Other readers, the engine among them, do not count.
+        assert!(!is_being_written(&first) && !is_being_written(&second));
+        let writer = File::options().append(true).open(&path).unwrap();
+        assert!(is_being_written(&first));
+        drop(writer);
+        assert!(!is_being_written(&first));
+        // Nothing is left behind that would hold up a writer.
+        File::options().write(true).open(&path).unwrap();
+    }
 }

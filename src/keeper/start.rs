@@ -103,8 +103,8 @@ pub(crate) fn reset_inherited() -> io::Result<()> {
         let handler = match number {
             // Cannot be changed; or std's, which tells of a stack overflow.
             Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGSEGV | Signal::SIGBUS => continue,
-            // EPIPE and EFBIG instead, here and in every child.
-            Signal::SIGPIPE | Signal::SIGXFSZ => SigHandler::SigIgn,
+            // EPIPE and EFBIG instead, here and in every child; SIGIO comes when a lease (`open.rs`) is in somebody's way.
+            Signal::SIGPIPE | Signal::SIGXFSZ | Signal::SIGIO => SigHandler::SigIgn,
             _ => SigHandler::SigDfl,
         };
         // SAFETY: no handler of ours is installed or replaced.

@@ -131,11 +131,17 @@ impl Address {
     pub fn domain(&self) -> Option<&str> {
         self.text.get(self.at as usize + 1..)
     }
+    /// Whether a backslash stands in the local part: sendmail asks no alias about such a name.
+    #[must_use]
+    pub fn is_escaped(&self) -> bool {
+        self.local().contains('\\')
+    }
     /// The local part's meaning: quotes and quoting backslashes taken off (RFC 5321 4.1.2).
     #[must_use]
     pub fn user(&self) -> Cow<'_, str> {
         let local = self.local();
-        let Some(inner) = local.strip_prefix('"').and_then(|l| l.strip_suffix('"')) else {
+        let quoted = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+        let Some(inner) = quoted.or_else(|| self.is_escaped().then_some(local)) else {
             return Cow::Borrowed(local);
         };
         let mut plain = String::with_capacity(inner.len());
@@ -192,6 +198,8 @@ mod tests {
             "-f@example.org",
             "/etc/passwd",
             "x@under_score.example",
+            "\\bob",
+            "\\bob@example.org",
         ] {
             let address = Address::parse(good).unwrap_or_else(|e| panic!("{good}: {e}"));
             assert_eq!(address.as_str(), good);
@@ -200,7 +208,10 @@ mod tests {
         assert_eq!(address.user(), "a\"b@c");
         assert_eq!(address.domain(), Some("Example.ORG."));
         assert_eq!(address.domain_key().as_deref(), Some("example.org"));
-        assert_eq!(Address::parse("bob").unwrap().domain_key(), None);
+        let bob = Address::parse("bob").unwrap();
+        assert!(bob.domain_key().is_none() && !bob.is_escaped());
+        let address = Address::parse("\\b.o\\b@example.org").unwrap();
+        assert!(address.is_escaped() && address.user() == "b.ob" && address.local() == "\\b.o\\b");
     }
 
     #[test]
@@ -219,6 +230,10 @@ mod tests {
             ("bob@a@b", E::Trailing),
             ("<bob@a>", E::Local),
             ("\"bob@a", E::Local),
+            ("\\", E::Local),
+            ("bob\\@a", E::Trailing),
+            ("bob\\ smith@a", E::Trailing),
+            ("a\\>b@c", E::Trailing),
             ("\"a\".b@c", E::Trailing),
             ("bob@[300.0.0.1]", E::Literal),
             ("bob@[IPv6:zz]", E::Literal),

@@ -1,9 +1,11 @@
 //! The SMTP and LMTP client's side of the protocol, pure: replies in, commands out. `deliver` owns the socket; the
 //! `sendmail` program uses it for its fall-back to `[127.0.0.1]:25`.
 
+mod auth;
 mod capabilities;
 mod reply;
 
+pub use auth::{Exchange, Login, LoginError, Mechanism};
 pub use capabilities::{Capabilities, Chunking};
 pub use reply::{Answer, ReplyDecoder, ReplyError};
 

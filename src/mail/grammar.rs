@@ -1,14 +1,15 @@
 //! The grammar of addresses (RFC 5321 4.1.2 and 4.1.3, RFC 6531 3.3), as nom parsers. `address.rs` and `path.rs` use it.
 //!
 //! Lenient where sendmail is: dots anywhere in a local part, underscores in domains, a trailing dot. A local part is
-//! either plain or one quoted string, never a mixture, so that [`Address::user`] has one meaning.
+//! either plain or one quoted string, never a mixture, so that [`Address::user`] has one meaning. In a plain one a backslash may
+//! stand before a character that needs none (RFC 821): `\bob` is what sendmail's users write for "the mailbox, no alias".
 
 use crate::address::{Address, AddressError, DOMAIN_LIMIT, LOCAL_LIMIT};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::{char, satisfy};
 use nom::combinator::{opt, recognize};
-use nom::multi::{many0_count, separated_list1};
+use nom::multi::{many0_count, many1_count, separated_list1};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -33,7 +34,9 @@ fn quoted(input: &str) -> IResult<&str, &str> {
 }
 
 fn local(input: &str) -> IResult<&str, &str> {
-    alt((quoted, take_while1(|c| is_atext(c) || c == '.'))).parse(input)
+    let is_plain = |c: char| is_atext(c) || c == '.';
+    let escaped = recognize(preceded(char('\\'), satisfy(is_plain)));
+    alt((quoted, recognize(many1_count(alt((take_while1(is_plain), escaped)))))).parse(input)
 }
 
 fn label(input: &str) -> IResult<&str, &str> {

@@ -7,7 +7,7 @@
 mod edit;
 mod scan;
 
-pub use edit::{qualify, remove};
+pub use edit::{Role, parties, qualify, readdress, remove};
 pub use scan::{Known, Scan};
 
 use std::ops::Range;

@@ -79,6 +79,8 @@ pub struct Session {
     refused: bool,
     errors: u32,
     closing: bool,
+    /// What every command but the harmless ones is answered with, if the client is not welcome.
+    unwelcome: Option<Reply>,
 }
 
 /// What to do about a command.
@@ -127,9 +129,14 @@ impl Session {
             refused: false,
             errors: 0,
             closing: false,
+            unwelcome: None,
         }
     }
-    /// The greeting; without a version (S-31).
+    /// The client is not welcome: every command that could lead to mail is answered with `reply`.
+    pub fn refuse_all(&mut self, reply: Reply) {
+        self.unwelcome = Some(reply);
+    }
+    /// The greeting; without a version (S-31). A client that is not welcome gets it as well and hears why at MAIL, as from sendmail.
     #[must_use]
     pub fn greeting(&self, date: &str) -> Reply {
         Reply::bare(220, format!("{} ESMTP Postrider; {date}", self.host))
@@ -144,6 +151,9 @@ impl Session {
             Err(Malformed::Control) => return self.error(Reply::permanent(500, 5, 2, "Illegal character in command")),
             Err(Malformed::Encoding) => return self.error(Reply::permanent(501, 5, 2, "Command is not valid UTF-8")),
         };
+        if let Some(reply) = self.unwelcome.clone().filter(|_| !is_harmless(&command)) {
+            return self.error(reply);
+        }
         match command {
             Command::Helo(name) => self.helo_verb(name),
             Command::Ehlo(name) => self.ehlo_verb(name),
@@ -244,4 +254,10 @@ impl Session {
     fn too_many_errors(&self) -> Reply {
         Reply::temporary(421, 7, 0, format!("{} Too many errors, closing connection", self.host))
     }
+}
+
+/// Whether a command is answered as usual even if the client is not welcome.
+fn is_harmless(command: &Command<'_>) -> bool {
+    use Command::{Ehlo, Helo, Http, Noop, Quit, Rset};
+    matches!(command, Helo(_) | Ehlo(_) | Noop | Rset | Quit | Http)
 }

@@ -1,8 +1,10 @@
 //! From a finished dialogue to a committed message: the draft of an envelope, the Received field, the commit.
 
 use crate::Receive;
+use crate::check::Decision;
 use crate::content::Reading;
 use crate::policy;
+use crate::rewrite::Rewriter;
 use crate::smtp::Serving;
 use crate::wire::{Lost, Wire};
 use mail::log::{Event, FromLine};
@@ -11,7 +13,8 @@ use mail::server::MailFrom;
 use mail::{Address, QueueId, Status, Time};
 use queue::{Body, ContentWriter, Envelope, Notify, Origin, Protocol, Recipient, Ret};
 use route::Target;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use table::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// An accepted RCPT with what it expanded to.
@@ -26,49 +29,90 @@ pub(crate) struct Taken {
 pub(crate) struct Draft {
     sender: Address,
     given: String,
+    /// The sender as the client wrote it, for the checks.
+    pub(crate) mail_from: Address,
     ret: Option<Ret>,
     envid: String,
     body: Body,
     smtputf8: bool,
-    recipients: Vec<Recipient>,
+    /// Those without an owner first; then one group for each owner.
+    groups: Vec<Group>,
+    /// Where the group of each owner is.
+    owners: HashMap<Address, usize>,
     /// Recipients as the client counts them.
     taken: Vec<String>,
     seen: HashSet<String>,
+    /// Why it is held, if it is.
+    hold: Option<String>,
+    /// Why it is thrown away, if it is.
+    discard: Option<Why>,
+}
+
+/// Final recipients that share an envelope.
+#[derive(Default)]
+struct Group {
+    owner: Option<Address>,
+    recipients: Vec<Recipient>,
 }
 
 impl Draft {
     pub(crate) fn new(sender: Address, from: &MailFrom) -> Self {
+        let body = if from.eight_bit { Body::EightBitMime } else { Body::SevenBit };
         Self {
-            sender,
             given: from.address.to_string(),
+            mail_from: from.address.clone(),
             ret: from.ret.map(policy_ret),
             envid: from.envid.clone(),
-            body: if from.eight_bit { Body::EightBitMime } else { Body::SevenBit },
             smtputf8: from.smtputf8,
-            recipients: Vec::new(),
-            taken: Vec::new(),
-            seen: HashSet::new(),
+            ..Self::empty(sender, body)
         }
     }
     /// A draft without an SMTP dialogue.
     pub(crate) fn local(sender: Address, given: String, envid: String, ret: Option<Ret>, eight_bit: bool) -> Self {
         let body = if eight_bit { Body::EightBitMime } else { Body::SevenBit };
         let smtputf8 = !sender.is_ascii();
+        Self { given, ret, envid, smtputf8, ..Self::empty(sender, body) }
+    }
+    fn empty(sender: Address, body: Body) -> Self {
         Self {
+            mail_from: sender.clone(),
             sender,
-            given,
-            ret,
-            envid,
+            given: String::new(),
+            ret: None,
+            envid: String::new(),
             body,
-            smtputf8,
-            recipients: Vec::new(),
+            smtputf8: false,
+            groups: vec![Group::default()],
+            owners: HashMap::new(),
             taken: Vec::new(),
             seen: HashSet::new(),
+            hold: None,
+            discard: None,
         }
     }
     /// How many final recipients there are so far.
     pub(crate) fn expanded(&self) -> usize {
-        self.recipients.len()
+        self.groups.iter().map(|group| group.recipients.len()).sum()
+    }
+    /// Why nothing of it is kept, if so.
+    pub(crate) fn discarded(&self) -> Option<String> {
+        match &self.discard {
+            Some(why) => Some(why.to_string()),
+            None => (self.expanded() == 0).then(|| "no recipient left".to_owned()),
+        }
+    }
+    /// Whether a copy leaves this host.
+    pub(crate) fn any_remote(&self) -> bool {
+        let remote = |recipient: &Recipient| !recipient.route.starts_with("local:");
+        self.groups.iter().flat_map(|group| &group.recipients).any(remote)
+    }
+    /// What a check said about the whole message. The first reason stays.
+    pub(crate) fn apply(&mut self, said: &Decision) {
+        match said {
+            Decision::Discard(why) => drop(self.discard.get_or_insert_with(|| why.clone())),
+            Decision::Hold(text, _) => drop(self.hold.get_or_insert_with(|| text.clone())),
+            Decision::Pass | Decision::Stop(_) | Decision::Refuse(..) => {}
+        }
     }
     /// Adds the targets of one RCPT; a person reached twice gets one copy.
     pub(crate) fn add(&mut self, taken: Taken) {
@@ -83,9 +127,28 @@ impl Draft {
             recipient.orcpt.clone_from(&taken.orcpt);
             recipient.notify = taken.notify;
             recipient.controlling = target.controlling;
-            self.recipients.push(recipient);
+            self.group(target.owner, recipient);
         }
         self.taken.push(taken.given);
+    }
+    /// Puts a recipient into the group of its owner. To the members of a list the sender's wishes for notices do not apply
+    /// (RFC 3461 5.2.7.3): failures go to the owner, nothing else does.
+    fn group(&mut self, owner: Option<Address>, mut recipient: Recipient) {
+        let owner = owner.filter(|owner| *owner != self.sender);
+        let at = match &owner {
+            None => 0,
+            Some(owner) => {
+                recipient.orcpt.clear();
+                recipient.notify = Notify { failure: true, ..Notify::default() };
+                *self.owners.entry(owner.clone()).or_insert(self.groups.len())
+            }
+        };
+        if at == self.groups.len() {
+            self.groups.push(Group { owner, recipients: Vec::new() });
+        }
+        if let Some(group) = self.groups.get_mut(at) {
+            group.recipients.push(recipient);
+        }
     }
     /// `for` clause of the Received field: only with one recipient, so that none learns of another (RFC 5321 7.2).
     pub(crate) fn only(&self) -> Option<&str> {
@@ -94,28 +157,44 @@ impl Draft {
             _ => None,
         }
     }
-    /// The envelope to commit.
-    pub(crate) fn envelope(self, id: QueueId, now: Time, origin: Origin, message_id: String) -> Envelope {
+    /// The envelopes to commit, in one step: the first has `id`, the clones for lists with owners have new ones.
+    pub(crate) fn envelopes(
+        mut self,
+        id: QueueId,
+        mut new_id: impl FnMut() -> QueueId,
+        now: Time,
+        origin: &Origin,
+        message_id: &str,
+    ) -> Vec<Envelope> {
+        let groups: Vec<Group> = self.groups.drain(..).filter(|group| !group.recipients.is_empty()).collect();
+        let ids = std::iter::once(id).chain(std::iter::repeat_with(&mut new_id));
+        groups.into_iter().zip(ids).map(|(group, id)| self.envelope(group, id, now, origin, message_id)).collect()
+    }
+    fn envelope(&self, group: Group, id: QueueId, now: Time, origin: &Origin, message_id: &str) -> Envelope {
+        let listed = group.owner.is_some();
+        let foreign = group.owner.as_ref().is_some_and(|owner| !owner.is_ascii());
+        // What cannot be delivered comes back to the sender as given.
+        let given = group.owner.as_ref().map_or_else(|| self.given.clone(), ToString::to_string);
         Envelope {
             id,
             content: queue::ContentId::default(),
             size: 0,
             arrived: now.wall,
-            origin,
-            sender: self.sender,
-            sender_given: self.given,
-            message_id,
-            ret: self.ret,
-            envid: self.envid,
+            origin: origin.clone(),
+            sender: group.owner.unwrap_or_else(|| self.sender.clone()),
+            sender_given: given,
+            message_id: message_id.to_owned(),
+            ret: self.ret.filter(|_| !listed),
+            envid: if listed { String::new() } else { self.envid.clone() },
             body: self.body,
-            smtputf8: self.smtputf8,
+            smtputf8: self.smtputf8 || foreign,
             requiretls: false,
             by: None,
             priority: 0,
             queue_only: false,
             prepend: String::new(),
-            hold: None,
-            recipients: self.recipients,
+            hold: self.hold.clone(),
+            recipients: group.recipients,
             unknown: Vec::new(),
         }
     }
@@ -128,8 +207,22 @@ fn policy_ret(ret: mail::server::Ret) -> Ret {
     }
 }
 
+/// Logs the `from=` lines, and for a list with an owner what its clone is.
+pub(crate) fn log_all(receive: &Receive, envelopes: &[Envelope], size: u64, relay: &str) {
+    let original = envelopes.first().map(|envelope| envelope.id);
+    for envelope in envelopes {
+        log_from(receive, envelope, size, relay.to_owned());
+        if Some(envelope.id) != original {
+            receive.note(Some(envelope.id), format!("clone: owner={}", envelope.sender));
+        }
+        if let Some(reason) = &envelope.hold {
+            receive.note(Some(envelope.id), format!("quarantine={reason}"));
+        }
+    }
+}
+
 /// Logs the `from=` line.
-pub(crate) fn log_from(receive: &Receive, envelope: &Envelope, size: u64, relay: String) {
+fn log_from(receive: &Receive, envelope: &Envelope, size: u64, relay: String) {
     let origin = &envelope.origin;
     let (proto, from) = match origin.protocol {
         Protocol::Smtp => ("SMTP", format!("<{}>", envelope.sender)),
@@ -164,6 +257,7 @@ pub(crate) struct Arrival {
     id: QueueId,
     now: Time,
     received: String,
+    rewriter: Option<Rewriter>,
 }
 
 /// Content that has arrived whole.
@@ -182,7 +276,8 @@ impl Arrival {
         let now = serving.receive.clock.now();
         let id = serving.receive.store.new_id(now);
         let received = received(serving, draft, id);
-        Self { id, now, received }
+        let rewriter = Rewriter::new(&serving.current.router, draft.any_remote());
+        Self { id, now, received, rewriter }
     }
 
     /// Reads the content up to its true end; a refusal is decided only then.
@@ -192,7 +287,7 @@ impl Arrival {
         wire: &mut Wire<S>,
     ) -> Result<Result<Arrived, Reply>, Lost> {
         let settings = &serving.current.settings;
-        let mut reading = Reading::new(&*serving.receive.store, self.received.as_bytes(), settings);
+        let mut reading = Reading::new(&*serving.receive.store, self.received.as_bytes(), settings, self.rewriter);
         reading.read(wire).await?;
         let peer = serving.peer.text();
         Ok(match reading.finish(settings) {
@@ -229,22 +324,29 @@ impl Arrived {
             listener: serving.peer.listener.clone(),
             ..Origin::default()
         };
-        let mut envelope = draft.envelope(self.id, self.now, origin, self.message_id);
-        if self.eight_bit {
-            // What the content is decides, not what the client forgot to say (P-31).
-            envelope.body = Body::EightBitMime;
+        let receive = &serving.receive;
+        let text = format!("{} Message accepted for delivery", self.id);
+        let taken = Reply::new(250, Some(Status::success(0, 0)), &text);
+        if let Some(why) = draft.discarded() {
+            receive.note(Some(self.id), format!("discarded ({why})"));
+            return taken;
         }
-        log_from(&serving.receive, &envelope, self.size, serving.peer.text());
-        match serving.receive.store.accept(self.writer, vec![envelope]).await {
+        let new_id = || receive.store.new_id(self.now);
+        let mut envelopes = draft.envelopes(self.id, new_id, self.now, &origin, &self.message_id);
+        for envelope in &mut envelopes {
+            if self.eight_bit {
+                // What the content is decides, not what the client forgot to say (P-31).
+                envelope.body = Body::EightBitMime;
+            }
+        }
+        log_all(receive, &envelopes, self.size, &serving.peer.text());
+        match receive.store.accept(self.writer, envelopes).await {
             Ok(accepted) => {
-                for message in accepted {
-                    serving.receive.next.accepted(message);
-                }
-                let text = format!("{} Message accepted for delivery", self.id);
-                Reply::new(250, Some(Status::success(0, 0)), &text)
+                receive.hand_on(accepted);
+                taken
             }
             Err(error) => {
-                serving.receive.note(Some(self.id), format!("not accepted: {error}"));
+                receive.note(Some(self.id), format!("not accepted: {error}"));
                 policy::store_refusal(&error)
             }
         }

@@ -2,6 +2,7 @@
 //! Whatever is wrong with it is only said after its true end (S-21).
 
 use crate::policy;
+use crate::rewrite::Rewriter;
 use crate::settings::Settings;
 use crate::wire::{Lost, Wire};
 use mail::Status;
@@ -40,11 +41,13 @@ pub(crate) struct Reading {
     limit: u64,
     header_limit: u64,
     patience: Duration,
+    /// The header so far, if it is to be rewritten.
+    held: Option<(Vec<u8>, Rewriter)>,
 }
 
 impl Reading {
-    /// Begins with our own Received field.
-    pub(crate) fn new(store: &dyn Store, received: &[u8], settings: &Settings) -> Self {
+    /// Begins with our own Received field. With a rewriter the header is held until it is whole.
+    pub(crate) fn new(store: &dyn Store, received: &[u8], settings: &Settings, rewriter: Option<Rewriter>) -> Self {
         let mut reading = Self {
             writer: None,
             trouble: None,
@@ -55,6 +58,7 @@ impl Reading {
             limit: settings.message_size,
             header_limit: settings.header_size,
             patience: Duration::from_millis(settings.data_timeout),
+            held: rewriter.map(|rewriter| (Vec::new(), rewriter)),
         };
         match store.write(0) {
             Ok(writer) => reading.writer = Some(writer),
@@ -75,6 +79,9 @@ impl Reading {
                 let (used, done) = self.decoder.feed(pending, &mut chunk);
                 wire.consume(used);
                 self.take(&chunk);
+                if done || self.scan.ended() {
+                    self.release_header().await;
+                }
                 if done {
                     return Ok(());
                 }
@@ -97,8 +104,28 @@ impl Reading {
         if self.size > self.limit || self.header_too_large() {
             // Nothing will be accepted: give the space back now.
             self.writer = None;
+            self.held = None;
         }
-        self.keep(chunk);
+        match self.held.as_mut() {
+            Some((held, _)) => held.extend_from_slice(chunk),
+            None => self.keep(chunk),
+        }
+    }
+
+    /// The header is whole: it goes on, rewritten.
+    async fn release_header(&mut self) {
+        let Some((held, rewriter)) = self.held.take() else { return };
+        let (header, body) = held.split_at(mail::header::split(&held).header.min(held.len()));
+        match rewriter.header(header).await {
+            Ok(header) => {
+                self.keep(&header);
+                self.keep(body);
+            }
+            Err(error) => {
+                self.writer = None;
+                self.trouble = Some(queue::Error::Failed(error.to_string()));
+            }
+        }
     }
 
     fn header_too_large(&self) -> bool {

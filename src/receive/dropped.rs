@@ -92,7 +92,7 @@ async fn feed(mut submitting: Submitting, file: &Arc<File>, from: u64, length: u
         match piece.await {
             Ok(Ok(piece)) => {
                 offset += piece.len() as u64;
-                submitting.feed(&piece);
+                submitting.feed(&piece).await;
             }
             _ => return None,
         }

@@ -1,20 +1,26 @@
 //! Sessions in: SMTP, the submission socket, the drop folder. See `README.md`.
 
 mod accept;
+mod check;
+mod client;
 mod content;
 mod dropped;
+mod explain;
 mod listener;
 mod policy;
 mod prepare;
+mod rewrite;
 mod settings;
 mod smtp;
 mod submission;
 mod tls;
 mod wire;
 
+pub use client::Resolved;
 pub use dropped::{Taken, take_dropped};
+pub use explain::{Checked, explain};
 pub use listener::listen;
-pub use settings::Settings;
+pub use settings::{DelayChecks, Settings};
 pub use smtp::{Peer, serve};
 pub use submission::listen_local;
 pub use tls::acceptor;
@@ -100,6 +106,14 @@ impl Receive {
     }
     fn note(&self, id: Option<mail::QueueId>, text: String) {
         self.log.write(&Event::Note { id, text });
+    }
+    /// Hands accepted messages on; what is held or only queued stays with the store.
+    fn hand_on(&self, accepted: Vec<Accepted>) {
+        for message in accepted {
+            if message.envelope.hold.is_none() && !message.envelope.queue_only {
+                self.next.accepted(message);
+            }
+        }
     }
     /// Counts a client in; `None` when it has too many sessions.
     fn enter(self: &Arc<Self>, client: IpAddr) -> Option<Seat> {

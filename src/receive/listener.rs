@@ -1,11 +1,11 @@
 //! TCP listeners: accepts within limits, never spins when descriptors run out.
 
-use crate::Receive;
 use crate::smtp::{Peer, serve};
+use crate::{Receive, client};
 use mail::Status;
 use mail::reply::Reply;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -63,24 +63,7 @@ async fn session(receive: Arc<Receive>, mut stream: TcpStream, client: SocketAdd
         let _gone = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&reply.to_wire())).await;
         return;
     };
-    let name = client_name(&receive, ip).await;
-    serve(Arc::clone(&receive), stream, Peer { ip, name, listener }).await;
+    let (name, resolved) = client::name(&*receive.resolver, ip).await;
+    serve(Arc::clone(&receive), stream, Peer { ip, name, resolved, listener }).await;
     drop(seat);
-}
-
-/// The client's forward-confirmed name; bounded, since it stands before the greeting.
-async fn client_name(receive: &Receive, ip: IpAddr) -> String {
-    if ip.is_loopback() {
-        return "localhost".into();
-    }
-    let confirmed = async {
-        let names = receive.resolver.names(ip).await.ok()?;
-        for name in names.into_iter().take(3) {
-            if receive.resolver.addresses(&name).await.is_ok_and(|ips| ips.contains(&ip)) {
-                return Some(name);
-            }
-        }
-        None
-    };
-    tokio::time::timeout(Duration::from_secs(5), confirmed).await.ok().flatten().unwrap_or_default()
 }

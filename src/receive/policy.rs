@@ -1,11 +1,18 @@
-//! Decisions at MAIL and RCPT. Each refusal is logged with its reason; the wire sees only sendmail's words.
+//! What the checks mean for a session: at connection, MAIL and RCPT. Each refusal is logged with its reason; the wire sees only
+//! sendmail's words.
 
+use crate::Current;
 use crate::accept::{Draft, Taken};
+use crate::check::{Checks, Decision};
+use crate::rewrite;
+use crate::settings::DelayChecks;
 use crate::smtp::Serving;
+use mail::Status;
 use mail::reply::Reply;
 use mail::server::{MailFrom, RcptTo};
-use mail::{Severity, Status};
 use route::Verdict;
+use std::sync::Arc;
+use table::{Unavailable, Why};
 
 /// Most recipients one transaction may expand to, over all its RCPTs.
 const EXPANDED: usize = 10_000;
@@ -20,43 +27,88 @@ pub(crate) fn store_refusal(error: &queue::Error) -> Reply {
     }
 }
 
+impl Serving {
+    fn checks<'a>(&'a self, current: &'a Current) -> Checks<'a> {
+        Checks {
+            router: &current.router,
+            settings: &current.settings,
+            resolver: &*self.receive.resolver,
+            visitor: self.peer.visitor(),
+        }
+    }
+}
+
+/// Decides about the client, before the greeting; a reply ends the session at once.
+pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
+    let current = Arc::clone(&serving.current);
+    if current.settings.delay_checks != DelayChecks::Off {
+        return None;
+    }
+    match serving.checks(&current).relay().await {
+        Decision::Refuse(reply, why) => {
+            let ip = serving.peer.ip.to_canonical();
+            let name = if serving.peer.name.is_empty() { format!("[{ip}]") } else { serving.peer.name.clone() };
+            log(serving, "check_relay", &format!("{name}, arg2={ip}"), &reply, &why);
+            if reply.code == 421 {
+                return Some(reply);
+            }
+            serving.session.refuse_all(reply);
+        }
+        said @ (Decision::Discard(_) | Decision::Hold(..)) => serving.standing = Some(said),
+        Decision::Pass | Decision::Stop(_) => {}
+    }
+    None
+}
+
 /// Decides about MAIL; on success a new draft is begun.
-pub(crate) fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(), Reply> {
+pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(), Reply> {
     serving.draft = None;
-    let router = &serving.current.router;
+    let current = Arc::clone(&serving.current);
     if let Err(error) = serving.receive.store.room(from.size.unwrap_or(0)) {
         serving.receive.note(None, format!("refused MAIL from {}: {error}", serving.peer.text()));
         return Err(store_refusal(&error));
     }
-    let address = &from.address;
-    if address.domain().is_none() && !address.is_null() && router.trusted_client(serving.peer.ip).is_none() {
-        let text = format!("<{address}>... Domain name required for sender address {address}");
-        return Err(Reply::new(553, Some(Status::permanent(5, 4)), &text));
+    let shown = format!("<{}>", from.address);
+    let said = match current.settings.delay_checks {
+        DelayChecks::Off => serving.checks(&current).mail(&from.address).await,
+        DelayChecks::On | DelayChecks::Friend | DelayChecks::Hater => Decision::Pass,
+    };
+    if let Decision::Refuse(reply, why) = said {
+        return Err(refuse(serving, "check_mail", &shown, &reply, &why));
     }
-    serving.draft = Some(Draft::new(router.qualify(address), from));
+    let address = match rewrite::sender(&current.router, &from.address).await {
+        Ok(address) => address,
+        Err(error) => return Err(unavailable(serving, &shown, &error)),
+    };
+    let mut draft = Draft::new(address, from);
+    draft.apply(&said);
+    if let Some(standing) = &serving.standing {
+        draft.apply(standing);
+    }
+    serving.draft = Some(draft);
     Ok(())
 }
 
 /// Decides about RCPT; on success its targets are added to the draft.
 pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), Reply> {
-    let current = std::sync::Arc::clone(&serving.current);
-    let router = &current.router;
+    let current = Arc::clone(&serving.current);
     let shown = format!("<{}>", to.address);
-    if router.relay_domain(&to.address).is_none() && router.trusted_client(serving.peer.ip).is_none() {
-        return Err(refuse(serving, &shown, 550, Status::permanent(7, 1), "Relaying denied"));
+    let Some(sender) = serving.draft.as_ref().map(|draft| draft.mail_from.clone()) else {
+        return Err(Reply::new(503, Some(Status::permanent(0, 0)), "Need MAIL before RCPT"));
+    };
+    let said = serving.checks(&current).at_rcpt(&sender, &to.address).await;
+    for (check, decision) in &said {
+        if let Decision::Refuse(reply, why) = decision {
+            return Err(refuse(serving, check, &shown, reply, why));
+        }
     }
-    let targets = match router.expand(&to.address).await {
+    let targets = match current.router.expand(&to.address).await {
         Verdict::Targets(targets) => targets,
-        Verdict::Refused { status, text, why } => {
+        Verdict::Refused { code, status, text, why } => {
             serving.receive.note(None, format!("{shown}... {text} ({why})"));
-            let code = if status.severity == Severity::Temporary { 451 } else { 550 };
             return Err(Reply::new(code, Some(status), format!("{shown}... {text}")));
         }
-        Verdict::Unavailable { text } => {
-            serving.receive.note(None, format!("{shown}... temporary failure: {text}"));
-            let text = format!("{shown}... Temporary lookup failure; try again later");
-            return Err(Reply::new(451, Some(Status::temporary(3, 0)), &text));
-        }
+        Verdict::Unavailable { text } => return Err(unavailable(serving, &shown, &Unavailable(text))),
     };
     let Some(draft) = serving.draft.as_mut() else {
         return Err(Reply::new(503, Some(Status::permanent(0, 0)), "Need MAIL before RCPT"));
@@ -65,16 +117,46 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
     if draft.expanded() > 0 && draft.expanded() + targets.len() > EXPANDED {
         return Err(Reply::new(452, Some(Status::temporary(5, 3)), "Too many recipients"));
     }
+    // What is said here must not make the message vanish for others: with delay_checks one of them may be a `Spam:` friend, and
+    // each is asked about anyway.
+    let discarded = said.iter().find_map(|(_, decision)| match decision {
+        Decision::Discard(why) => Some(why),
+        _ => None,
+    });
+    let targets = match discarded {
+        Some(why) => {
+            serving.receive.note(None, format!("{shown}... discarded ({why})"));
+            Vec::new()
+        }
+        None => targets,
+    };
+    said.iter().for_each(|(_, decision)| {
+        if !matches!(decision, Decision::Discard(_)) {
+            draft.apply(decision)
+        }
+    });
     draft.add(Taken { given: to.address.to_string(), orcpt: to.orcpt, notify: notify(to.notify), targets });
     Ok(())
 }
 
-/// Logs a refused recipient as sendmail does, and makes the reply.
-fn refuse(serving: &Serving, shown: &str, code: u16, status: Status, text: &str) -> Reply {
-    let reply = format!("{code} {status} {shown}... {text}");
-    let line = format!("ruleset=check_rcpt, arg1={shown}, relay={}, reject={reply}", serving.peer.text());
-    serving.receive.note(None, line);
-    Reply::new(code, Some(status), format!("{shown}... {text}"))
+/// Logs a refusal as sendmail does, and makes the reply: the address stands before the text.
+fn refuse(serving: &Serving, ruleset: &str, shown: &str, reply: &Reply, why: &Why) -> Reply {
+    let lines = reply.lines.iter().map(|line| format!("{shown}... {line}")).collect();
+    let reply = Reply { lines, ..reply.clone() };
+    log(serving, ruleset, shown, &reply, why);
+    reply
+}
+
+fn log(serving: &Serving, ruleset: &str, argument: &str, reply: &Reply, why: &Why) {
+    let peer = serving.peer.text();
+    serving.receive.note(None, format!("ruleset={ruleset}, arg1={argument}, relay={peer}, reject={reply} ({why})"));
+}
+
+/// A table or the account service did not answer.
+fn unavailable(serving: &Serving, shown: &str, error: &Unavailable) -> Reply {
+    serving.receive.note(None, format!("{shown}... temporary failure: {error}"));
+    let text = format!("{shown}... Temporary lookup failure; try again later");
+    Reply::new(451, Some(Status::temporary(3, 0)), &text)
 }
 
 fn notify(given: mail::server::Notify) -> queue::Notify {

@@ -2,6 +2,7 @@
 //! the queue id and the host's name. Streams: only the header is held in memory.
 
 use crate::accept::{Draft, header_safe};
+use crate::rewrite::Rewriter;
 use crate::settings::Settings;
 use call::submit::Submission;
 use mail::QueueId;
@@ -19,6 +20,7 @@ pub(crate) struct Preparing {
     limit: u64,
     size: u64,
     eight_bit: bool,
+    rewriter: Option<Rewriter>,
 }
 
 /// Why a submission's content is not taken: sysexits code and text.
@@ -42,6 +44,7 @@ impl Preparing {
         date: &str,
         unix: i64,
         settings: &Settings,
+        rewriter: Option<Rewriter>,
     ) -> Self {
         Self {
             header: Some(Vec::new()),
@@ -52,11 +55,12 @@ impl Preparing {
             limit: settings.message_size,
             size: 0,
             eight_bit: false,
+            rewriter,
         }
     }
 
     /// Takes the next piece of content.
-    pub(crate) fn feed(&mut self, writer: &mut dyn ContentWriter, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(crate) async fn feed(&mut self, writer: &mut dyn ContentWriter, bytes: &[u8]) -> Result<(), Trouble> {
         self.size += bytes.len() as u64;
         self.eight_bit |= !bytes.is_ascii();
         if self.size > self.limit {
@@ -75,12 +79,12 @@ impl Preparing {
             let text = format!("552 5.3.4 Headers too large ({} max)", self.header_limit);
             return Err(Trouble::Never(DATAERR, text));
         }
-        if self.scan.ended() { self.write_header(writer) } else { Ok(()) }
+        if self.scan.ended() { self.write_header(writer).await } else { Ok(()) }
     }
 
     /// The content is complete. `hops` is what the caller says it has seen (`-h`), `most` the limit.
-    pub(crate) fn finish(&mut self, writer: &mut dyn ContentWriter, hops: u32, most: u32) -> Result<(), Trouble> {
-        self.write_header(writer)?;
+    pub(crate) async fn finish(&mut self, writer: &mut dyn ContentWriter, hops: u32, most: u32) -> Result<(), Trouble> {
+        self.write_header(writer).await?;
         let seen = self.scan.received_count().saturating_add(hops);
         if seen > most {
             let text = format!("554 5.4.6 Too many hops {seen} ({most} max)");
@@ -106,12 +110,16 @@ impl Preparing {
         if given.is_empty() { own.to_owned() } else { given }
     }
 
-    fn write_header(&mut self, writer: &mut dyn ContentWriter) -> Result<(), Trouble> {
+    async fn write_header(&mut self, writer: &mut dyn ContentWriter) -> Result<(), Trouble> {
         let Some(all) = self.header.take() else { return Ok(()) };
         let split = header::split(&all);
         let (fields, body) = all.split_at(split.body.min(all.len()));
         let mut out = header::qualify(self.lead.as_bytes(), &self.host);
         out.extend_from_slice(&header::qualify(fields.get(..split.header).unwrap_or(fields), &self.host));
+        if let Some(rewriter) = &self.rewriter {
+            let rewritten = rewriter.header(&out).await;
+            out = rewritten.map_err(|error| Trouble::Store(queue::Error::Failed(error.to_string())))?;
+        }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
         writer.write(&out).map_err(Trouble::Store)
@@ -183,23 +191,25 @@ mod tests {
         }
     }
 
-    fn prepare(content: &[u8], settings: &Settings, piece: usize) -> Result<String, Trouble> {
+    async fn prepare(content: &[u8], settings: &Settings, piece: usize) -> Result<String, Trouble> {
         let draft = Draft::local(Address::null(), String::new(), String::new(), None, false);
         let id = QueueId::new(1_795_292_466, 42);
-        let mut preparing = Preparing::new(&submission(), &draft, id, "DATE", 1_795_292_466, settings);
+        let mut preparing = Preparing::new(&submission(), &draft, id, "DATE", 1_795_292_466, settings, None);
         let mut memory = Memory(Vec::new());
         for piece in content.chunks(piece) {
-            preparing.feed(&mut memory, piece)?;
+            preparing.feed(&mut memory, piece).await?;
         }
-        preparing.finish(&mut memory, 0, settings.hops)?;
+        preparing.finish(&mut memory, 0, settings.hops).await?;
         Ok(String::from_utf8(memory.0).unwrap())
     }
 
-    #[test]
-    fn the_header_is_put_together_in_sendmails_order() {
+    #[tokio::test]
+    async fn the_header_is_put_together_in_sendmails_order() {
         let settings = Settings { host: "mx.example".into(), version: "V".into(), ..Settings::default() };
         for piece in [1, 7, 1_000] {
-            let Ok(text) = prepare(b"To: bob\r\nSubject: x\r\n\r\nTo: not me\r\n", &settings, piece) else { panic!() };
+            let Ok(text) = prepare(b"To: bob\r\nSubject: x\r\n\r\nTo: not me\r\n", &settings, piece).await else {
+                panic!()
+            };
             assert_eq!(
                 text,
                 "Received: (from alice@localhost)\r\n\tby mx.example (V/Submit) id 6ALKL600000042;\r\n\tDATE\r\n\
@@ -211,16 +221,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn limits_hold_while_it_streams() {
+    #[tokio::test]
+    async fn limits_hold_while_it_streams() {
         let settings = Settings { header_size: 1_000, message_size: 5_000, ..Settings::default() };
         let header = [b"X: ".as_slice(), &[b'a'; 2_000]].concat();
-        assert!(matches!(prepare(&header, &settings, 100), Err(Trouble::Never(65, _))));
+        assert!(matches!(prepare(&header, &settings, 100).await, Err(Trouble::Never(65, _))));
         let long = [b"X: y\r\n\r\n".as_slice(), &[b'a'; 6_000]].concat();
-        assert!(matches!(prepare(&long, &settings, 100), Err(Trouble::Never(69, _))));
-        assert!(matches!(prepare(b"X: y\r\n\r\n\0", &settings, 100), Err(Trouble::Never(65, _))));
+        assert!(matches!(prepare(&long, &settings, 100).await, Err(Trouble::Never(69, _))));
+        assert!(matches!(prepare(b"X: y\r\n\r\n\0", &settings, 100).await, Err(Trouble::Never(65, _))));
         let loops = "Received: x\r\n".repeat(60);
         let few = Settings { hops: 50, ..Settings::default() };
-        assert!(matches!(prepare(loops.as_bytes(), &few, 100), Err(Trouble::Never(69, _))));
+        assert!(matches!(prepare(loops.as_bytes(), &few, 100).await, Err(Trouble::Never(69, _))));
     }
 }

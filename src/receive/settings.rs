@@ -28,6 +28,14 @@ pub struct Settings {
     pub data_timeout: u64,
     /// STARTTLS: number of the input with the certificate chain, and of the one with the key (PEM).
     pub tls: Option<(u16, u16)>,
+    /// When client and sender are checked.
+    pub delay_checks: DelayChecks,
+    /// `To:` entries of the access table may refuse recipients.
+    pub blocklist_recipients: bool,
+    /// Senders without a domain, or at `localhost`, are taken from anyone.
+    pub accept_unqualified_senders: bool,
+    /// Senders whose domain DNS does not know are taken. Trusted clients' always are.
+    pub accept_unresolvable_domains: bool,
     /// The version shown in Received fields, as `8.18.1/Postrider-0.1.0` would be by sendmail.
     pub version: String,
 }
@@ -46,7 +54,26 @@ impl Default for Settings {
             command_timeout: 300_000,
             data_timeout: 300_000,
             tls: None,
+            delay_checks: DelayChecks::Off,
+            blocklist_recipients: false,
+            accept_unqualified_senders: false,
+            accept_unresolvable_domains: false,
             version: concat!("Postrider-", env!("CARGO_PKG_VERSION")).into(),
         }
     }
+}
+
+/// FEATURE(delay_checks) and its argument.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DelayChecks {
+    /// The client at connection, the sender at MAIL.
+    #[default]
+    Off,
+    /// All at RCPT.
+    On,
+    /// All at RCPT, but not for recipients with `Spam:… FRIEND`.
+    Friend,
+    /// All at RCPT, but only for recipients with `Spam:… HATER`.
+    Hater,
 }

@@ -1,6 +1,8 @@
 //! One SMTP session: bytes to `mail::server::Session`, its questions to `policy`, content to `content`.
 
 use crate::accept::{Arrival, Draft};
+use crate::check::{Decision, Visitor};
+use crate::client::Resolved;
 use crate::policy;
 use crate::wire::{Line, Lost, Wire};
 use crate::{Current, Receive};
@@ -19,6 +21,8 @@ pub struct Peer {
     pub ip: IpAddr,
     /// Its forward-confirmed name; empty if it has none.
     pub name: String,
+    /// How the look-up of the name went.
+    pub resolved: Resolved,
     /// The listener's name.
     pub listener: String,
 }
@@ -32,6 +36,9 @@ impl Peer {
             IpAddr::V6(v6) => format!("IPv6:{v6}"),
         };
         if self.name.is_empty() { format!("[{ip}]") } else { format!("{} [{ip}]", self.name) }
+    }
+    pub(crate) fn visitor(&self) -> Visitor<'_> {
+        Visitor { ip: self.ip.to_canonical(), name: &self.name, resolved: self.resolved }
     }
 }
 
@@ -53,6 +60,8 @@ pub(crate) struct Serving {
     pub(crate) peer: Peer,
     pub(crate) session: Session,
     pub(crate) draft: Option<Draft>,
+    /// What the client's access entry means for each of its messages.
+    pub(crate) standing: Option<Decision>,
     /// `version=TLSv1.3 cipher=… bits=256`, once encrypted.
     pub(crate) tls: Option<String>,
 }
@@ -65,6 +74,11 @@ where
     let mut serving = Serving::new(receive, peer);
     let patience = Duration::from_millis(serving.current.settings.command_timeout);
     let mut wire = Wire::new(stream, patience);
+    if let Some(last) = policy::client(&mut serving).await {
+        wire.put(&last.to_wire());
+        wire.close().await;
+        return;
+    }
     let greeting = serving.session.greeting(&serving.date());
     wire.put(&greeting.to_wire());
     let End::StartTls(stream) = serving.run(wire).await else { return };
@@ -89,7 +103,7 @@ impl Serving {
             Limits { message_size: settings.message_size, recipients: settings.recipients, errors: settings.errors };
         let (host, version) = (&settings.host, &settings.version);
         let session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
-        Self { receive, current, peer, session, draft: None, tls: None }
+        Self { receive, current, peer, session, draft: None, standing: None, tls: None }
     }
 
     /// Everything that was said in clear is forgotten (RFC 3207 4.2).
@@ -134,7 +148,7 @@ impl Serving {
                     return End::Over;
                 }
                 Step::Sender(from) => {
-                    let decision = policy::sender(self, &from);
+                    let decision = policy::sender(self, &from).await;
                     let reply = self.session.sender(decision);
                     wire.put(&reply.to_wire());
                 }
@@ -213,3 +227,6 @@ impl Serving {
         End::Over
     }
 }
+
+#[cfg(test)]
+mod tests;

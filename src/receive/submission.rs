@@ -1,8 +1,9 @@
 //! Local submission: the Unix socket that `sendmail` talks to. Who calls is what the kernel says (`SO_PEERCRED`), never
 //! what the frames say.
 
-use crate::accept::{Draft, Taken, log_from};
+use crate::accept::{Draft, Taken, log_all};
 use crate::prepare::{Preparing, Trouble};
+use crate::rewrite::Rewriter;
 use crate::{Progress, Receive};
 use call::frame::{self, Decoder, Frame};
 use call::seat::Seats;
@@ -114,7 +115,7 @@ async fn take(
     };
     loop {
         match next(stream, decoder).await? {
-            Some(Frame::Data(bytes)) => submitting.feed(&bytes),
+            Some(Frame::Data(bytes)) => submitting.feed(&bytes).await,
             Some(Frame::Message(payload)) => match frame::decode(&payload)? {
                 Request::End { length } if length == submitting.length => return Ok(Some(submitting.commit().await)),
                 _ => return Err(frame::Error::Malformed),
@@ -187,7 +188,8 @@ impl Submitting {
         let (offset, zone) = receive.clock.zone(now.seconds());
         let date = mail::date::rfc5322(now.seconds(), offset, &zone);
         let named = Submission { user: user.clone(), ..submission };
-        let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings);
+        let rewriter = Rewriter::new(&current.router, draft.any_remote());
+        let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings, rewriter);
         let writer = receive.store.write(0).map_err(|e| Answer::Later(e.to_string()))?;
         Ok(Self {
             receive: Arc::clone(receive),
@@ -209,10 +211,10 @@ impl Submitting {
     }
 
     /// Takes the next piece of content; trouble is remembered and said at the end.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) async fn feed(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         let Some(writer) = self.writer.as_mut() else { return };
-        if let Err(trouble) = self.preparing.feed(&mut **writer, bytes) {
+        if let Err(trouble) = self.preparing.feed(&mut **writer, bytes).await {
             self.writer = None;
             self.trouble = Some(trouble);
         }
@@ -222,7 +224,7 @@ impl Submitting {
     pub(crate) async fn commit(mut self) -> Answer {
         let finished = match (self.trouble.take(), self.writer.as_mut()) {
             (Some(trouble), _) => Err(trouble),
-            (None, Some(writer)) => self.preparing.finish(&mut **writer, self.submission.hops, self.hops),
+            (None, Some(writer)) => self.preparing.finish(&mut **writer, self.submission.hops, self.hops).await,
             (None, None) => Err(Trouble::Store(queue::Error::Failed("no writer".into()))),
         };
         let (Ok(()), Some(writer)) = (&finished, self.writer.take()) else {
@@ -238,17 +240,19 @@ impl Submitting {
             submission: self.submission.id,
             ..Origin::default()
         };
-        let mut envelope = self.draft.envelope(self.id, self.now, origin, self.preparing.message_id());
-        if self.preparing.eight_bit() {
-            envelope.body = queue::Body::EightBitMime;
+        let message_id = self.preparing.message_id();
+        let new_id = || self.receive.store.new_id(self.now);
+        let mut envelopes = self.draft.envelopes(self.id, new_id, self.now, &origin, &message_id);
+        for envelope in &mut envelopes {
+            if self.preparing.eight_bit() {
+                envelope.body = queue::Body::EightBitMime;
+            }
+            envelope.queue_only = self.submission.mode == Mode::Queue;
         }
-        envelope.queue_only = self.submission.mode == Mode::Queue;
-        log_from(&self.receive, &envelope, self.preparing.size(), format!("{}@localhost", self.user));
-        match self.receive.store.accept(writer, vec![envelope]).await {
+        log_all(&self.receive, &envelopes, self.preparing.size(), &format!("{}@localhost", self.user));
+        match self.receive.store.accept(writer, envelopes).await {
             Ok(accepted) => {
-                for message in accepted {
-                    self.receive.next.accepted(message);
-                }
+                self.receive.hand_on(accepted);
                 Answer::Accepted { id: self.id.to_string(), refused: self.refused }
             }
             Err(error) => {
@@ -305,11 +309,11 @@ pub(crate) async fn give_back(
     };
     let origin =
         Origin { protocol: Protocol::Local, uid: Some(uid), user, submission: submission.id, ..Origin::default() };
-    let envelope = draft.envelope(receive.store.new_id(now), now, origin, String::new());
-    let id = envelope.id;
-    match receive.store.accept(writer, vec![envelope]).await {
+    let id = receive.store.new_id(now);
+    let envelopes = draft.envelopes(id, || receive.store.new_id(now), now, &origin, "");
+    match receive.store.accept(writer, envelopes).await {
         Ok(accepted) => {
-            accepted.into_iter().for_each(|message| receive.next.accepted(message));
+            receive.hand_on(accepted);
             Answer::Accepted { id: id.to_string(), refused: Vec::new() }
         }
         Err(error) => Answer::Later(error.to_string()),
@@ -330,7 +334,8 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
         "" => Address::null(),
         text => Address::parse(text).map_err(|e| Answer::Never(64, format!("553 5.1.7 {text}... {e}")))?,
     };
-    let sender = receive.current().router.qualify(&sender);
+    let current = receive.current();
+    let sender = crate::rewrite::sender(&current.router, &sender).await.map_err(|e| Answer::Later(e.to_string()))?;
     let ret = submission.return_headers.map(|headers| if headers { Ret::Headers } else { Ret::Full });
     let given = submission.sender.clone();
     let mut draft = Draft::local(sender, given, submission.envelope_id.clone(), ret, submission.eight_bit);
@@ -343,7 +348,7 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
         let targets = match expand(receive, &recipient.address).await {
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
-            Verdict::Refused { status, text, why } => {
+            Verdict::Refused { status, text, why, .. } => {
                 receive.note(None, format!("{}... {text} ({why})", recipient.address));
                 let (address, exit) = (recipient.address.clone(), exit_code(status));
                 refused.push(Refused { address, exit, text: text.clone() });
@@ -367,6 +372,7 @@ async fn expand(receive: &Receive, text: &str) -> Verdict {
     match Address::parse(text) {
         Ok(address) if !address.is_null() => receive.current().router.expand(&address).await,
         _ => Verdict::Refused {
+            code: 553,
             status: Status::permanent(1, 3),
             text: "User address required".into(),
             why: table::Why { source: "submission".into(), line: 0, key: text.to_owned() },
@@ -377,7 +383,7 @@ async fn expand(receive: &Receive, text: &str) -> Verdict {
 /// A recipient that only exists to be bounced.
 fn bounced(text: &str, status: Status, reason: String, why: table::Why) -> Target {
     let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts("unparsable", None));
-    Target { address, key: Key::Error { status, text: reason }, controlling: String::new(), why }
+    Target { address, key: Key::Error { status, text: reason }, controlling: String::new(), owner: None, why }
 }
 
 /// The bits of `call::submit::Recipient::notify`.

@@ -1,5 +1,6 @@
 //! From a hop to the hosts that may be tried, in order (RFC 5321 5.1, RFC 7505).
 
+use crate::key::Relay;
 use crate::{DnsError, Key, Resolver};
 use mail::Status;
 use rand::seq::SliceRandom;
@@ -47,11 +48,43 @@ pub async fn hosts(key: &Key, resolver: &dyn Resolver, local: &Local) -> Result<
             Some(literal) => literal_host(literal),
             None => by_mx(domain, 25, resolver, local).await,
         },
-        Key::Relay { host, mx: true, port } => by_mx(host, *port, resolver, local).await,
-        Key::Relay { host, mx: false, port } => Ok(vec![direct(host, *port, resolver).await?]),
-        Key::Local { .. } | Key::Error { .. } => {
+        Key::Relay { host, mx, port } => of_relay(host, *mx, *port, resolver, local).await,
+        Key::Relays { hosts, .. } => of_relays(hosts, resolver, local).await,
+        Key::Local { .. } | Key::Discard | Key::Error { .. } => {
             Err(Failure { status: Status::permanent(3, 5), text: "not a network route".into() })
         }
+    }
+}
+
+async fn of_relay(
+    host: &str,
+    mx: bool,
+    port: u16,
+    resolver: &dyn Resolver,
+    local: &Local,
+) -> Result<Vec<Host>, Failure> {
+    if mx { by_mx(host, port, resolver, local).await } else { Ok(vec![direct(host, port, resolver).await?]) }
+}
+
+/// All hosts of a list, in its order; one that is not found does not hide the others, and a temporary trouble is told
+/// rather than a lasting one.
+async fn of_relays(relays: &[Relay], resolver: &dyn Resolver, local: &Local) -> Result<Vec<Host>, Failure> {
+    let (mut found, mut trouble): (Vec<Host>, Option<Failure>) = (Vec::new(), None);
+    for relay in relays.iter().take(HOST_LIMIT) {
+        match of_relay(&relay.host, relay.mx, relay.port, resolver, local).await {
+            Ok(hosts) => found.extend(hosts),
+            Err(failure) => {
+                if trouble.as_ref().is_none_or(|known| known.status.is_permanent()) {
+                    trouble = Some(failure);
+                }
+            }
+        }
+    }
+    found.truncate(HOST_LIMIT);
+    match (found.is_empty(), trouble) {
+        (false, _) => Ok(found),
+        (true, Some(trouble)) => Err(trouble),
+        (true, None) => Err(Failure { status: Status::permanent(3, 5), text: "no hosts in route".into() }),
     }
 }
 
@@ -230,5 +263,19 @@ mod tests {
         assert!(ask("x.example", &[(10, "slow.example")]).await.unwrap_err().starts_with("4.4.3"));
         assert_eq!(ask("x.example", &[(10, "slow.example"), (20, "b.example")]).await.unwrap(), ["b.example"]);
         assert!(ask("x.example", &[(10, "gone.example")]).await.unwrap_err().starts_with("5.1.2"));
+    }
+
+    #[tokio::test]
+    async fn several_hosts_in_their_order() {
+        let ask = async |key: &str| match hosts(&Key::parse(key).unwrap(), &Zone(Vec::new()), &Local::default()).await {
+            Ok(hosts) => hosts.into_iter().map(|h| h.name).collect::<Vec<_>>().join(" "),
+            Err(failure) => failure.status.to_string(),
+        };
+        assert_eq!(ask("via:esmtp:[b.example]:25,[a.example]:25").await, "b.example a.example");
+        assert_eq!(ask("via:esmtp:[gone.example]:25,none.example:25,[192.0.2.3]:25").await, "none.example [192.0.2.3]");
+        // Somebody may answer later: that is no reason to give up.
+        assert_eq!(ask("via:esmtp:[slow.example]:25,[gone.example]:25").await, "4.4.3");
+        assert_eq!(ask("via:esmtp:[gone.example]:25").await, "5.1.2");
+        assert_eq!(ask("discard:").await, "5.3.5");
     }
 }

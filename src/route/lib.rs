@@ -3,16 +3,29 @@
 //! [`Router`] answers at RCPT and submission; [`hosts`] finds the hosts of a hop at the time of delivery. The clock
 //! and DNS are arguments ([`Resolver`]); [`Hickory`] is the real resolver.
 
+mod canonical;
+mod class;
 mod hickory;
 mod hosts;
 mod key;
+mod local;
+mod masquerade;
+mod relay;
+mod remote;
 mod resolver;
 mod router;
 mod settings;
+mod tables;
+mod trace;
+mod walk;
 
 pub use hickory::Hickory;
 pub use hosts::{Failure, Host, Local, hosts};
-pub use key::Key;
+pub use key::{Key, Relay};
+pub use masquerade::Place;
 pub use resolver::{DnsError, Found, Mx, Resolver};
 pub use router::{Router, Target, Verdict};
 pub use settings::Settings;
+pub use table::Credentials;
+pub use tables::Tables;
+pub use trace::{Explanation, Step};

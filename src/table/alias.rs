@@ -9,6 +9,7 @@
 //! | `/path` | file to append to (`/dev/null` as well) |
 //! | `:include:/path` | file with a list of entries |
 //! | `\user` | the user's mailbox: no further alias, no `.forward` |
+//! | `\user@domain` | the same if the domain is this host's, else the address without its backslash |
 //! | anything else | address or another alias, as written, without comments and full name; it may be malformed |
 //! | a blank, then text | address that would read as one of the others: `/C=se/@gateway.example` (X.400) |
 
@@ -19,7 +20,8 @@ use std::fmt;
 pub enum AliasEntry {
     /// An address or another alias, as written: nobody has checked it.
     Address(String),
-    /// `\user`: the mailbox of this user, with no further alias and no `.forward`.
+    /// `\user`: the mailbox of this user, with no further alias and no `.forward`; or `\user@domain`: that if the domain is this
+    /// host's, and the address if not. Without the backslash.
     Mailbox(String),
     /// Command for the shell, without the bar.
     Program(String),

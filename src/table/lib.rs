@@ -5,13 +5,46 @@
 
 mod accounts;
 mod alias;
+mod berkeley;
+mod choose;
+pub mod cidr;
+mod compiled;
+mod database;
+mod hash;
+mod inline;
+mod layout;
+mod new_file;
+mod page;
+pub mod pattern;
+mod question;
 mod registry;
+mod service;
+mod several;
+pub mod socketmap;
+mod stamp;
+pub mod text;
 mod words;
+mod writer;
 
 pub use accounts::{Account, Accounts};
 pub use alias::{AliasEntry, alias_entries, alias_value};
-pub use registry::{Load, Registry};
+pub use berkeley::Berkeley;
+pub use choose::{Chosen, Form, choose, load_map};
+pub use compiled::{Compiled, Record, Records};
+pub use database::Database;
+pub use inline::Inline;
+pub use layout::Origin;
+pub use new_file::{NewFile, origin};
+pub use question::{
+    Access, Client, Credentials, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect, Refusal,
+    VirtualUsers,
+};
+pub use registry::{Load, Registry, Source};
+pub use service::Service;
+pub use several::{FallThrough, Union};
+pub use stamp::Stamp;
 pub use words::{Word, Words, words};
+pub use writer::{Duplicate, Writer};
 
 use std::fmt;
 use std::future::Future;

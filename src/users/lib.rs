@@ -201,6 +201,12 @@ fn unavailable(why: &str) -> Outcome {
     Outcome::Unavailable(why.to_owned())
 }
 
+/// Asks NSS in this very process: for programs that are short-lived and may wait.
+#[must_use]
+pub fn find(name: &str) -> Outcome {
+    if is_plain(name) { ask(name) } else { Outcome::NotFound }
+}
+
 /// Whether a name is worth asking for. No passwd entry has such characters, and a path made from one would leave
 /// its folder.
 fn is_plain(name: &str) -> bool {

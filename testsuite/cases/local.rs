@@ -67,7 +67,7 @@ fn a_mailbox_that_ends_without_a_newline_keeps_its_last_message_apart() {
 fn aliases_are_lists_and_loops_are_cut() {
     let server = Setup {
         aliases:
-            "postmaster: nobody\nteam: daemon, games,\n  inner\ninner: sys, team\nself: self\ncrew: daemon, daemon\n"
+            "postmaster: nobody\nteam: daemon, games,\n  inner, round\ninner: sys, team\nround: again\nagain: round\nself: self\ncrew: daemon, daemon\n"
                 .into(),
         ..Setup::default()
     }
@@ -78,9 +78,15 @@ fn aliases_are_lists_and_loops_are_cut() {
     for user in ["daemon", "games", "sys"] {
         assert_eq!(server.wait_mail(user, 1).len(), 1);
     }
-    // sendmail drops the looping name silently when there is a good recipient beside it; we always report it.
+    // sendmail drops the looping name silently when there is a good recipient beside it; we report it. That `inner` names `team`
+    // again is no loss: everybody in it is reached.
     let report = server.wait_mail("lp", 1);
-    assert!(String::from_utf8_lossy(&report[0].text).contains("aliasing/forwarding loop broken"));
+    let report = String::from_utf8_lossy(&report[0].text).into_owned();
+    assert_eq!(
+        report.matches("aliasing/forwarding loop broken").count(),
+        2,
+        "in the text and the status part: {report}"
+    );
     let text = message::text("crew", "crew", 3);
     assert_eq!(session.message("a@client.test", &["crew@local.test"], &text).unwrap().code, 250);
     assert_eq!(server.wait_mail("daemon", 2).len(), 2, "once although named twice");

@@ -1,10 +1,9 @@
 # Plug-in for ../shared/bench (its ours.sh says what each function must do); started through testsuite/load/run.
 # OURS_ROOT is a copy of $BENCH_ROOTS/base with our programs in /usr/sbin, so that ours is treated like its peers.
-# Everything as delivered: roles under their own uids, syslog, full durability. MODE=maps waits for issue 3 (look-up tables).
+# Everything as delivered: roles under their own uids, syslog, full durability.
 p_setup() {
   local c=$R/etc/mail extra= hop="[127.0.0.1]:$SINKPORT" box='mailbox "mbox" path="/var/mail/{user}"'
   : "${R:?ours needs a root of its own, see testsuite/load/run}"
-  [ "$MODE" = maps ] && { echo "maps: virtual tables come with issue 3" >&2; return 1; }
   grep -q '^postrider:' "$R/etc/passwd" || {
     echo 'postrider:x:19990:19990::/nonexistent:/usr/sbin/nologin' >>"$R/etc/passwd"; echo 'postrider:x:19990:' >>"$R/etc/group"
     echo 'postrider-users:x:19991:19991::/nonexistent:/usr/sbin/nologin' >>"$R/etc/passwd"; echo 'postrider-users:x:19991:' >>"$R/etc/group"; }
@@ -12,6 +11,7 @@ p_setup() {
     maildir) box='mailbox "maildir" path="{home}/Maildir"';;
     # DeliveryMode=queue is not built yet: a smart host that refuses connections, and one attempt in four hours.
     hold) hop='[127.0.0.1]:1' extra='queue { retry min="4h" max="4h" }';;
+    maps) extra='virtual-users "/etc/mail/virtusertable" { domains "virt.test" }';;
     tls) extra="tls { certificate \"$CERT\" key=\"$KEY\" }";;
   esac
   mkdir -p "$c"; [ -e "$c/aliases" ] || echo "postmaster: root" >"$c/aliases"
@@ -37,9 +37,11 @@ p_stop() {
   done; return 0; }
 p_mapfile() { awk -v n="$1" 'BEGIN{for(i=0;i<n;i++) printf "user%d@virt.test\tu%03d\n",i,i%100; print "@virt.test\terror:nouser No such user"}' >"$R/etc/mail/virtusertable"; }
 p_aliasfile() { awk -v n="$1" 'BEGIN{for(i=0;i<n;i++) printf "alias%d: u%03d\n",i,i%100}' >"$R/etc/mail/aliases"; }
-p_mapclean() { rm -f "$R"/etc/mail/virtusertable*; echo "postmaster: root" >"$R/etc/mail/aliases"; }
+p_mapclean() { rm -f "$R"/etc/mail/virtusertable* "$R"/etc/mail/aliases.db*; echo "postmaster: root" >"$R/etc/mail/aliases"; }
 p_info() { info_common; cat <<INFO
 MAILQ=/usr/sbin/sendmail -bp
+NEWALIASES=/usr/sbin/sendmail -bi
+MAPBUILD=/bin/sh -c "exec /usr/sbin/postrider makemap hash /etc/mail/virtusertable </etc/mail/virtusertable"
 BINS=/usr/sbin/postrider /usr/sbin/postrider-keeper /usr/sbin/postrider-users /usr/sbin/postrider-agent /usr/sbin/sendmail
 INFO
 }

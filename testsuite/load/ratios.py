@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""ratios.py results.jsonl: ours against Postfix, medians of the runs, judged by the table of "Must show 4".
+"""ratios.py results.jsonl: ours against Postfix (w7: against sendmail), medians of the runs, judged by the tables of the issues' "Must show".
 
 CPU per message decides. A rate counts only from runs with little other load (other_cpu below 0.15), and a rate
 above 60 % of what the generator and the sink reach alone in the same run (`limits`) counts as reached."""
@@ -21,27 +21,27 @@ def med(*a, **k):
     return statistics.median(v) if v else None
 
 
-def line(what, ours, theirs, ratio, want, ok, note=""):
+def line(what, ours, theirs, ratio, want, ok, note="", peer="postfix"):
     global bad
     bad += not ok
     show = lambda x: "-" if x is None else f"{x:,.3g}" if abs(x) < 100 else f"{x:,.0f}"
-    print(f"{'ok  ' if ok else 'MISS'} {what:<44} ours {show(ours):>9}  postfix {show(theirs):>9}  ratio {show(ratio):>7}  wanted {want} {note}")
+    print(f"{'ok  ' if ok else 'MISS'} {what:<44} ours {show(ours):>9}  {peer} {show(theirs):>9}  ratio {show(ratio):>7}  wanted {want} {note}")
 
 
-def at_most(what, load, key, share, variant=None):
-    a, b = med("ours", load, key, variant), med("postfix", load, key, variant)
+def at_most(what, load, key, share, variant=None, peer="postfix"):
+    a, b = med("ours", load, key, variant), med(peer, load, key, variant)
     if a is None or b is None:
         return print(f"--   {what}: no figures")
-    line(what, a, b, a / b, f"<= {share:.3g}", a <= b * share)
+    line(what, a, b, a / b, f"<= {share:.3g}", a <= b * share, peer=peer)
 
 
-def at_least(what, load, key, times, variant=None, limit=None):
-    a, b = med("ours", load, key, variant, quiet=True), med("postfix", load, key, variant, quiet=True)
+def at_least(what, load, key, times, variant=None, limit=None, peer="postfix"):
+    a, b = med("ours", load, key, variant, quiet=True), med(peer, load, key, variant, quiet=True)
     if a is None or b is None:
         return print(f"--   {what}: no figures")
     top = med("(none)", "limits", "msgs_per_s", limit) if limit else None
     reached = bool(top and a >= 0.6 * top)
-    line(what, a, b, a / b, f">= {times:.3g}", a >= b * times or reached, f"({a / top:.0%} of limits)" if top else "")
+    line(what, a, b, a / b, f">= {times:.3g}", a >= b * times or reached, f"({a / top:.0%} of limits)" if top else "", peer=peer)
 
 
 def absolute(what, load, key, most, variant=None):
@@ -77,6 +77,25 @@ for n in (100, 1000, 2000):
         served = values("ours", "w9", "other_client_ok", v)
         line(f"w9 {n} idle sessions: another is served", sum(served), None, None, "all", all(served))
 absolute("w9 2,000 idle sessions: KiB each", "w9", "pss_per_session_kb", 20, "2000 idle sessions")
+w7 = [r for r in recs if r["workload"] == "w7"]
+if w7:
+    at_most("w7 makemap: s", "w7", "build_s", 1 / 2, peer="sendmail")
+    at_most("w7 newaliases: s", "w7", "newaliases_s", 1 / 2, peer="sendmail")
+    for tag, what in (("local", "local users"), ("map", "virtual users"), ("miss", "not in the table")):
+        at_least(f"w7 RCPT/s, {what}", "w7", f"rcpt_per_s_{tag}", 1, peer="sendmail")
+    # What the look-ups added: the programs themselves, started with the tables, are in pss_start_kb.
+    rise = [r["pss_after_kb"] - r["pss_start_kb"] for r in w7 if r["peer"] == "ours" and "pss_after_kb" in r]
+    idle = med("ours", "w8", "idle_pss_kb")
+    if rise:
+        line("w7 rise of memory by look-ups, kB", statistics.median(rise), None, None, "< 20,000 absolute", statistics.median(rise) < 20000, peer="sendmail")
+    if idle:
+        more = med("ours", "w7", "pss_after_kb") - idle
+        line("w7 memory above the idle server's (w8), kB", more, None, None, "< 20,000 absolute", more < 20000, peer="sendmail")
+    for r in w7:
+        wrong = r.get("build_fail") or r.get("newaliases_fail") or r.get("bad_local") or r.get("bad_map") or r.get("ok_miss")
+        if r["peer"] == "ours" and wrong:
+            bad += 1
+            print("MISS w7: a build failed or a look-up gave a wrong answer:", json.dumps(r))
 for r in recs:
     if r["peer"] != "ours":
         continue

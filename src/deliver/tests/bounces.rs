@@ -54,6 +54,18 @@ async fn an_unknown_user_comes_back_to_the_sender() {
 }
 
 #[tokio::test]
+async fn a_masqueraded_sender_is_told_under_his_own_name() {
+    for (given, told) in [("alice@mx.example.test", "alice@mx.example.test"), ("alice", "alice@mx.example.test")] {
+        let stage = stage();
+        let mut envelope = stage.envelope("alice@shown.example", &[("nosuch", "local:nosuch")]);
+        envelope.sender_given = given.into();
+        stage.submit(envelope, b"Subject: hi\r\n\r\nbody\r\n");
+        stage.until("bounced", |s| !notices(s, told).is_empty()).await;
+        assert!(stage.store.text(notices(&stage, told)[0].id).contains(&format!("\r\nTo: {told}\r\n")));
+    }
+}
+
+#[tokio::test]
 async fn a_remote_refusal_is_told_with_its_dialogue() {
     let (key, _) =
         sink(|command, _| command.starts_with("RCPT").then(|| "550 5.1.1 no such user here".to_owned())).await;

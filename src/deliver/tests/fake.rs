@@ -1,6 +1,6 @@
 //! What stands around the crate in tests.
 
-use crate::{Agents, Current, Deliver, Parts, Routes, Settings, Started};
+use crate::{Agents, Current, Deliver, Known, Parts, Routes, Secrets, Settings, Started};
 use bytes::Bytes;
 use call::agent::{Batch, Done, Kind, Outcome, Outcomes};
 use call::frame::{Connection, Frame};
@@ -372,6 +372,15 @@ impl Routes for AllLocal {
     }
 }
 
+/// Knows no password.
+struct Ignorant;
+
+impl Secrets for Ignorant {
+    fn credentials<'a>(&'a self, _host: Option<&'a str>, _ip: Option<IpAddr>) -> Known<'a> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
 /// The crate with its made-up surroundings.
 pub(crate) struct Stage {
     pub(crate) store: Arc<Memory>,
@@ -384,17 +393,20 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(agents: Arc<Threads>, settings: Settings) -> Self {
+        Self::with(agents, settings, Arc::new(Ignorant))
+    }
+    pub(crate) fn with(agents: Arc<Threads>, settings: Settings, secrets: Arc<dyn Secrets>) -> Self {
         let (store, log, clock) =
             (Arc::new(Memory::default()), Arc::new(Lines::default()), Arc::new(Ticking(Instant::now())));
-        let settings = Arc::new(Current::new(settings));
+        let settings = Arc::new(Current::new(settings, route::Local::default()));
         let routes = Arc::new(AllLocal::default());
         let deliver = Deliver::start(Parts {
             settings,
             store: store.clone(),
             resolver: Arc::new(NoDns),
-            local: route::Local::default(),
             agents: agents.clone(),
             routes: routes.clone(),
+            secrets,
             log: log.clone(),
             clock: clock.clone(),
         })
@@ -548,4 +560,50 @@ pub(crate) async fn sink(
         }
     });
     (key, seen)
+}
+
+/// Like [`sink`], but all it says and sees is inside TLS; in clear text it answers EHLO with `offers` and STARTTLS with 220.
+pub(crate) async fn secure_sink(
+    offers: &'static str,
+    script: impl Fn(&str, &Seen) -> Option<String> + Send + Sync + 'static,
+) -> (String, Arc<Mutex<Seen>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let acceptor = acceptor();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let key = format!("relay:[127.0.0.1]:{}", listener.local_addr().unwrap().port());
+    let (script, seen): (Arc<Script>, _) = (Arc::new(script), Arc::new(Mutex::new(Seen::default())));
+    let watched = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (acceptor, script, seen) = (acceptor.clone(), script.clone(), watched.clone());
+            tokio::spawn(async move {
+                let mut buffer = [0; 1_000];
+                for (reply, wanted) in [("220 x", "EHLO localhost\r\n"), (offers, "STARTTLS\r\n"), ("220 go", "")] {
+                    stream.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
+                    if !wanted.is_empty() {
+                        let got = stream.read(&mut buffer).await.unwrap();
+                        assert_eq!(String::from_utf8_lossy(&buffer[..got]), wanted);
+                    }
+                }
+                let stream = acceptor.accept(stream).await.unwrap();
+                serve_after_greeting(stream, script, seen).await;
+            });
+        }
+    });
+    (key, seen)
+}
+
+fn acceptor() -> tokio_rustls::TlsAcceptor {
+    let key = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![key.cert.der().clone()],
+            rustls::pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into()),
+        )
+        .unwrap();
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }

@@ -1,6 +1,6 @@
 //! The client against scripted peers: order of bytes, broken connections, STARTTLS.
 
-use super::fake::{Seen, Stage, Threads, serve, sink};
+use super::fake::{Seen, Stage, Threads, secure_sink, serve, sink};
 use crate::session::{Broken, Limits, Session};
 use crate::stream::Stream;
 use crate::{Settings, Tls};
@@ -163,36 +163,7 @@ async fn a_stripped_starttls_defers_when_required() {
 
 #[tokio::test]
 async fn goes_through_tls_with_any_certificate() {
-    let key = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![key.cert.der().clone()],
-            rustls::pki_types::PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into()),
-        )
-        .unwrap();
-    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let route = format!("relay:[127.0.0.1]:{}", listener.local_addr().unwrap().port());
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let watched = seen.clone();
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut buffer = [0; 1_000];
-        for reply in ["220 x\r\n", "250-x\r\n250 STARTTLS\r\n", "220 go\r\n"] {
-            stream.write_all(reply.as_bytes()).await.unwrap();
-            if reply != "220 go\r\n" {
-                let _ = stream.read(&mut buffer).await.unwrap();
-            }
-        }
-        let stream = acceptor.accept(stream).await.unwrap();
-        // The sink greets, as a fresh one does; the client must not be confused by its own expectations.
-        let script: Arc<super::fake::Script> = Arc::new(|_: &str, _: &Seen| None);
-        super::fake::serve_after_greeting(stream, script, watched).await;
-    });
+    let (route, seen) = secure_sink("250-x\r\n250 STARTTLS", |_, _| None).await;
     let stage = Stage::new(Threads::delivered(), Settings { tls: Tls::Required, ..Settings::default() });
     stage.submit(stage.envelope("a@b", &[("u@x", &route)]), b"a: b\r\n\r\n");
     stage.until("sent", |s| s.has_line("stat=Sent (ok queued)")).await;

@@ -206,6 +206,24 @@ fn browsers_and_control_characters_get_nowhere() {
     assert!(matches!(session().command(b"HELO \xff"), Step::Reply(r) if r.code == 501));
 }
 
+#[test]
+fn a_client_that_is_not_welcome_gets_nowhere() {
+    let mut s = session();
+    s.refuse_all(Reply::permanent(550, 7, 1, "Access denied"));
+    assert!(s.greeting("now").to_string().starts_with("220 "));
+    play(
+        &mut s,
+        &[
+            ("HELO a", "250 mx.example.test Hello localhost [127.0.0.1], pleased to meet you"),
+            ("MAIL FROM:<a@b>", "550 5.7.1 Access denied"),
+            ("RCPT TO:<a@b>", "550 5.7.1 Access denied"),
+            ("VRFY a", "550 5.7.1 Access denied"),
+            ("NOOP", "250 2.0.0 OK"),
+        ],
+    );
+    assert!(matches!(s.command(b"QUIT"), Step::Close(reply) if reply.code == 221));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -1,8 +1,9 @@
 use super::*;
 use std::collections::HashMap;
-use table::{Account, Answer};
+use std::sync::Arc;
+use table::{Account, Accounts, Answer, Hit, Table, Unavailable};
 
-struct Fixed(HashMap<&'static str, &'static str>);
+pub(super) struct Fixed(pub(super) HashMap<&'static str, &'static str>);
 
 impl Table for Fixed {
     fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
@@ -14,7 +15,7 @@ impl Table for Fixed {
     }
 }
 
-struct People;
+pub(super) struct People;
 
 impl Accounts for People {
     fn find<'a>(&'a self, name: &'a str) -> Answer<'a, Account> {
@@ -36,7 +37,8 @@ fn router(aliases: &[(&'static str, &'static str)]) -> Router {
         alias_limit: 1_000,
         ..Settings::default()
     };
-    Router::new(settings, Arc::new(Fixed(aliases.iter().copied().collect())), Arc::new(People))
+    let aliases = Arc::new(Fixed(aliases.iter().copied().collect()));
+    Router::new(settings, Tables { aliases, accounts: Arc::new(People), ..Tables::default() })
 }
 
 async fn keys(router: &Router, address: &str) -> Vec<String> {
@@ -89,9 +91,21 @@ async fn aliases_lists_and_loops() {
     assert_eq!(keys(&r, "list").await, ["local:alice", "local:bob", "smtp:far.example"]);
     assert_eq!(keys(&r, "bob").await, ["local:bob"]);
     let looped = keys(&r, "a").await;
-    assert!(looped[0].starts_with("refused 5.4.6 aliasing/forwarding loop broken"), "{looped:?}");
+    assert!(looped[0].starts_with("error:5.4.6 aliasing/forwarding loop broken"), "{looped:?}");
     let mixed = keys(&r, "mixed").await;
     assert!(mixed[0].starts_with("error:5.4.6") && mixed[1] == "local:alice", "{mixed:?}");
+    let deep: Vec<(&'static str, &'static str)> = (0..11)
+        .map(|n| {
+            (
+                &*format!("d{n}").leak(),
+                &*if n < 10 { format!("d{}", n + 1) } else { "\\alice\nu@far.example".into() }.leak(),
+            )
+        })
+        .collect();
+    let r10 = router(&deep);
+    assert_eq!(keys(&r10, "d1").await, ["local:alice", "smtp:far.example"]);
+    let eleven = keys(&r10, "d0").await;
+    assert!(eleven.len() == 2 && eleven.iter().all(|key| key.starts_with("error:5.4.6")), "{eleven:?}");
     assert_eq!(keys(&r, "half").await, ["local:alice", "error:5.1.1 User unknown"]);
     assert_eq!(keys(&r, "alice+news").await, ["local:bob"]);
     assert_eq!(keys(&r, "bob+x").await, ["local:alice"]);
@@ -129,7 +143,7 @@ async fn a_null_client_sends_everything_away() {
         smart_host: Some("[relay.example.org]:25".into()),
         ..Settings::default()
     };
-    let r = Router::new(settings, Arc::new(table::Empty), Arc::new(People));
+    let r = Router::new(settings, Tables { accounts: Arc::new(People), ..Tables::default() });
     assert_eq!(keys(&r, "alice").await, ["relay:[relay.example.org]:25"]);
 }
 

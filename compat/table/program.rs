@@ -1,0 +1,125 @@
+//! `makemap`, `newaliases`, `editmap` and `praliases` as functions (sendmail.md 2.3, 2.5, 2.6): options, texts and exit codes are
+//! sendmail's, seen on 8.17.1.9; what they make is the engine's compiled table, whatever class was asked for. Called by `postrider`,
+//! which is started under these names.
+
+mod alias_file;
+mod editmap;
+mod makemap;
+mod newaliases;
+mod option;
+mod praliases;
+#[cfg(test)]
+mod tests;
+
+pub use alias_file::AliasFile;
+pub use editmap::editmap;
+pub use makemap::makemap;
+pub use newaliases::{Rebuild, newaliases};
+pub use praliases::praliases;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use table::{Database, Unavailable};
+
+/// Exit codes of `sysexits.h`.
+mod exit {
+    pub(super) const OK: u8 = 0;
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const DATA: u8 = 65;
+    pub(super) const NO_INPUT: u8 = 66;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const SOFTWARE: u8 = 70;
+    pub(super) const CANNOT_CREATE: u8 = 73;
+    pub(super) const IO: u8 = 74;
+}
+
+/// Map classes that one may ask for.
+const CLASSES: [&str; 5] = ["hash", "btree", "implicit", "cdb", "dbm"];
+
+/// Why a program ends early: its exit code, after it has said everything.
+type Ended = u8;
+
+/// Where a program writes. That nobody reads it is no reason to leave a map unmade, so errors are ignored.
+struct Output<'a> {
+    program: &'static str,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Output<'_> {
+    /// A line on standard output.
+    fn say(&mut self, line: &[u8]) {
+        let _nobody_listens = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
+    }
+
+    /// A line on standard error, after the program's name.
+    fn complain(&mut self, text: &str) {
+        let _nobody_listens = writeln!(self.err, "{}: {text}", self.program);
+    }
+
+    /// What sendmail says of a map that it cannot open.
+    fn cannot_open(&mut self, class: &str, map: &OsStr, why: &str) -> Ended {
+        self.complain(&format!("error opening type {class} map {}: {why}", map.display()));
+        exit::CANNOT_CREATE
+    }
+
+    /// Ends if a configuration that was named is not there; what it says matters to sendmail's own files only.
+    fn check_configuration(&mut self, path: Option<&OsStr>) -> Result<(), Ended> {
+        let Some(path) = path else {
+            return Ok(());
+        };
+        File::open(path).map(drop).map_err(|error| {
+            self.complain(&format!("{}: {}", path.display(), reason(&error)));
+            exit::NO_INPUT
+        })
+    }
+
+    /// Ends if there is no such class of maps.
+    fn check_class(&mut self, class: &str, map: &OsStr) -> Result<(), Ended> {
+        if CLASSES.contains(&class) { Ok(()) } else { Err(self.cannot_open(class, map, "Unknown database type")) }
+    }
+}
+
+/// An error as C programs print it, without Rust's number behind it.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// The file of a map: `.db` is added unless it is there.
+fn database_path(map: &OsStr) -> PathBuf {
+    let mut name = map.to_owned();
+    if !map.as_bytes().ends_with(b".db") {
+        name.push(".db");
+    }
+    PathBuf::from(name)
+}
+
+/// The file of a map without `.db`.
+fn text_path(map: &OsStr) -> &Path {
+    Path::new(OsStr::from_bytes(map.as_bytes().strip_suffix(b".db").unwrap_or(map.as_bytes())))
+}
+
+/// Opens the compiled form that a map has now.
+fn open(map: &OsStr, file: File) -> Result<Database, Unavailable> {
+    Database::new(text_path(map).to_string_lossy().into(), file)
+}
+
+/// Opens a map for reading; the error is the reason alone, in the system's or our words.
+fn open_map(map: &OsStr) -> Result<Database, String> {
+    let file = File::open(database_path(map)).map_err(|error| reason(&error))?;
+    open(map, file).map_err(|error| error.0)
+}
+
+/// What a string is for sendmail: up to a NUL.
+fn c_string(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&b| b == 0).next().unwrap_or_default()
+}
+
+/// Arguments as bytes: keys and values need not be UTF-8.
+fn bytes(argument: &OsString) -> &[u8] {
+    argument.as_bytes()
+}

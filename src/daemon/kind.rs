@@ -1,0 +1,104 @@
+//! All kinds of tables, the engine's and sendmail's, and raw tables wrapped in sendmail's look-up orders: here alone `table`, `route` and
+//! `compat` meet.
+
+use crate::renaming::Renaming;
+use compat_table::access::{AccessTable, Options};
+use compat_table::generics::GenericsTable;
+use compat_table::mailers::MailerTable;
+use compat_table::virtual_users::VirtualUserTable;
+use config::{AccessOptions, TableFiles};
+use mail::Address;
+use route::Router;
+use std::sync::Arc;
+use std::time::Duration;
+use table::socketmap::Socketmap;
+use table::{Accounts, FallThrough, Inline, Registry, Table};
+
+/// Longest wait for a socketmap's answer: a client at RCPT is waiting too.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kinds that a configuration may name. The router settings say which domains are this host's: an alias `user@thishost` is one for
+/// `user`.
+pub(crate) fn registry(settings: &route::Settings) -> Registry {
+    let mut kinds = Registry::default();
+    let host = Router::new(settings.clone(), route::Tables::default());
+    kinds.add("aliases", move |source| {
+        let is_local = |domain: &str| host.local(&Address::from_parts("x", Some(domain))).is_some();
+        compat_table::aliases::load_for(source, Some(&is_local))
+    });
+    kinds.add("hash", table::load_map);
+    kinds.add("text", table::text::load);
+    kinds.add("cidr", table::cidr::load);
+    kinds.add("regexp", table::pattern::load);
+    kinds.add("pcre", table::pattern::load);
+    kinds
+}
+
+/// A table with everything that it was named with: entries in the configuration, then the file (`file`) or the server.
+pub(crate) fn complete(files: &TableFiles, file: Option<Arc<dyn Table>>) -> Arc<dyn Table> {
+    let entries = files
+        .entries
+        .as_ref()
+        .map(|entries| -> Arc<dyn Table> { Arc::new(Inline::new(&entries.at, entries.rows.iter().cloned())) });
+    let server = || -> Option<Arc<dyn Table>> {
+        let (server, map) = config::socketmap(&files.name).ok().filter(|_| files.text.is_none())?;
+        Some(Arc::new(Socketmap::new(server, &map, PATIENCE)))
+    };
+    let mut all: Vec<Arc<dyn Table>> = entries.into_iter().chain(file.or_else(server)).collect();
+    match all.len() {
+        1 => all.remove(0),
+        _ => Arc::new(FallThrough::new(all)),
+    }
+}
+
+/// The raw tables of a configuration, live or read once; what is not named is `None`.
+pub(crate) struct Raw {
+    pub(crate) aliases: Vec<Arc<dyn Table>>,
+    pub(crate) virtual_users: Option<Arc<dyn Table>>,
+    pub(crate) mailers: Option<Arc<dyn Table>>,
+    pub(crate) access: Option<Arc<dyn Table>>,
+    pub(crate) auth_info: Option<Arc<dyn Table>>,
+    pub(crate) domains: Option<Arc<dyn Table>>,
+    pub(crate) bitdomain: Option<Arc<dyn Table>>,
+    pub(crate) uucpdomain: Option<Arc<dyn Table>>,
+    pub(crate) generics: Option<Arc<dyn Table>>,
+}
+
+impl Raw {
+    /// As the router asks them.
+    pub(crate) fn wrap(self, host: &str, options: AccessOptions, accounts: Arc<dyn Accounts>) -> route::Tables {
+        let mut tables =
+            route::Tables { accounts, aliases: Arc::new(FallThrough::new(self.aliases)), ..route::Tables::default() };
+        if let Some(raw) = self.virtual_users {
+            tables.virtual_users = Arc::new(VirtualUserTable::new(raw));
+        }
+        if let Some(raw) = self.mailers {
+            tables.mailers = Arc::new(MailerTable::new(raw));
+        }
+        if let Some(raw) = self.generics {
+            tables.generics = Arc::new(GenericsTable::new(raw, host));
+        }
+        let (domains, bitdomain, uucpdomain) = (self.domains, self.bitdomain, self.uucpdomain);
+        if domains.is_some() || bitdomain.is_some() || uucpdomain.is_some() {
+            tables.domains = Arc::new(Renaming { domains, bitdomain, uucpdomain });
+        }
+        if self.access.is_some() || self.auth_info.is_some() {
+            let access = self.access.unwrap_or_else(|| Arc::new(table::Empty));
+            let access = AccessTable::new(access, access_options(options));
+            tables.access = Arc::new(match self.auth_info {
+                Some(raw) => access.with_auth_info(raw),
+                None => access,
+            });
+        }
+        tables
+    }
+}
+
+pub(crate) const fn access_options(options: AccessOptions) -> Options {
+    Options {
+        skip: options.skip,
+        look_up_dot_domain: options.dot_domains,
+        relay_to_full_address: options.full_addresses,
+        compressed_ipv6: options.short_ipv6,
+    }
+}

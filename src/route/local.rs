@@ -1,0 +1,374 @@
+//! Addresses of this host: virtual users, aliases with their owners, and what is left when no alias matches (sendmail's ruleset 5):
+//! luser relay, mail hub, local relay, the account. Part of the walk.
+
+use crate::class::fold;
+use crate::router::setting;
+use crate::walk::{Refused, Walk, Within};
+use crate::{Key, Router};
+use mail::{Address, Status};
+use table::{AliasEntry, Found, Hit, Mailbox, Redirect, Unavailable, Why, alias_entries};
+
+impl Router {
+    /// Follows a virtual user; false if there is none.
+    pub(crate) async fn add_virtual(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        named: Option<&Why>,
+    ) -> Result<bool, Unavailable> {
+        let Some(domain) = address.domain().map(|d| d.strip_suffix('.').unwrap_or(d)) else { return Ok(false) };
+        let folded = fold(domain);
+        if self.settings().null_client
+            || (self.local_domain(&folded).is_none() && self.virtual_domain(&folded).is_none())
+        {
+            return Ok(false);
+        }
+        walk.breathe().await;
+        let user = address.user();
+        let asked = Mailbox { user: &user, domain: Some(domain) };
+        let Some(Found { value, why }) = self.tables().virtual_users.redirect(asked).await? else { return Ok(false) };
+        match value {
+            Redirect::Refuse(refusal) => {
+                walk.refuse(address.clone(), Refused::by_table(refusal, why), named.cloned());
+            }
+            Redirect::Mailbox(user) if escaped(&user).domain().is_some() => {
+                self.follow_virtual(walk, address, &format!("\\{user}"), why).await?;
+            }
+            Redirect::Mailbox(user) => {
+                walk.trace.step("virtual-user", address, &format!("\\{user}"), || why.clone());
+                self.add_user(walk, &escaped(&user), Some(why), true).await?;
+            }
+            Redirect::Address(text) => self.follow_virtual(walk, address, &text, why).await?,
+        }
+        Ok(true)
+    }
+
+    async fn follow_virtual(&self, walk: &mut Walk, from: &Address, text: &str, why: Why) -> Result<(), Unavailable> {
+        let next = match virtual_value(text) {
+            Ok(next) => next,
+            Err((code, status, told)) => {
+                let refused = Refused { code, status, text: told.to_owned(), why: why.clone() };
+                walk.refuse(from.clone(), refused, Some(why));
+                return Ok(());
+            }
+        };
+        walk.trace.step("virtual-user", from, &next, || why.clone());
+        let key = |a: &Address| format!("{}@{}", fold(&a.user()), a.domain_key().unwrap_or_default());
+        if key(&next) == key(from) {
+            // People write this to exclude one user from a catch-all; sendmail runs into its recursion limit.
+            let plain = Address::from_parts(next.local(), None);
+            return self.add_local(walk, &plain, Some(why)).await;
+        }
+        let within = Within::Virtual(key(from));
+        if walk.path.contains(&within) || walk.is_too_virtual() {
+            self.looped(walk, from, Some(why));
+            return Ok(());
+        }
+        walk.path.push(within);
+        self.add(walk, next, Some(why)).await?;
+        walk.path.pop();
+        Ok(())
+    }
+
+    pub(crate) async fn add_local(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        named: Option<Why>,
+    ) -> Result<(), Unavailable> {
+        if address.is_escaped() {
+            walk.trace.step("mailbox", address, &address.user(), || setting("backslash", address.local()));
+            return self.add_user(walk, address, named, true).await;
+        }
+        let name = fold(&address.user());
+        let sticky = self.settings().stickyhost && address.domain().is_some() && !name.contains('+');
+        if let Some(hub) = self.mail_hub.as_ref().filter(|_| sticky) {
+            walk.push(address.clone(), hub.clone(), named, setting("mail-hub", &hub.to_string()));
+            return Ok(());
+        }
+        let within = Within::Alias(name.clone());
+        if walk.path.contains(&within) {
+            // `bob: bob` ends at the user; a longer circle is a loop that sendmail would drop in silence.
+            if walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within) {
+                return self.add_user(walk, address, named, !sticky).await;
+            }
+            // Its members are being added: nobody is lost (`a: \\a, b` and `b: \\b, a`), unless there is none.
+            walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
+            walk.cut.insert(name, (address.clone(), named));
+            return Ok(());
+        }
+        if walk.done.contains(&name) {
+            walk.arrived += 1;
+            walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
+            return Ok(());
+        }
+        walk.breathe().await;
+        match self.alias(&name).await? {
+            Some((list, hit)) => self.add_members(walk, address, (name, &list), &hit).await,
+            None => self.add_user(walk, address, named, !sticky).await,
+        }
+    }
+
+    /// The members of an alias. They have its owner as sender, if it has one; a list without one inherits.
+    async fn add_members(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        (name, list): (String, &str),
+        hit: &Hit,
+    ) -> Result<(), Unavailable> {
+        walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
+        let owner = self.owner(walk, list).await?;
+        let outer = owner.map(|owner| walk.owner.replace(owner));
+        walk.path.push(Within::Alias(name.clone()));
+        let before = walk.arrived;
+        let entries = alias_entries(&hit.value);
+        if entries.is_empty() {
+            // Never accepted and forgotten; sendmail bounces it as a broken loop.
+            let text = "aliasing/forwarding loop broken (an alias without members)".to_owned();
+            let key = Key::Error { status: Status::permanent(4, 6), text };
+            walk.push(address.clone(), key, Some(hit.why.clone()), hit.why.clone());
+        }
+        for entry in entries {
+            self.add_entry(walk, address, entry, &hit.why).await?;
+        }
+        if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before) {
+            self.looped(walk, &from, named);
+        }
+        walk.path.pop();
+        walk.done.insert(name);
+        if let Some(outer) = outer {
+            walk.owner = outer;
+        }
+        Ok(())
+    }
+
+    /// The sender for the members of `list`: what `owner-list` points to if that is one plain address (`\user` with its backslash, as
+    /// sendmail sends it), else that name itself.
+    async fn owner(&self, walk: &mut Walk, list: &str) -> Result<Option<Address>, Unavailable> {
+        let name = if list.starts_with("owner-") { "owner-owner".to_owned() } else { format!("owner-{list}") };
+        let Some(hit) = self.tables().aliases.look_up(&name).await? else { return Ok(None) };
+        let plain = match &alias_entries(&hit.value)[..] {
+            [AliasEntry::Address(text)] if !text.contains([',', ':', '/', '|', '"']) => Address::parse(text).ok(),
+            [AliasEntry::Mailbox(user)] => Some(escaped(user)),
+            _ => None,
+        };
+        let owner = plain.unwrap_or_else(|| Address::from_parts(&quoted(&name), None));
+        let owner = self.qualify(&owner);
+        walk.trace.step("owner", &list, &owner, || hit.why);
+        Ok(Some(owner))
+    }
+
+    async fn add_entry(
+        &self,
+        walk: &mut Walk,
+        parent: &Address,
+        entry: AliasEntry,
+        why: &Why,
+    ) -> Result<(), Unavailable> {
+        let too_deep = self.is_too_deep(walk);
+        let what = match entry {
+            AliasEntry::Address(text) => match read(&text) {
+                Some(address) => return self.add(walk, address, Some(why.clone())).await,
+                None => {
+                    let text = format!("{text}... bad address in alias");
+                    let key = Key::Error { status: Status::permanent(1, 3), text };
+                    walk.push(parent.clone(), key, Some(why.clone()), why.clone());
+                    return Ok(());
+                }
+            },
+            _ if too_deep => {
+                self.looped(walk, parent, Some(why.clone()));
+                return Ok(());
+            }
+            AliasEntry::Mailbox(user) => {
+                let address = escaped(&user);
+                if address.domain().is_some() {
+                    return self.add(walk, address, Some(why.clone())).await;
+                }
+                return self.add_user(walk, &address, Some(why.clone()), true).await;
+            }
+            AliasEntry::Program(_) => "mailing to programs",
+            AliasEntry::File(_) => "mailing to files",
+            AliasEntry::Include(_) => "mailing to :include:s",
+        };
+        // A later issue builds it: kept in the queue, never dropped.
+        let key = Key::Error { status: Status::temporary(3, 5), text: format!("{what} is not built yet ({why})") };
+        walk.push(parent.clone(), key, Some(why.clone()), why.clone());
+        Ok(())
+    }
+
+    /// The alias for a local name and the key that hit: `user+detail`, then `user+*`, then `user` (sendmail.md 3.1).
+    async fn alias(&self, name: &str) -> Result<Option<(String, Hit)>, Unavailable> {
+        let user = name.split_once('+').map(|(user, _)| user);
+        let keys = [Some(name.to_owned()), user.map(|user| format!("{user}+*")), user.map(str::to_owned)];
+        for key in keys.into_iter().flatten().filter(|key| !key.is_empty()) {
+            if let Some(hit) = self.tables().aliases.look_up(&key).await? {
+                return Ok(Some((key, hit)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is left when there is no alias. `relayed`: luser relay, hub and local relay apply.
+    pub(crate) async fn add_user(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        named: Option<Why>,
+        relayed: bool,
+    ) -> Result<(), Unavailable> {
+        let name = fold(&address.user());
+        let user = name.split_once('+').map_or(name.as_str(), |(user, _)| user);
+        if relayed && !self.local_users.contains(&name) && !walk.path.contains(&Within::Luser) {
+            let relays = [(&self.mail_hub, "mail-hub"), (&self.local_relay, "local-relay")];
+            let relay = relays.into_iter().find_map(|(key, what)| Some((key.as_ref()?, what)));
+            if let Some(luser) = &self.luser_relay
+                && self.tables().accounts.find(user).await?.is_none()
+                && !is_always_there(user)
+            {
+                return self.add_onward(walk, address, luser, "luser-relay", named).await;
+            }
+            if let Some((key, what)) = relay {
+                return self.add_onward(walk, address, key, what, named).await;
+            }
+        }
+        self.add_account(walk, address, user, named).await
+    }
+
+    /// A relay that takes local names: the address gets its host.
+    async fn add_onward(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        key: &Key,
+        what: &'static str,
+        named: Option<Why>,
+    ) -> Result<(), Unavailable> {
+        let why = setting(what, &key.to_string());
+        let host = match key {
+            Key::Local { user } => {
+                let next = Address::from_parts(&quoted(user), None);
+                walk.trace.step(what, address, &next, || why.clone());
+                walk.path.push(Within::Luser);
+                Box::pin(self.add_local(walk, &next, Some(why))).await?;
+                walk.path.pop();
+                return Ok(());
+            }
+            Key::Error { status, text } => {
+                let code = if status.is_permanent() { 550 } else { 451 };
+                let refused = Refused { code, status: *status, text: text.clone(), why };
+                walk.refuse(address.clone(), refused, named);
+                return Ok(());
+            }
+            Key::Relay { host, .. } => Some(host),
+            Key::Relays { hosts, .. } => hosts.first().map(|relay| &relay.host),
+            Key::Mx { domain } => Some(domain),
+            Key::Discard => None,
+        };
+        let domain = host.map(|host| match host.parse::<std::net::IpAddr>() {
+            Ok(std::net::IpAddr::V4(_)) => format!("[{host}]"),
+            Ok(std::net::IpAddr::V6(_)) => format!("[IPv6:{host}]"),
+            Err(_) => host.clone(),
+        });
+        let moved = domain.map_or_else(|| address.clone(), |domain| address.at_domain(&domain));
+        walk.push(moved, key.clone(), named, why);
+        Ok(())
+    }
+
+    /// The account itself, or one of the two names that always work.
+    async fn add_account(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        user: &str,
+        named: Option<Why>,
+    ) -> Result<(), Unavailable> {
+        let mut found = self.tables().accounts.find(user).await?;
+        if found.is_none() && is_always_there(user) {
+            // RFC 5321 4.5.1: postmaster is always deliverable; without an alias it is root.
+            let root = Within::Alias("root".into());
+            if let Some(hit) = self.tables().aliases.look_up("root").await?
+                && !walk.path.contains(&root)
+            {
+                walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
+                walk.path.push(root);
+                for entry in alias_entries(&hit.value) {
+                    Box::pin(self.add_entry(walk, address, entry, &hit.why)).await?;
+                }
+                walk.path.pop();
+                return Ok(());
+            }
+            found = self.tables().accounts.find("root").await?;
+        }
+        match found {
+            Some(account) => {
+                let why = setting("account", &format!("{} (uid {})", account.name, account.uid));
+                let local = Address::from_parts(&quoted(&account.name), None);
+                walk.push(local, Key::Local { user: account.name }, named, why);
+            }
+            None => {
+                let key = Key::Error { status: Status::permanent(1, 1), text: "User unknown".into() };
+                walk.push(address.clone(), key, named, setting("accounts", user));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what an alias names here is one alias too many away, whatever it is.
+    pub(crate) fn is_too_deep(&self, walk: &Walk) -> bool {
+        walk.aliases_deep() > self.settings().alias_depth.max(1) as usize
+    }
+
+    pub(crate) fn looped(&self, walk: &mut Walk, address: &Address, named: Option<Why>) {
+        let (deep, most) = (walk.path.len(), self.settings().alias_depth);
+        let text = format!("aliasing/forwarding loop broken ({deep} aliases deep; {most} max)");
+        let why = named.clone().unwrap_or_else(|| setting("aliases", address.as_str()));
+        walk.push(address.clone(), Key::Error { status: Status::permanent(4, 6), text }, named, why);
+    }
+}
+
+fn is_always_there(user: &str) -> bool {
+    user == "postmaster" || user == "mailer-daemon"
+}
+
+/// An address in a table: a plain one, or one in brackets, perhaps with a source route, which is dropped.
+fn read(text: &str) -> Option<Address> {
+    let text = text.trim();
+    let address = Address::parse(text).ok().or_else(|| {
+        let path = mail::path::forward_path(text).ok()?;
+        path.rest.trim().is_empty().then_some(path.address)
+    });
+    address.filter(|address| !address.is_null())
+}
+
+/// `\user`, `\user@host`: no alias is asked about it, and a hub that gets it with its backslash asks none either.
+fn escaped(user: &str) -> Address {
+    read(&format!("\\{user}")).unwrap_or_else(|| Address::from_parts(&quoted(user), None))
+}
+
+/// The address that a virtual user's value is, or reply code, status and text. Programs, files and lists need an alias.
+fn virtual_value(text: &str) -> Result<Address, (u16, Status, &'static str)> {
+    let start = text.trim_start().trim_start_matches('"');
+    let refused = |told| Err((550, Status::permanent(7, 1), told));
+    if start.starts_with('|') {
+        return refused("Cannot mail directly to programs");
+    }
+    if start.starts_with('/') {
+        return refused("Cannot mail directly to files");
+    }
+    if start.get(..9).is_some_and(|tag| tag.eq_ignore_ascii_case(":include:")) {
+        return refused("Cannot mail directly to :include:s");
+    }
+    read(text).ok_or((553, Status::permanent(1, 3), "Invalid route address"))
+}
+
+/// A name as a local part: quoted if it holds anything but atom characters.
+pub(crate) fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    if !name.is_empty() && name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}

@@ -1,0 +1,207 @@
+//! The walk from an address to its final recipients: limits, loops, duplicates, owners, and the verdict. Called by `router.rs`;
+//! goes through `local.rs` and `remote.rs`.
+//!
+//! No exponential work: an alias's members are added once, a virtual user leads to one address, and both depths are limited.
+
+use crate::trace::Trace;
+use crate::{Key, Router, Target, Verdict};
+use mail::{Address, Severity, Status};
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use table::{Refusal, Unavailable, Why};
+
+/// Most virtual users that lead to each other.
+const VIRTUAL_DEPTH: usize = 50;
+
+/// Something that is refused, with its reply code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) code: u16,
+    pub(crate) status: Status,
+    pub(crate) text: String,
+    pub(crate) why: Why,
+}
+
+impl Refused {
+    /// What a table says. The class of the status is the code's: nobody is told 550 4.2.1.
+    pub(crate) fn by_table(refusal: Refusal, why: Why) -> Self {
+        let severity = if refusal.code < 500 { Severity::Temporary } else { Severity::Permanent };
+        Self { code: refusal.code, status: Status { severity, ..refusal.status }, text: refusal.text, why }
+    }
+}
+
+/// What is being expanded, from the outside in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// An alias.
+    Alias(String),
+    /// A virtual user, `user@domain`.
+    Virtual(String),
+    /// The luser relay.
+    Luser,
+}
+
+/// A target, the reply code if a table refused it, and whether an alias named it.
+struct Reached {
+    target: Target,
+    code: Option<u16>,
+    member: bool,
+}
+
+/// State of one expansion.
+pub(crate) struct Walk {
+    reached: Vec<Reached>,
+    /// What is being expanded, to cut loops.
+    pub(crate) path: Vec<Within>,
+    /// Final keys already reached: a person reached twice gets one copy.
+    seen: HashSet<String>,
+    /// Aliases whose members have all been added: ten levels of six lists that name each other are sixty look-ups, not 6^10.
+    pub(crate) done: HashSet<String>,
+    /// Aliases that led back to themselves, with where that was said.
+    pub(crate) cut: HashMap<String, (Address, Option<Why>)>,
+    /// How often somebody was reached, also again.
+    pub(crate) arrived: usize,
+    /// Table look-ups so far.
+    looked: u32,
+    /// Envelope sender for what is being added.
+    pub(crate) owner: Option<Address>,
+    pub(crate) trace: Trace,
+}
+
+pub(crate) type Step<'a> = Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send + 'a>>;
+
+impl Walk {
+    pub(crate) fn new(trace: Trace) -> Self {
+        Self {
+            reached: Vec::new(),
+            path: Vec::new(),
+            seen: HashSet::new(),
+            done: HashSet::new(),
+            cut: HashMap::new(),
+            arrived: 0,
+            looked: 0,
+            owner: None,
+            trace,
+        }
+    }
+    /// A final recipient; `named` is where it was found, if in a table.
+    pub(crate) fn push(&mut self, address: Address, key: Key, named: Option<Why>, why: Why) {
+        self.reach(address, key, named, why, None);
+    }
+    /// A recipient that is refused.
+    pub(crate) fn refuse(&mut self, address: Address, refused: Refused, named: Option<Why>) {
+        let Refused { code, status, text, why } = refused;
+        self.reach(address, Key::Error { status, text }, named, why, Some(code));
+    }
+    fn reach(&mut self, address: Address, key: Key, named: Option<Why>, why: Why, code: Option<u16>) {
+        let person = match &key {
+            Key::Local { user } => format!("local:{user}"),
+            _ => format!("{key} {}@{}", address.local(), address.domain_key().unwrap_or_default()),
+        };
+        self.arrived += 1;
+        if !self.seen.insert(person) {
+            self.trace.step("duplicate", &address, &key, || why);
+            return;
+        }
+        self.trace.step("final", &address, &key, || why.clone());
+        let controlling = named.map(|w| w.to_string()).unwrap_or_default();
+        let owner = self.owner.clone();
+        let member = self.aliases_deep() > 0;
+        self.reached.push(Reached { target: Target { address, key, controlling, owner, why }, code, member });
+    }
+    /// Counts a look-up and lets others run now and then: tables answer from memory, and a large list would hold the thread.
+    pub(crate) async fn breathe(&mut self) {
+        self.looked += 1;
+        if self.looked.is_multiple_of(64) {
+            tokio::task::yield_now().await;
+        }
+    }
+    pub(crate) fn aliases_deep(&self) -> usize {
+        self.path.iter().filter(|within| matches!(within, Within::Alias(_))).count()
+    }
+    pub(crate) fn is_too_virtual(&self) -> bool {
+        self.path.iter().filter(|within| matches!(within, Within::Virtual(_))).count() >= VIRTUAL_DEPTH
+    }
+    /// The verdict on all that was reached. What is refused outside of any alias is said now, while the client listens. At RCPT sendmail
+    /// looks at an alias's name only, so its bad members bounce later, to its owner if it has one (measured on 8.17.1.9).
+    fn verdict(&mut self) -> Verdict {
+        let refusal = |reached: &Reached| match &reached.target.key {
+            Key::Error { status, text } if !reached.member && (status.is_permanent() || reached.code.is_some()) => {
+                let code = reached.code.unwrap_or_else(|| reply_code(*status));
+                Some((code, *status, text.clone(), reached.target.why.clone()))
+            }
+            _ => None,
+        };
+        match self.reached.iter().map(refusal).collect::<Option<Vec<_>>>() {
+            Some(refusals) => {
+                let (code, status, text, why) = refusals.into_iter().next().unwrap_or_else(|| {
+                    let why = crate::router::setting("aliases", "no recipient left");
+                    (550, Status::permanent(1, 1), "User unknown".into(), why)
+                });
+                Verdict::Refused { code, status, text, why }
+            }
+            None => Verdict::Targets(self.reached.drain(..).map(|reached| reached.target).collect()),
+        }
+    }
+}
+
+/// The reply code that goes with a status where no table names one.
+fn reply_code(status: Status) -> u16 {
+    match (status.severity, status.subject, status.detail) {
+        (Severity::Temporary, ..) => 451,
+        (_, 1, 3) => 553,
+        (_, 4, 6) => 554,
+        _ => 550,
+    }
+}
+
+impl Router {
+    pub(crate) async fn walk(&self, walk: &mut Walk, address: &Address) -> Verdict {
+        match self.add(walk, address.clone(), None).await {
+            Err(Unavailable(text)) => Verdict::Unavailable { text },
+            Ok(()) => walk.verdict(),
+        }
+    }
+
+    /// Adds the targets of one address; `named` is where the address was found, if in a table.
+    pub(crate) fn add<'a>(&'a self, walk: &'a mut Walk, address: Address, named: Option<Why>) -> Step<'a> {
+        Box::pin(async move {
+            if walk.reached.len() >= self.settings().alias_limit.max(1) as usize {
+                let text = format!("alias expands to more than {} recipients", self.settings().alias_limit);
+                return Err(Unavailable(text));
+            }
+            if self.is_too_deep(walk) {
+                self.looped(walk, &address, named);
+                return Ok(());
+            }
+            let address = match self.canonical(&mut walk.trace, &address).await? {
+                Ok(canonical) => canonical,
+                Err(refused) => {
+                    walk.refuse(address, refused, named);
+                    return Ok(());
+                }
+            };
+            if let Some(refused) = self.redirected(&address) {
+                walk.refuse(address, refused, named);
+                return Ok(());
+            }
+            if self.add_virtual(walk, &address, named.as_ref()).await? {
+                return Ok(());
+            }
+            match self.local(&address) {
+                Some(_) => self.add_local(walk, &address, named).await,
+                None => self.add_remote(walk, &address, named).await,
+            }
+        })
+    }
+
+    /// FEATURE(redirect): `user@new.example.REDIRECT`.
+    fn redirected(&self, address: &Address) -> Option<Refused> {
+        let domain = address.domain_key().filter(|_| self.settings().redirect)?;
+        let new = domain.strip_suffix(".redirect")?;
+        let text = format!("User has moved; please try <{}@{new}>", address.local());
+        let why = crate::router::setting("redirect", &domain);
+        Some(Refused { code: 551, status: Status::permanent(1, 1), text, why })
+    }
+}

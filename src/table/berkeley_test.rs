@@ -1,0 +1,189 @@
+//! Files made by the real programs (`golden/make.sh`: Debian's sendmail 8.17.1.9 and Postfix 3.7, libdb 5.3), and what is left of
+//! them after damage.
+
+use super::*;
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+
+const FILES: [(&str, &[u8]); 6] = [
+    ("hash", include_bytes!("golden/hash.db")),
+    ("btree", include_bytes!("golden/btree.db")),
+    ("terminated", include_bytes!("golden/terminated.db")),
+    ("duplicates", include_bytes!("golden/duplicates.db")),
+    ("postfix-hash", include_bytes!("golden/postfix-hash.db")),
+    ("postfix-btree", include_bytes!("golden/postfix-btree.db")),
+];
+
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    settle(&file);
+    file
+}
+
+fn settle(file: &File) {
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.set_modified(long_ago).unwrap();
+}
+
+fn open(file: &File) -> Result<Berkeley, Unavailable> {
+    // The inode's change cannot be set back, so wait for it.
+    std::thread::sleep(STILL.saturating_sub(Stamp::of(file).unwrap().still_for(SystemTime::now())));
+    Berkeley::new("/t".into(), file.try_clone().unwrap())
+}
+
+fn expected(name: &str) -> HashMap<Vec<u8>, Vec<u8>> {
+    let mut all: HashMap<Vec<u8>, Vec<u8>> =
+        (0..60).map(|n| (format!("user{n}@virt.example").into(), format!("u{n}").into())).collect();
+    let mut put = |key: &[u8], value: &[u8]| all.insert(key.to_vec(), value.to_vec());
+    let postfix = name.starts_with("postfix");
+    // Postfix cuts blanks at the end of a line.
+    put(b"alice", if postfix { b"value one # no comment" } else { b"value one # no comment " });
+    put(b"eight", b"b");
+    put(b"m\xfcller", b"M\xfcller");
+    put(b"long", format!("{:0900}", 7).as_bytes());
+    if postfix {
+        put(b"huge", format!("{:09000}", 5).as_bytes());
+        put(format!("{:05000}", 3).as_bytes(), b"big key");
+    }
+    all
+}
+
+/// Maps of no row and of a few: libdb sets a page aside for each bucket and writes those that get a key.
+#[test]
+fn empty_buckets() {
+    let empty = open(&file(include_bytes!("golden/empty.db"))).unwrap();
+    assert_eq!((empty.get(b"a").unwrap(), empty.records().count()), (None, 0));
+    for key in ["", "b", "c", "key7@example.org"] {
+        assert_eq!(empty.get(key.as_bytes()).unwrap(), None, "{key}");
+    }
+    let one = open(&file(include_bytes!("golden/one.db"))).unwrap();
+    assert_eq!(one.get(b"only@virt.example").unwrap().unwrap().value, b"u");
+    for key in ["", "a", "b", "c", "d"] {
+        assert_eq!(one.get(key.as_bytes()).unwrap(), None, "{key}");
+    }
+    assert_eq!(one.records().map(|record| record.unwrap().key).collect::<Vec<_>>(), [b"only@virt.example"]);
+    // No other page may be empty: not one of a tree, and not the next of a bucket.
+    for zeroed in [include_bytes!("golden/btree.db").to_vec(), include_bytes!("golden/postfix-hash.db").to_vec()] {
+        let size = u32::from_le_bytes(zeroed[20..24].try_into().unwrap()) as usize;
+        let found = (1..zeroed.len() / size).any(|page| {
+            let mut bytes = zeroed.clone();
+            bytes[page * size..][..size].fill(0);
+            open(&file(&bytes)).unwrap().records().any(|record| record.is_err())
+        });
+        assert!(found);
+    }
+}
+
+#[test]
+fn every_record_of_every_file() {
+    for (name, bytes) in FILES {
+        assert!(Berkeley::is_one(&bytes[..16]), "{name}");
+        let table = open(&file(bytes)).unwrap();
+        let expected = expected(name);
+        for (key, value) in &expected {
+            let found = table.get(key).unwrap().map(|record| record.value);
+            assert_eq!(found.as_ref(), Some(value), "{name} {}", String::from_utf8_lossy(key));
+        }
+        for key in ["", "user60@virt.example", "alic", "alicea", "zzz", "\u{1}"] {
+            assert_eq!(table.get(key.as_bytes()).unwrap(), None, "{name} {key}");
+        }
+        let records: Vec<Record> = table.records().map(Result::unwrap).collect();
+        let more = if name == "duplicates" { 2 } else { 0 };
+        assert_eq!(records.len(), expected.len() + more, "{name}");
+        assert!(records.iter().all(|record| expected.contains_key(&record.key)), "{name}");
+    }
+}
+
+/// Random bytes changed, and the file cut: never a panic, never without an end. There are no checksums, so a value may be wrong;
+/// that is why the file must not change under an open table, which the next test shows.
+#[test]
+fn damage_never_panics_and_always_ends() {
+    let mut random = 0x2545_f491_4f6c_dd1du64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for (_, bytes) in FILES {
+        let scratch = file(bytes);
+        let probe = |at: usize, flip: u8| {
+            scratch.write_all_at(&[bytes[at] ^ flip], at as u64).unwrap();
+            // As if it had been so for long: the look at its age is not what is tested here.
+            settle(&scratch);
+            if let Ok(mut table) = Berkeley::unsettled("/t".into(), scratch.try_clone().unwrap()) {
+                table.stamp = Stamp::of(&scratch).unwrap();
+                for key in ["alice", "long", "user7@virt.example", "huge", "nobody"] {
+                    let _any = table.get(key.as_bytes());
+                }
+                assert!(table.records().count() < 100_000);
+            }
+            scratch.write_all_at(&bytes[at..=at], at as u64).unwrap();
+        };
+        // Headers of all pages, then anywhere.
+        for page in (0..bytes.len()).step_by(4_096) {
+            for at in (page..page + 110).filter(|at| *at < bytes.len()) {
+                for flip in [0x80, 0xff] {
+                    probe(at, flip);
+                }
+            }
+        }
+        for _ in 0..300 {
+            probe(usize::try_from(next() % bytes.len() as u64).unwrap(), next() as u8 | 1);
+        }
+        for cut in (0..bytes.len()).step_by(1_997) {
+            scratch.set_len(cut as u64).unwrap();
+            settle(&scratch);
+            if let Ok(table) = Berkeley::unsettled("/t".into(), scratch.try_clone().unwrap()) {
+                let _any = (table.get(b"alice"), table.records().count());
+            }
+            scratch.write_all_at(bytes, 0).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_change_under_an_open_table_is_noticed() {
+    let scratch = file(FILES[0].1);
+    let table = open(&scratch).unwrap();
+    assert!(table.get(b"alice").unwrap().is_some());
+    scratch.write_all_at(FILES[2].1, 0).unwrap();
+    assert_eq!(table.get(b"alice").unwrap_err().0, "/t.db changed");
+    assert_eq!(table.get(b"nobody").unwrap_err().0, "/t.db changed");
+    assert_eq!(table.records().next(), Some(Err(Unavailable("/t.db changed".into()))));
+    assert_eq!(Berkeley::new("/t".into(), scratch).unwrap_err().0, "/t.db: is being written");
+}
+
+#[test]
+fn other_versions_are_named_not_guessed() {
+    let mut bytes = FILES[0].1.to_vec();
+    bytes[16] = 5;
+    let text = "/t.db: a Berkeley DB file of a version that is not read here; make it again with makemap or newaliases";
+    assert_eq!(open(&file(&bytes)).unwrap_err().0, text);
+    // 1.85: the magic stands first, in network order.
+    let mut bytes = vec![0; 4_096];
+    bytes[..4].copy_from_slice(&HASH.to_be_bytes());
+    assert!(Berkeley::is_one(&bytes[..16]));
+    assert_eq!(open(&file(&bytes)).unwrap_err().0, text);
+}
+
+/// `BERKELEY_FILE=/x.db BERKELEY_TEXT=/x cargo test -p table --lib -- --ignored large`: a large file against its text.
+#[test]
+#[ignore = "needs files made by the real makemap"]
+fn a_large_file() {
+    let variable = |name| std::env::var(name).unwrap();
+    let table = open(&File::open(variable("BERKELEY_FILE")).unwrap()).unwrap();
+    let text = std::fs::read(variable("BERKELEY_TEXT")).unwrap();
+    let start = std::time::Instant::now();
+    let mut count = 0;
+    for row in crate::text::rows(&text) {
+        let row = row.unwrap();
+        let record = table.get(&row.key.to_ascii_lowercase()).unwrap().unwrap();
+        assert_eq!(record.value, row.value);
+        count += 1;
+    }
+    println!("{count} look-ups in {:?}", start.elapsed());
+    assert_eq!(table.records().map(Result::unwrap).count(), count);
+}

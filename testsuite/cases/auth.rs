@@ -1,0 +1,95 @@
+//! AUTH to the smart host, out of the tables (sendmail.md 3.8): inside TLS only, and a wrong password ends no mail.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use testsuite::sink::{Act, At};
+use testsuite::{Server, Setup, Sink, message, seconds, wait_for};
+
+/// `\0joe\0Tr0ub4dor`.
+const RIGHT: &str = "AUTH PLAIN AGpvZQBUcjB1YjRkb3I=";
+
+/// A smart host that takes mail only after the right AUTH; the AUTH lines that it saw.
+fn smart_host(tls: bool) -> (Sink, Arc<Mutex<Vec<String>>>) {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (lines, known) = (seen.clone(), Mutex::new(Vec::new()));
+    let sink = Sink::on("127.0.0.1:0", tls, move |step| {
+        let line = String::from_utf8_lossy(step.line).into_owned();
+        match step.at {
+            At::Ehlo if tls => Act::Say("250-sink.test\n250-PIPELINING\n250-STARTTLS\n250 AUTH LOGIN PLAIN".into()),
+            At::Ehlo => Act::Say("250-sink.test\n250 AUTH LOGIN PLAIN".into()),
+            At::Other if line.starts_with("AUTH") => {
+                lines.lock().unwrap().push(line.clone());
+                if line != RIGHT {
+                    return Act::Say(format!("535 5.7.8 failed: {line}"));
+                }
+                known.lock().unwrap().push(step.connection);
+                Act::Say("235 2.7.0 accepted".into())
+            }
+            At::Mail if !known.lock().unwrap().contains(&step.connection) => {
+                Act::Say("530 5.7.0 Authentication required".into())
+            }
+            _ => Act::Go,
+        }
+    });
+    (sink, seen)
+}
+
+/// A server with an access table that says this of the smart host.
+fn server(sink: &Sink, nodes: &str, file: &str, entry: &str) -> Server {
+    let setup = Setup {
+        queue: "retry min=\"200ms\" max=\"300ms\"; expire \"5d\"".into(),
+        ..Setup::default().relay_to(sink.address).with(nodes)
+    };
+    let mut server = Server::make(setup);
+    fs::write(server.path(file), entry).unwrap();
+    server.start();
+    server
+}
+
+fn send(server: &Server, name: &str) {
+    let out = server.sendmail(&["-i", "x@far.test"], message::text(name, "x@far.test", 3).as_bytes());
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+}
+
+#[test]
+fn the_smart_host_is_told_who_we_are() {
+    let (sink, seen) = smart_host(true);
+    let server = server(&sink, "access \"@F@/access\"", "access", "AuthInfo:127.0.0.1\t\"U:joe\" \"P:Tr0ub4dor\"\n");
+    send(&server, "auth");
+    wait_for("the message", seconds(20), || sink.len() == 1);
+    assert!(sink.taken()[0].tls);
+    assert_eq!(*seen.lock().unwrap(), [RIGHT]);
+    server.wait_log("AUTH=client, relay=[127.0.0.1] [127.0.0.1], mech=PLAIN, bits=0");
+    server.wait_empty(seconds(10));
+}
+
+#[test]
+fn a_wrong_password_waits_for_the_right_one() {
+    let (sink, _) = smart_host(true);
+    let entry = "AuthInfo:\t\"I:joe\" \"P:0ldPassw0rd\"\n";
+    let mut server = server(&sink, "access \"@F@/access\"", "access", entry);
+    send(&server, "auth");
+    wait_for("mailq with the reason", seconds(15), || server.mailq().contains("AUTH PLAIN"));
+    let list = server.mailq();
+    assert!(list.contains("535 5.7.8"), "{list}");
+    server.wait_log("/access:1: ");
+    for secret in ["0ldPassw0rd", "AGpvZQAwbGRQYXNzdzByZA"] {
+        assert!(!list.contains(secret) && !server.log().contains(secret), "{list}\n{}", server.log());
+    }
+    fs::write(server.path("access"), "AuthInfo:\t\"I:joe\" \"P:Tr0ub4dor\"\n").unwrap();
+    // The hop rests for a minute, but not over a restart.
+    server.stop();
+    server.start();
+    wait_for("the message with the new password", seconds(20), || sink.len() == 1);
+    server.wait_empty(seconds(10));
+}
+
+#[test]
+fn no_password_in_clear_text() {
+    let (sink, seen) = smart_host(false);
+    let server = server(&sink, "access \"@F@/access\"", "access", "AuthInfo:127.0.0.1 \"U:joe\" \"P:Tr0ub4dor\"\n");
+    send(&server, "auth");
+    server.wait_log("stat=Deferred: 530 5.7.0 Authentication required (not authenticated: no TLS)");
+    server.wait_log("AUTH=client, relay=[127.0.0.1] [127.0.0.1], not used: no TLS");
+    assert!(seen.lock().unwrap().is_empty() && sink.is_empty());
+}
