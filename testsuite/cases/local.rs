@@ -82,11 +82,8 @@ fn aliases_are_lists_and_loops_are_cut() {
     // again is no loss: everybody in it is reached.
     let report = server.wait_mail("lp", 1);
     let report = String::from_utf8_lossy(&report[0].text).into_owned();
-    assert_eq!(
-        report.matches("aliasing/forwarding loop broken").count(),
-        2,
-        "in the text and the status part: {report}"
-    );
+    assert!(report.contains("aliasing/forwarding loop broken"), "{report}");
+    assert_eq!(report.matches("Final-Recipient:").count(), 1, "the round one alone: {report}");
     let text = message::text("crew", "crew", 3);
     assert_eq!(session.message("a@client.test", &["crew@local.test"], &text).unwrap().code, 250);
     assert_eq!(server.wait_mail("daemon", 2).len(), 2, "once although named twice");
