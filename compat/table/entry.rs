@@ -144,7 +144,9 @@ impl Draft {
             return inside.finish();
         }
         let text = self.text.trim_matches(is_blank);
-        (!text.is_empty()).then(|| classify(text, &self.bare, self.at))
+        // Nothing but white space of any kind is nobody: the canonical form could not hold it.
+        let entry = (!text.trim().is_empty()).then(|| classify(text, &self.bare, self.at));
+        entry.filter(|entry| !matches!(entry, Entry::Address(text) if text.trim().is_empty()))
     }
 }
 
@@ -251,6 +253,11 @@ mod tests {
             address("dave@example.org"),
         ];
         assert_eq!(entries(value), expected);
+    }
+
+    #[test]
+    fn white_space_of_any_kind_is_nobody() {
+        assert_eq!(entries("\u{b} , \u{b}\u{b},bob"), [address("bob")]);
     }
 
     #[test]
