@@ -23,7 +23,6 @@ impl Router {
         {
             return Ok(false);
         }
-        walk.breathe().await;
         let user = address.user();
         let asked = Mailbox { user: &user, domain: Some(domain) };
         let Some(Found { value, why }) = self.tables().virtual_users.redirect(asked).await? else { return Ok(false) };
@@ -102,7 +101,6 @@ impl Router {
             walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
             return Ok(());
         }
-        walk.breathe().await;
         match self.alias(&name).await? {
             Some((list, hit)) => self.add_members(walk, address, (name, &list), &hit).await,
             None => self.add_user(walk, address, named, !sticky).await,
@@ -166,6 +164,7 @@ impl Router {
         entry: AliasEntry,
         why: &Why,
     ) -> Result<(), Unavailable> {
+        walk.admit(self.settings().alias_limit).await?;
         let too_deep = self.is_too_deep(walk);
         let what = match entry {
             AliasEntry::Address(text) => match read(&text) {

@@ -15,11 +15,10 @@ impl Router {
         address: &Address,
         named: Option<Why>,
     ) -> Result<(), Unavailable> {
-        if let Some(domain) = address.domain().map(fold).filter(|domain| !domain.starts_with('[')) {
-            walk.breathe().await;
-            if let Some(Found { value, why }) = self.tables().mailers.hop(&domain).await? {
-                return self.add_hop(walk, address, value, named, why).await;
-            }
+        if let Some(domain) = address.domain().map(fold).filter(|domain| !domain.starts_with('['))
+            && let Some(Found { value, why }) = self.tables().mailers.hop(&domain).await?
+        {
+            return self.add_hop(walk, address, value, named, why).await;
         }
         let (key, what) = match (&self.smart_host, address.domain()) {
             (Some(host), _) => (host.clone(), "smart-host"),

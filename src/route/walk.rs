@@ -62,8 +62,8 @@ pub(crate) struct Walk {
     pub(crate) cut: HashMap<String, (Address, Option<Why>)>,
     /// How often somebody was reached, also again.
     pub(crate) arrived: usize,
-    /// Table look-ups so far.
-    looked: u32,
+    /// Addresses and members so far.
+    admitted: u32,
     /// Envelope sender for what is being added.
     pub(crate) owner: Option<Address>,
     pub(crate) trace: Trace,
@@ -80,7 +80,7 @@ impl Walk {
             done: HashSet::new(),
             cut: HashMap::new(),
             arrived: 0,
-            looked: 0,
+            admitted: 0,
             owner: None,
             trace,
         }
@@ -110,12 +110,17 @@ impl Walk {
         let member = self.aliases_deep() > 0;
         self.reached.push(Reached { target: Target { address, key, controlling, owner, why }, code, member });
     }
-    /// Counts a look-up and lets others run now and then: tables answer from memory, and a large list would hold the thread.
-    pub(crate) async fn breathe(&mut self) {
-        self.looked += 1;
-        if self.looked.is_multiple_of(64) {
+    /// Whether another address or member, of any kind, is taken. Lets others run now and then: tables answer from memory, and a large
+    /// list would hold the thread.
+    pub(crate) async fn admit(&mut self, limit: u32) -> Result<(), Unavailable> {
+        if self.reached.len() >= limit.max(1) as usize {
+            return Err(Unavailable(format!("alias expands to more than {limit} recipients")));
+        }
+        self.admitted += 1;
+        if self.admitted.is_multiple_of(64) {
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
     pub(crate) fn aliases_deep(&self) -> usize {
         self.path.iter().filter(|within| matches!(within, Within::Alias(_))).count()
@@ -167,10 +172,7 @@ impl Router {
     /// Adds the targets of one address; `named` is where the address was found, if in a table.
     pub(crate) fn add<'a>(&'a self, walk: &'a mut Walk, address: Address, named: Option<Why>) -> Step<'a> {
         Box::pin(async move {
-            if walk.reached.len() >= self.settings().alias_limit.max(1) as usize {
-                let text = format!("alias expands to more than {} recipients", self.settings().alias_limit);
-                return Err(Unavailable(text));
-            }
+            walk.admit(self.settings().alias_limit).await?;
             if self.is_too_deep(walk) {
                 self.looped(walk, &address, named);
                 return Ok(());

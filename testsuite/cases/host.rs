@@ -85,6 +85,26 @@ fn an_empty_configuration_is_a_host_with_local_users() {
 }
 
 #[test]
+fn a_folder_of_roots_with_something_in_it_is_not_given_away() {
+    if !root_or_skip("a_folder_of_roots") {
+        return;
+    }
+    let _alone = alone();
+    let server = real("queue { path \"@F@/data\" }");
+    let data = server.path("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("precious"), "x").unwrap();
+    fs::set_permissions(&data, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = server.command("postrider");
+    command.args(["keeper", "--config"]).arg(server.configuration());
+    let out = server::run(command, b"");
+    assert_eq!(out.status.code(), Some(78), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("belongs to root and is not empty"), "{out:?}");
+    let about = fs::metadata(&data).unwrap();
+    assert_eq!((about.uid(), about.mode() & 0o777), (0, 0o755));
+}
+
+#[test]
 fn mail_for_root_and_from_a_chroot() {
     if !root_or_skip("mail_for_root_and_from_a_chroot") {
         return;

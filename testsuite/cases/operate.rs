@@ -153,3 +153,21 @@ fn the_documented_commands_of_the_configuration_work() {
     assert!(said(&["queue", "list", "--json"]).is_empty());
     assert!(said(&["queue", "count"]).starts_with("0 messages"));
 }
+
+/// What MIGRATION.md shows of `explain`.
+#[test]
+fn explain_says_what_the_migration_page_shows() {
+    let server = Setup::default().with("virtual-users \"@F@/virtusertable\" { domains \"v.example\" }").start();
+    std::fs::write(server.path("virtusertable"), "info@v.example daemon\n").unwrap();
+    let mut command = server.command("postrider");
+    command.args(["explain", "--config"]).arg(server.configuration()).arg("info@v.example");
+    let out = server::run(command, b"");
+    let said = String::from_utf8_lossy(&out.stdout);
+    let table = server.path("virtusertable").display().to_string();
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(
+        said.contains(&format!("  virtual-user  info@v.example -> daemon  ({table}:1: info@v.example)\n")),
+        "{said}"
+    );
+    assert!(said.contains("  deliverable   daemon: mailer local, user daemon  (account: daemon (uid "), "{said}");
+}

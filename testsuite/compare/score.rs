@@ -70,7 +70,7 @@ impl Score {
     /// Prints everything; what is not good enough comes back.
     pub fn verdict(&self, shown: usize) -> Vec<String> {
         let mut wrong = Vec::new();
-        let (mut good, mut cases, mut hits) = (0, 0, 0);
+        let (mut good, mut same, mut cases, mut hits) = (0, 0, 0, 0);
         for (row, line) in &self.rows {
             let n = line.agree + line.listed + line.differ.len();
             let right = line.agree + line.listed;
@@ -87,11 +87,12 @@ impl Score {
             if right * 1000 < n * ROW {
                 wrong.push(format!("{row}: {:.2}% is below 95%", percent(right, n)));
             }
-            (good, cases, hits) = (good + right, cases + n, hits + line.hits);
+            (good, same, cases, hits) = (good + right, same + line.agree, cases + n, hits + line.hits);
         }
         println!(
-            "SCORE {:.2}% of {cases} cases in {} rows, {:.0}% of them hits",
+            "SCORE {:.2}% of {cases} cases ({:.2}% without the listed differences) in {} rows, {:.0}% of them hits",
             percent(good, cases),
+            percent(same, cases),
             self.rows.len(),
             percent(hits, cases)
         );

@@ -161,3 +161,10 @@ async fn lists_that_name_each_other_many_times_cost_little() {
     (0..6).for_each(|n| aliases.push((format!("n9-{n}").leak(), "alice")));
     assert_eq!(keys(&router(&aliases), "n0-0").await, ["local:alice"]);
 }
+
+#[tokio::test]
+async fn members_of_every_kind_count() {
+    let members: Vec<String> = (0..1_200).map(|n| format!("\\u{n}")).collect();
+    let many = router(&[("many", Box::leak(members.join("\n").into_boxed_str()))]);
+    assert_eq!(keys(&many, "many").await, ["unavailable alias expands to more than 1000 recipients"]);
+}
