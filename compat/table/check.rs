@@ -6,6 +6,7 @@
 use crate::address::{Kind, kind};
 use crate::check_access;
 use crate::domains::is_name;
+use crate::user_database::MAILDROP;
 use crate::value::{error, is_keyword, reply_code};
 use crate::{access, auth_info, mailers};
 use std::fmt;
@@ -55,6 +56,8 @@ pub enum Format {
     Domains,
     /// A separate authinfo table.
     AuthInfo,
+    /// userdb.
+    UserDatabase,
 }
 
 /// Checks the entries of a table: line, key and value of each. At most 1,000 problems, and one more that counts the rest.
@@ -127,6 +130,14 @@ impl Report {
             Format::Generics => self.generic(key, value),
             Format::Domains => self.domain(key, value),
             Format::AuthInfo => self.auth_info(key, value),
+            Format::UserDatabase => self.user_database(key),
+        }
+    }
+
+    fn user_database(&mut self, key: &str) {
+        match key.rsplit_once(':') {
+            Some((_, field)) if field.eq_ignore_ascii_case(MAILDROP) => {}
+            _ => self.tell(&format!("expected user:maildrop as key: \"{key}\" is not looked up")),
         }
     }
 

@@ -129,6 +129,11 @@ fn the_other_formats() {
     );
     silent(Format::Domains, "old.example new.example\n");
     each(Format::Domains, &[("@old new", "as key"), (".old new", "as key"), ("old new # x", "as value")]);
+    silent(Format::UserDatabase, "bob:maildrop bob@far.example\n");
+    each(
+        Format::UserDatabase,
+        &[("bob:mailname b@x.example", "user:maildrop"), ("bob bob@x.example", "user:maildrop")],
+    );
     silent(Format::AuthInfo, "AuthInfo:h \"U:u\" \"P:p\"\nauthinfo: \"I:u\" \"P=cA==\"\n");
     each(Format::AuthInfo, &[("h \"U:u\" \"P:p\"", "\"AuthInfo:\""), ("AuthInfo:h u", "waits")]);
 }

@@ -21,6 +21,7 @@ pub mod program;
 #[cfg(test)]
 mod scratch;
 mod token;
+pub mod user_database;
 mod value;
 pub mod virtual_users;
 

@@ -152,6 +152,8 @@ pub struct Draft {
     pub bitdomain: Named,
     /// Domains of UUCP hosts.
     pub uucpdomain: Named,
+    /// Where users without an alias are.
+    pub user_database: Named,
     /// Outside addresses of senders.
     pub generics: Named,
     /// Domains whose senders are looked up there.
@@ -215,6 +217,7 @@ impl Default for Draft {
             domains: Named::default(),
             bitdomain: Named::default(),
             uucpdomain: Named::default(),
+            user_database: Named::default(),
             generics: Named::default(),
             generics_domains: Vec::new(),
             masquerade_domains: Vec::new(),

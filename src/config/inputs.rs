@@ -115,6 +115,7 @@ impl Reader {
             domains: table("domains", &draft.domains),
             bitdomain: table("bitdomain", &draft.bitdomain),
             uucpdomain: table("uucpdomain", &draft.uucpdomain),
+            user_database: table("user-database", &draft.user_database),
             generics: table("generics", &draft.generics),
         }
     }

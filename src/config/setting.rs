@@ -7,7 +7,7 @@ use crate::scalar::{Count, Flag, Maybe, Scalar, scalar};
 use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::table_setting::{
     ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, RELAYING, SENDERS, TRUST,
-    TRUSTED_USERS, UUCPDOMAIN, VIRTUAL_USERS, names,
+    TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_USERS, names,
 };
 use crate::text::{
     Account, Domain, FilePath, HostName, ListenAddress, MailboxPath, NameServer, Network, Recipient, RelayDomain,
@@ -50,6 +50,7 @@ pub static NODES: &[Node] = &[
     DOMAINS,
     BITDOMAIN,
     UUCPDOMAIN,
+    USER_DATABASE,
     GENERICS,
     MASQUERADE,
     ADDRESSES,

@@ -51,6 +51,8 @@ pub struct Tables {
     pub bitdomain: Option<TableFiles>,
     /// `uucpdomain`.
     pub uucpdomain: Option<TableFiles>,
+    /// `user-database`.
+    pub user_database: Option<TableFiles>,
     /// `generics`.
     pub generics: Option<TableFiles>,
 }
@@ -66,6 +68,7 @@ impl Tables {
             &self.domains,
             &self.bitdomain,
             &self.uucpdomain,
+            &self.user_database,
             &self.generics,
         ];
         self.aliases.iter().chain(single.into_iter().flatten())

@@ -148,6 +148,13 @@ pub(crate) const UUCPDOMAIN: Node = table!(
     "Domains of UUCP hosts: keys without their .UUCP."
 );
 
+pub(crate) const USER_DATABASE: Node = table!(
+    "user-database",
+    user_database,
+    "File in sendmail's userdb format.",
+    "Where mail for users without an alias goes: user:maildrop and addresses."
+);
+
 pub(crate) const GENERICS: Node = table!(
     "generics",
     generics,

@@ -5,6 +5,7 @@ use crate::renaming::Renaming;
 use compat_table::access::{AccessTable, Options};
 use compat_table::generics::GenericsTable;
 use compat_table::mailers::MailerTable;
+use compat_table::user_database::UserDatabase;
 use compat_table::virtual_users::VirtualUserTable;
 use config::{AccessOptions, TableFiles};
 use mail::Address;
@@ -61,6 +62,7 @@ pub(crate) struct Raw {
     pub(crate) domains: Option<Arc<dyn Table>>,
     pub(crate) bitdomain: Option<Arc<dyn Table>>,
     pub(crate) uucpdomain: Option<Arc<dyn Table>>,
+    pub(crate) user_database: Option<Arc<dyn Table>>,
     pub(crate) generics: Option<Arc<dyn Table>>,
 }
 
@@ -77,6 +79,9 @@ impl Raw {
         }
         if let Some(raw) = self.generics {
             tables.generics = Arc::new(GenericsTable::new(raw, host));
+        }
+        if let Some(raw) = self.user_database {
+            tables.user_database = Arc::new(UserDatabase::new(raw));
         }
         let (domains, bitdomain, uucpdomain) = (self.domains, self.bitdomain, self.uucpdomain);
         if domains.is_some() || bitdomain.is_some() || uucpdomain.is_some() {

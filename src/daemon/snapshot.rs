@@ -148,6 +148,7 @@ impl Snapshot {
             domains: perhaps(&named.domains, Format::Domains),
             bitdomain: perhaps(&named.bitdomain, Format::Domains),
             uucpdomain: perhaps(&named.uucpdomain, Format::Domains),
+            user_database: perhaps(&named.user_database, Format::UserDatabase),
             generics: perhaps(&named.generics, Format::Generics),
         };
         let problems = reading.problems.into_inner();

@@ -100,6 +100,7 @@ impl Assembly {
             domains: loading.perhaps(named.domains.as_ref(), Format::Domains).await,
             bitdomain: loading.perhaps(named.bitdomain.as_ref(), Format::Domains).await,
             uucpdomain: loading.perhaps(named.uucpdomain.as_ref(), Format::Domains).await,
+            user_database: loading.perhaps(named.user_database.as_ref(), Format::UserDatabase).await,
             generics: loading.perhaps(named.generics.as_ref(), Format::Generics).await,
         };
         let mut lists = LiveLists::new(settings, |number| loading.input(number), Arc::clone(log), &before.texts);

@@ -197,7 +197,8 @@ impl Router {
         Ok(())
     }
 
-    /// The alias for a local name and the key that hit: `user+detail`, then `user+*`, then `user` (sendmail.md 3.1).
+    /// The alias for a local name and the key that hit: `user+detail`, then `user+*`, then `user` (sendmail.md 3.1); then the user data
+    /// base, by the whole name.
     async fn alias(&self, name: &str) -> Result<Option<(String, Hit)>, Unavailable> {
         let user = name.split_once('+').map(|(user, _)| user);
         let keys = [Some(name.to_owned()), user.map(|user| format!("{user}+*")), user.map(str::to_owned)];
@@ -206,7 +207,8 @@ impl Router {
                 return Ok(Some((key, hit)));
             }
         }
-        Ok(None)
+        let database = &self.tables().user_database;
+        Ok(database.look_up(name).await?.map(|hit| (name.to_owned(), hit)))
     }
 
     /// What is left when there is no alias. `relayed`: luser relay, hub and local relay apply.

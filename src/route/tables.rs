@@ -16,6 +16,8 @@ pub struct Tables {
     pub generics: Arc<dyn Generics>,
     /// `domaintable`: domain to domain, exact.
     pub domains: Arc<dyn Table>,
+    /// Users who are elsewhere, asked when no alias matches; values as those of `aliases` (`userdb`).
+    pub user_database: Arc<dyn Table>,
     /// `access`.
     pub access: Arc<dyn Access>,
     /// The host's accounts.
@@ -30,6 +32,7 @@ impl Default for Tables {
             mailers: Arc::new(Nothing),
             generics: Arc::new(Nothing),
             domains: Arc::new(Empty),
+            user_database: Arc::new(Empty),
             access: Arc::new(Nothing),
             accounts: Arc::new(Nobody),
         }

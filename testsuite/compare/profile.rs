@@ -13,7 +13,7 @@ pub const MAPS: &[(&str, &str, &str)] = &[
     ("access", "hash", "access"),
     ("bitdomain", "hash", "bitdomain"),
     ("uudomain", "hash", "uudomain"),
-    ("userdb", "btree", "userdb.db"),
+    ("userdb", "btree", "userdb"),
 ];
 
 /// Where sendmail listens with this set.
@@ -132,8 +132,12 @@ pub fn kdl(set: &Set, dns: SocketAddr, smart_host: Option<SocketAddr>) -> String
         file("relay-domains"),
         file("trusted-users"),
     );
-    for (name, table) in [("bitdomain", "bitdomain"), ("uucpdomain", "uudomain")] {
-        if set.has(name) && set.files.contains_key(table) {
+    for (name, feature, table) in [
+        ("bitdomain", "bitdomain", "bitdomain"),
+        ("uucpdomain", "uucpdomain", "uudomain"),
+        ("user-database", "userdb", "userdb"),
+    ] {
+        if set.has(feature) && set.files.contains_key(table) {
             let _ = writeln!(out, "{name} \"{f}/{table}\"");
         }
     }
