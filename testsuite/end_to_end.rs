@@ -3,6 +3,8 @@
 //! (`testsuite/host`): roles under their own uids, ports 25 and 587, MX, chroot.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "cases/access.rs"]
+mod access;
 #[path = "cases/auth.rs"]
 mod auth;
 #[path = "cases/bounce.rs"]

@@ -6,14 +6,18 @@
 //! a child's untagged entry wins against a parent's tagged one.
 
 use crate::auth_info;
+use crate::demand::demand;
 use crate::judgement::{CONNECT, SPAM, judge};
 use crate::value::{ADDRESS, ask, domain, plussed};
 use std::net::IpAddr;
 use std::sync::Arc;
-use table::{Access, Answer, Client, Credentials, Found, Hit, Judgement, Mailbox, Table, Unavailable};
+use table::{Access, Answer, Client, Credentials, Demand, Found, Hit, Judgement, Mailbox, Table, Unavailable};
 
 /// More labels than this above the name itself are not looked at: a hostile name of 127 labels is no reason for 500 look-ups.
 const LABELS: usize = 40;
+
+/// No address has as many octets or groups: `[1.1.1.1` and so on is no reason for 250 look-ups either.
+const PARTS: usize = 16;
 
 /// How the table was called in the `.mc`: `FEATURE(access_db, map, skip, lookupdotdomain)` and the like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,7 +132,7 @@ impl Search<'_> {
             if let Some(hit) = self.exact(&format!("[{key}]")).await? {
                 return Ok(Some(hit).filter(|hit| !self.table.is_skip(hit)));
             }
-            key = shorter(key);
+            key = first_parts(shorter(key));
         }
         Ok(None)
     }
@@ -211,6 +215,14 @@ fn last_labels(name: &str) -> &str {
     match name.rmatch_indices('.').nth(LABELS - 1) {
         Some((at, _)) => name.get(at + 1..).unwrap_or_default(),
         None => name,
+    }
+}
+
+/// What is in brackets, or its first [`PARTS`] octets or groups.
+fn first_parts(inside: &str) -> &str {
+    match inside.match_indices(['.', ':']).nth(PARTS - 1) {
+        Some((at, _)) => inside.get(..at).unwrap_or_default(),
+        None => inside,
     }
 }
 
@@ -299,6 +311,24 @@ impl Access for AccessTable {
                 None => search.exact("").await,
                 hit => Ok(hit),
             }
+        })
+    }
+
+    fn encryption<'a>(&'a self, server: bool, peer: Client<'a>) -> Answer<'a, Found<Demand>> {
+        Box::pin(async move {
+            let hit = self.peer(if server { "TLS_Srv" } else { "TLS_Clt" }, peer).await?;
+            Ok(hit.and_then(|Hit { value, why }| Some(Found { value: demand(&value)?, why })))
+        })
+    }
+
+    fn encryption_for<'a>(&'a self, recipient: Mailbox<'a>) -> Answer<'a, Found<Demand>> {
+        Box::pin(async move {
+            let search = self.search("TLS_Rcpt", Reach::Tagged);
+            let hit = match search.mailbox(recipient, true, true).await? {
+                None => search.exact("").await?,
+                hit => hit,
+            };
+            Ok(hit.and_then(|Hit { value, why }| Some(Found { value: demand(&value)?, why })))
         })
     }
 

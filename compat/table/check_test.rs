@@ -32,8 +32,8 @@ fn access_lines() {
         ACCESS,
         "localhost.localdomain\tRELAY\nConnect:10.1.2\trelay\nConnect:IPv6:2001:db8 RELAY\nIPv6:2001:db8:0:0:0:0:0:1 REJECT\n\
          cyber.example 550 We take no mail from you\nFrom:u@x.example ERROR:5.7.1:\"550 go away\"\nTo:u@ ERROR:550 full\nx SKIP\n\
-         Spam:u@ FRIEND\nGreetPause: 5000\nClientRate:10 0\nTLS_Srv:x PERM+VERIFY:128\nTry_TLS:broken.example NO\nSrv_Features: v s\n\
-         AuthInfo:relay.example \"U:joe\" \"P:x\"\nFrom:s QUARANTINE:later\nCERTISSUER:/C=US/O=x RELAY\nx.example \"550 no\"\n",
+         Spam:u@ FRIEND\nGreetPause: 5000\nClientRate:10 0\nTLS_Srv:x PERM+ENCR:128\nTry_TLS:broken.example NO\n\
+         AuthInfo:relay.example \"U:joe\" \"P:x\"\nFrom:s QUARANTINE:later\nx.example \"550 no\"\n",
     );
     each(
         ACCESS,
@@ -59,6 +59,10 @@ fn access_lines() {
             ("Spam:u@ OK", "FRIEND or HATER"),
             ("GreetPause: 5s", "milliseconds"),
             ("AuthInfo:x joe:secret", "waits"),
+            ("TLS_Rcpt:x yes", "ENCR:bits"),
+            ("TLS_Clt:x VERIFY", "not verified yet"),
+            ("Srv_Features: v s", "not built yet"),
+            ("CERTISSUER:/C=US/O=x RELAY", "not built yet"),
         ],
     );
     let plain = Format::Access(access::Options::default());

@@ -10,12 +10,16 @@ mod check_access;
 pub mod class;
 #[cfg(test)]
 mod collection_test;
+mod demand;
 pub mod domains;
 mod entry;
 pub mod forward;
 pub mod generics;
 mod judgement;
+#[cfg(test)]
+mod linear_test;
 pub mod mailers;
+pub mod members;
 mod name;
 pub mod program;
 #[cfg(test)]

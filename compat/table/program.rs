@@ -71,7 +71,7 @@ impl Output<'_> {
         let Some(path) = path else {
             return Ok(());
         };
-        File::open(path).map(drop).map_err(|error| {
+        table::open_at_once(path.as_ref()).map(drop).map_err(|error| {
             self.complain(&format!("{}: {}", path.display(), reason(&error)));
             exit::NO_INPUT
         })
@@ -108,9 +108,15 @@ fn open(map: &OsStr, file: File) -> Result<Database, Unavailable> {
     Database::new(text_path(map).to_string_lossy().into(), file)
 }
 
+/// Opens a file that must be a regular one.
+fn open_regular(path: &Path) -> std::io::Result<File> {
+    let file = table::open_at_once(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("Regular files only")) }
+}
+
 /// Opens a map for reading; the error is the reason alone, in the system's or our words.
 fn open_map(map: &OsStr) -> Result<Database, String> {
-    let file = File::open(database_path(map)).map_err(|error| reason(&error))?;
+    let file = open_regular(&database_path(map)).map_err(|error| reason(&error))?;
     open(map, file).map_err(|error| error.0)
 }
 

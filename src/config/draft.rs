@@ -134,6 +134,8 @@ pub struct Draft {
     pub local_domains: Vec<Names>,
     /// Aliases files; empty: the usual one.
     pub aliases: Vec<String>,
+    /// All of them are asked.
+    pub aliases_union: bool,
     /// Virtual users.
     pub virtual_users: Named,
     /// Domains that exist there only.
@@ -208,6 +210,7 @@ impl Default for Draft {
             host: None,
             local_domains: Vec::new(),
             aliases: Vec::new(),
+            aliases_union: false,
             virtual_users: Named::default(),
             virtual_domains: Vec::new(),
             mailers: Named::default(),

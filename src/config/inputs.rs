@@ -44,10 +44,17 @@ impl Inputs {
             "" | "hash" | "btree" | "dbm" | "cdb" | "implicit" => (usual, true),
             other => (other, false),
         };
+        let path = &file_of(kind, path);
         let number = self.add(path, what);
         let compiled = pair.then(|| self.add(&format!("{path}.db"), what));
         TableFiles { text: Some(number), compiled, ..without_file(kind, path, optional) }
     }
+}
+
+/// The file that a table's path means: Postfix's tools put `.lmdb` behind it.
+fn file_of(kind: &str, path: &str) -> String {
+    let suffix = if kind == "lmdb" && !path.ends_with(".lmdb") { ".lmdb" } else { "" };
+    format!("{path}{suffix}")
 }
 
 fn without_file(kind: &str, name: &str, optional: bool) -> TableFiles {
@@ -75,18 +82,27 @@ impl Reader {
         let usual = [USUAL_ALIASES.to_owned()];
         let aliases = if draft.aliases.is_empty() { &usual[..] } else { &draft.aliases };
         for file in &draft.aliases {
-            if kind_and_path(file).0 == SOCKETMAP {
+            let (kind, path) = kind_and_path(file);
+            if kind == SOCKETMAP {
                 self.error_at("aliases", "aliases cannot be asked of a socketmap");
                 continue;
             }
-            if file != USUAL_ALIASES && !exists(kind_and_path(file).1) {
-                self.missing("aliases", kind_and_path(file).1, "taken as empty");
+            if matches!(kind, "regexp" | "pcre" | "cidr") {
+                // `$1` would put what a stranger wrote where commands stand.
+                self.error_at("aliases", &format!("aliases cannot be of kind \"{kind}\""));
+                continue;
+            }
+            let path = file_of(kind, path);
+            if file != USUAL_ALIASES && !exists(&path) {
+                self.missing("aliases", &path, "taken as empty");
             }
         }
         // One that need not exist. But if it did when this was planned, it is being replaced: its names are not unknown users.
         let is_gone = |path: &str| !exists(path) && !exists(&format!("{path}.db"));
-        let aliases =
-            aliases.iter().map(|file| inputs.table(file, "aliases", What::Aliases, is_gone(kind_and_path(file).1)));
+        let aliases = aliases.iter().map(|file| {
+            let (kind, path) = kind_and_path(file);
+            inputs.table(file, "aliases", What::Aliases, is_gone(&file_of(kind, path)))
+        });
         let aliases = aliases.collect();
         let mut table = |name: &str, named: &Named| {
             let entries = self.rows(name, named);
@@ -108,6 +124,7 @@ impl Reader {
         };
         Tables {
             aliases,
+            union: draft.aliases_union,
             virtual_users: table("virtual-users", &draft.virtual_users),
             mailers: table("mailers", &draft.mailers),
             access: table("access", &draft.access),

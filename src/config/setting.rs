@@ -39,6 +39,12 @@ pub static NODES: &[Node] = &[
                 aliases,
                 "Files in sendmail's aliases format, asked in this order; by default /etc/aliases."
             ),
+            item!(
+                Part::Property("union"),
+                Flag,
+                aliases_union,
+                "All files are asked and the members of all joined; otherwise the first that has the name decides."
+            ),
             item!(Part::Property("depth"), Count<1, 100>, route.alias_depth, "Longest chain of aliases."),
             item!(Part::Property("limit"), Count<1, 1_000_000>, route.alias_limit, "Most recipients that one address may become."),
         ],

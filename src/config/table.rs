@@ -37,6 +37,8 @@ pub struct Entries {
 pub struct Tables {
     /// Asked in this order.
     pub aliases: Vec<TableFiles>,
+    /// All aliases tables are asked and what they have is joined; otherwise the first that has the name decides.
+    pub union: bool,
     /// `virtual-users`.
     pub virtual_users: Option<TableFiles>,
     /// `mailers`.

@@ -1,6 +1,8 @@
 //! The settings about tables and addresses, each declared once (see `setting.rs`).
 
 use crate::draft::{FileWords, Names};
+use crate::measure::Duration;
+use crate::problem::did_you_mean;
 use crate::scalar::{Delay, Flag, Maybe, Scalar, scalar};
 use crate::schema::{ENTRY, Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::text::{Domain, EntryText, FilePath, MasqueradeName, Onward, TableFile, User};
@@ -10,6 +12,27 @@ pub(crate) const FILE: &str = "A file that lists more, one line each; lines that
 pub(crate) const WORDS: &str = "Which words of a line in the file count.";
 const OPTIONAL: &str = "Without the file the table is empty; otherwise mail waits until it is there.";
 const ENTIRE: &str = "They cover what is below them.";
+
+/// The kinds of tables that may stand before a path, `kind:/path`. Without one it is text, or its compiled form where that decides; the
+/// names of sendmail's map classes mean the same.
+const KINDS: &[&str] =
+    &["hash", "btree", "dbm", "cdb", "implicit", "text", "lmdb", "cidr", "regexp", "pcre", crate::text::SOCKETMAP];
+
+/// Whether there is such a kind of table.
+pub(crate) fn known_kind(kind: &str) -> Result<(), String> {
+    if kind.is_empty() || KINDS.contains(&kind) {
+        return Ok(());
+    }
+    Err(match kind {
+        "passwd" | "nss" | "user" | "unix" => {
+            format!("\"{kind}\" is no kind of table: accounts are found without one, after the aliases")
+        }
+        "union" | "unionmap" => {
+            format!("\"{kind}\" is no kind of table; name the tables one after the other, for aliases with union=#true")
+        }
+        _ => format!("\"{kind}\" is no kind of table{}", did_you_mean(kind, KINDS.iter().copied())),
+    })
+}
 
 /// A node that lists names, from arguments and a file.
 macro_rules! names {
@@ -106,6 +129,16 @@ pub(crate) const ACCESS: Node =
             switch!("relay-to-full-address", access_options.full_addresses, "To:user@domain RELAY is looked up."),
             switch!("short-ipv6", access_options.short_ipv6, "IPv6 addresses are looked up as IPv6:2001:db8::1."),
             switch!("blocklist-recipients", receive.blocklist_recipients, "To: entries may refuse recipients."),
+            switch!("client-rate", receive.client_rate, "ClientRate: entries limit the connections of a client in a minute."),
+            switch!("client-connections", receive.client_connections, "ClientConn: entries limit the sessions of a client."),
+            Node::new(
+                "greet-pause",
+                "",
+                all![
+                    item!(Part::Switch, Flag, receive.greet_pause, "Clients wait for the greeting, as GreetPause: entries say; who does not is refused."),
+                    item!(Part::Property("default"), Duration<true>, receive.greet_pause_default, "For clients without an entry."),
+                ]
+            ),
             Node::new(
                 "delay-checks",
                 "",

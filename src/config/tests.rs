@@ -302,9 +302,42 @@ fn tables_may_be_in_no_file() {
         ("mailers { entry \"a\" }", "t.kdl:1:11: error: \"entry\" needs a key and a value"),
         ("mailers { entry \"a\" \"b\" \"c\" }", "t.kdl:1:11: error: \"entry\" needs a key and a value"),
         ("aliases \"socketmap:unix:/run/v:a\"", "t.kdl:1:1: error: aliases cannot be asked of a socketmap"),
+        ("aliases \"pcre:/etc/a\"", "t.kdl:1:1: error: aliases cannot be of kind \"pcre\""),
+        ("mailers \"regex:/etc/m\"", "t.kdl:1:9: error: \"regex\" is no kind of table (did you mean \"regexp\"?)"),
+        (
+            "aliases \"passwd:/etc/passwd\"",
+            "t.kdl:1:9: error: \"passwd\" is no kind of table: accounts are found without one, after the aliases",
+        ),
+        (
+            "access \"union:/etc/a\"",
+            "t.kdl:1:8: error: \"union\" is no kind of table; name the tables one after the other, for aliases with union=#true",
+        ),
     ] {
         assert_eq!(Config::parse("t.kdl", bad, &system()).unwrap_err().to_string(), expected);
     }
+}
+
+#[test]
+fn tables_of_other_kinds() {
+    let dir = folder();
+    let list = write(dir.path(), "lists.lmdb", "", 0o600).display().to_string();
+    let without = list.strip_suffix(".lmdb").unwrap();
+    let (config, warnings) = good(&format!(
+        "aliases \"/etc/aliases\" \"lmdb:{without}\" union=#true\nvirtual-users \"lmdb:{list}\"\nmailers \"lmdb:/no/such\""
+    ));
+    assert_eq!(
+        warnings,
+        ["t.kdl:3:1: warning: /no/such.lmdb: no such file; mail waits until it is there, unless optional=#true"]
+    );
+    let tables = &config.tables;
+    let named: Vec<_> =
+        tables.iter().map(|table| (&table.kind[..], &table.name[..], table.compiled.is_some())).collect();
+    let lmdb = |name| ("lmdb", name, false);
+    let expected = [("aliases", "/etc/aliases", true), lmdb(&list[..]), lmdb(&list[..]), lmdb("/no/such.lmdb")];
+    assert_eq!(named, expected);
+    assert!(tables.union && tables.aliases.iter().all(|table| table.kind == "aliases" || !table.optional));
+    assert!(config.inputs.iter().any(|input| input.path.display().to_string() == list));
+    assert!(!good("aliases \"/etc/aliases\"").0.tables.union);
 }
 
 #[test]

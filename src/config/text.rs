@@ -1,6 +1,7 @@
 //! Checked texts: names, addresses, networks, paths. Called through the declarations in `setting.rs`.
 
 use crate::scalar::{Checked, Scalar, no_hint, quote, text};
+use crate::table_setting::known_kind;
 use ::table::socketmap::Server;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -147,10 +148,16 @@ pub(crate) fn prefix_network(word: &str) -> Option<String> {
         let ip = whole.parse::<Ipv6Addr>().ok()?;
         return Some(format!("{ip}/{}", groups * 16));
     }
-    let octets: Vec<u8> = lower.trim_end_matches('.').split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let octets: Vec<u8> = lower.trim_end_matches('.').split('.').map(octet).collect::<Option<_>>()?;
     let full: Vec<u8> = octets.iter().copied().chain([0; 4]).take(4).collect();
     let full: [u8; 4] = full.try_into().ok()?;
     (octets.len() <= 4).then(|| format!("{}/{}", Ipv4Addr::from(full), octets.len() * 8))
+}
+
+/// As an address has it: sendmail compares texts, and no address begins with `010.` or `+10.`.
+fn octet(text: &str) -> Option<u8> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| digits)
 }
 
 /// Paths go into the plan, whose fields end at a TAB and whose lines end at a line end.
@@ -219,9 +226,10 @@ fn table_file(text: &str) -> Result<String, String> {
     if kind == SOCKETMAP {
         return socketmap(file).map(|_| text.to_owned());
     }
-    if !kind.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || (kind.is_empty() && text.starts_with(':')) {
-        return Err(format!("\"{kind}\" is no kind of table"));
+    if kind.is_empty() && text.starts_with(':') {
+        return Err("\"\" is no kind of table".to_owned());
     }
+    known_kind(kind)?;
     path(file).map(|_| text.to_owned())
 }
 
@@ -336,9 +344,11 @@ mod tests {
         assert!(network("192.0.2.0/33").is_err() && network("x").is_err());
         assert_eq!(prefix_network("192.0.2").as_deref(), Some("192.0.2.0/24"));
         assert_eq!(prefix_network("10").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(prefix_network("10.0.").as_deref(), Some("10.0.0.0/16"));
         assert_eq!(prefix_network("IPv6:2001:db8").as_deref(), Some("2001:db8::/32"));
         assert_eq!(prefix_network("IPv6:::1").as_deref(), Some("::1/128"));
-        for no in ["example.org", "1.2.3.4.5", "256.1", "", "1.2.3.4.example"] {
+        for no in ["example.org", "1.2.3.4.5", "256.1", "", "1.2.3.4.example", "010.1", "10.01", "+10.1", "10..1", "00"]
+        {
             assert_eq!(prefix_network(no), None, "{no}");
         }
     }

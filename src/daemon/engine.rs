@@ -9,23 +9,21 @@ use crate::link::{self, Incoming, Link};
 use crate::logger::Logger;
 use crate::output::complain;
 use crate::people::People;
+use crate::routes::Routes;
 use crate::tables::{Assembly, Following};
 use call::agent::Kind;
 use call::keep::{FromEngine, InputState, ToEngine};
 use config::EngineSettings;
 use control::Control;
 use deliver::Deliver;
-use mail::Address;
 use mail::log::{Event, Log};
 use mail::time::Clock;
-use queue::{Recipient, Store};
+use queue::Store;
 use receive::{Current, Receive, Taken};
-use route::{Hickory, Key, Resolver, Router, Verdict};
-use std::future::Future;
+use route::{Hickory, Resolver};
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use table::Accounts;
 use tokio::sync::Semaphore;
@@ -116,7 +114,7 @@ impl Engine {
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
         let bring = |number| brought.input(number);
         let assembly = Assembly::make(&settings, bring, accounts, &log, &Following::default()).await;
-        let routes = Arc::new(Routes { router: RwLock::new(Arc::new(assembly.router())) });
+        let routes = Arc::new(Routes::new(assembly.router()));
         let delivery = Arc::new(deliver::Current::new(settings.deliver.clone(), assembly.local()));
         let (next, agents) = (AtomicU32::new(1), link.clone());
         let deliver = Arc::new(Deliver::start(deliver::Parts {
@@ -126,6 +124,7 @@ impl Engine {
             agents: Arc::new(KeeperAgents { link: agents, next }),
             routes: Arc::<Routes>::clone(&routes),
             secrets: Arc::<Routes>::clone(&routes),
+            demands: Arc::<Routes>::clone(&routes),
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         })?);
@@ -291,63 +290,6 @@ struct Onward {
 impl receive::Next for Onward {
     fn accepted(&self, message: queue::Accepted) {
         self.deliver.submit(message);
-    }
-}
-
-/// Routes for mail that is made here.
-struct Routes {
-    router: RwLock<Arc<Router>>,
-}
-
-impl Routes {
-    fn current(&self) -> Arc<Router> {
-        Arc::clone(&self.router.read().unwrap_or_else(PoisonError::into_inner))
-    }
-    fn swap(&self, router: Router) {
-        *self.router.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(router);
-    }
-}
-
-impl deliver::Routes for Routes {
-    fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<Recipient>> + Send + 'a>> {
-        Box::pin(async move {
-            let targets = match self.current().expand(address).await {
-                Verdict::Targets(targets) => targets,
-                Verdict::Refused { status, text, .. } => {
-                    return vec![Recipient::new(
-                        address.as_str(),
-                        address.clone(),
-                        &Key::Error { status, text }.to_string(),
-                    )];
-                }
-                Verdict::Unavailable { text } => {
-                    let key = Key::Error { status: mail::Status::temporary(3, 0), text };
-                    return vec![Recipient::new(address.as_str(), address.clone(), &key.to_string())];
-                }
-            };
-            let recipient = |target: route::Target| {
-                let mut recipient = Recipient::new(address.as_str(), target.address, &target.key.to_string());
-                recipient.controlling = target.controlling;
-                recipient
-            };
-            targets.into_iter().map(recipient).collect()
-        })
-    }
-}
-
-/// Passwords for other servers, out of the tables in force.
-impl deliver::Secrets for Routes {
-    fn credentials<'a>(&'a self, host: Option<&'a str>, ip: Option<std::net::IpAddr>) -> deliver::Known<'a> {
-        Box::pin(async move {
-            let router = self.current();
-            let found = router.tables().access.credentials(table::Client { ip, name: host }).await;
-            let secret = |found: table::Found<_>| deliver::Secret {
-                credentials: found.value,
-                source: found.why.to_string(),
-                key: found.why.key,
-            };
-            found.map(|found| found.map(secret)).map_err(|error| error.to_string())
-        })
     }
 }
 

@@ -5,6 +5,7 @@ use crate::renaming::Renaming;
 use compat_table::access::{AccessTable, Options};
 use compat_table::generics::GenericsTable;
 use compat_table::mailers::MailerTable;
+use compat_table::members::Members;
 use compat_table::user_database::UserDatabase;
 use compat_table::virtual_users::VirtualUserTable;
 use config::{AccessOptions, TableFiles};
@@ -13,7 +14,7 @@ use route::Router;
 use std::sync::Arc;
 use std::time::Duration;
 use table::socketmap::Socketmap;
-use table::{Accounts, FallThrough, Inline, Registry, Table};
+use table::{Accounts, FallThrough, Inline, Registry, Table, Union};
 
 /// Longest wait for a socketmap's answer: a client at RCPT is waiting too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,10 +30,16 @@ pub(crate) fn registry(settings: &route::Settings) -> Registry {
     });
     kinds.add("hash", table::load_map);
     kinds.add("text", table::text::load);
+    kinds.add("lmdb", table::load_lmdb);
     kinds.add("cidr", table::cidr::load);
     kinds.add("regexp", table::pattern::load);
     kinds.add("pcre", table::pattern::load);
     kinds
+}
+
+/// A table as aliases: one of a kind that does not read aliases has lists as they are written in one.
+pub(crate) fn as_aliases(files: &TableFiles, table: Arc<dyn Table>) -> Arc<dyn Table> {
+    if files.kind == "aliases" { table } else { Arc::new(Members::new(table)) }
 }
 
 /// A table with everything that it was named with: entries in the configuration, then the file (`file`) or the server.
@@ -55,6 +62,8 @@ pub(crate) fn complete(files: &TableFiles, file: Option<Arc<dyn Table>>) -> Arc<
 /// The raw tables of a configuration, live or read once; what is not named is `None`.
 pub(crate) struct Raw {
     pub(crate) aliases: Vec<Arc<dyn Table>>,
+    /// See [`config::Tables::union`].
+    pub(crate) union: bool,
     pub(crate) virtual_users: Option<Arc<dyn Table>>,
     pub(crate) mailers: Option<Arc<dyn Table>>,
     pub(crate) access: Option<Arc<dyn Table>>,
@@ -69,8 +78,9 @@ pub(crate) struct Raw {
 impl Raw {
     /// As the router asks them.
     pub(crate) fn wrap(self, host: &str, options: AccessOptions, accounts: Arc<dyn Accounts>) -> route::Tables {
-        let mut tables =
-            route::Tables { accounts, aliases: Arc::new(FallThrough::new(self.aliases)), ..route::Tables::default() };
+        let aliases: Arc<dyn Table> =
+            if self.union { Arc::new(Union::new(self.aliases)) } else { Arc::new(FallThrough::new(self.aliases)) };
+        let mut tables = route::Tables { accounts, aliases, ..route::Tables::default() };
         if let Some(raw) = self.virtual_users {
             tables.virtual_users = Arc::new(VirtualUserTable::new(raw));
         }
@@ -105,5 +115,60 @@ pub(crate) const fn access_options(options: AccessOptions) -> Options {
         look_up_dot_domain: options.dot_domains,
         relay_to_full_address: options.full_addresses,
         compressed_ipv6: options.short_ipv6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use table::Answer;
+
+    struct Nobody;
+
+    impl Accounts for Nobody {
+        fn find<'a>(&'a self, _name: &'a str) -> Answer<'a, table::Account> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+    }
+
+    fn files(kind: &str) -> TableFiles {
+        TableFiles { kind: kind.into(), name: "/t".into(), text: None, compiled: None, optional: true, entries: None }
+    }
+
+    /// What two aliases tables have together: one as the aliases reader makes it, one of another kind.
+    async fn members(union: bool, name: &str) -> Option<String> {
+        let table = |at: &str, rows: &[(&str, &str)]| -> Arc<dyn Table> {
+            Arc::new(Inline::new(at, rows.iter().map(|(key, value)| ((*key).into(), (*value).into()))))
+        };
+        let aliases = vec![
+            as_aliases(&files("aliases"), table("a", &[("list", "bob\n|prog a, b"), ("a", "x")])),
+            as_aliases(&files("lmdb"), table("l", &[("list", "carol, \\dave"), ("l", "y")])),
+        ];
+        let raw = Raw {
+            aliases,
+            union,
+            virtual_users: None,
+            mailers: None,
+            access: None,
+            auth_info: None,
+            domains: None,
+            bitdomain: None,
+            uucpdomain: None,
+            user_database: None,
+            generics: None,
+        };
+        let tables = raw.wrap("mx.example", AccessOptions::default(), Arc::new(Nobody));
+        tables.aliases.look_up(name).await.unwrap().map(|hit| format!("{}: {}", hit.why, hit.value))
+    }
+
+    #[tokio::test]
+    async fn aliases_fall_through_or_are_joined() {
+        assert_eq!(members(false, "list").await.as_deref(), Some("a: list: bob\n|prog a, b"));
+        assert_eq!(members(true, "list").await.as_deref(), Some("a: list: bob\n|prog a, b\ncarol\n\\dave"));
+        for union in [false, true] {
+            assert_eq!(members(union, "a").await.as_deref(), Some("a: a: x"));
+            assert_eq!(members(union, "l").await.as_deref(), Some("l: l: y"));
+            assert_eq!(members(union, "none").await, None);
+        }
     }
 }

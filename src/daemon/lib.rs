@@ -9,7 +9,9 @@
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
 //! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
+//! | `stranger` | tables that belong to somebody else |
 //! | `renaming` | domaintable, bitdomain and uucpdomain as one |
+//! | `routes` | what delivering asks of them |
 //! | `people` | accounts, asked of `postrider-users` |
 //! | `clock`, `logger` | the real clock, the real log |
 //! | `log_file` | whether the engine can open its log |
@@ -42,9 +44,11 @@ mod problem;
 mod program;
 mod renaming;
 pub mod role;
+mod routes;
 mod settings;
 mod sink;
 mod snapshot;
+mod stranger;
 mod sysexits;
 mod system;
 mod tables;

@@ -40,6 +40,9 @@ fn make(path: &Path) -> anyhow::Result<String> {
         complain!("{warning}");
     }
     crate::snapshot::check_config(&config).map_err(anyhow::Error::msg)?;
+    for warning in crate::stranger::strangers(&config) {
+        complain!("{warning}");
+    }
     let ids = if rustix::process::geteuid().is_root() { named(&config)? } else { own() };
     Ok(config::plan_text(&config, &ids))
 }

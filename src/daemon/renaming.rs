@@ -3,7 +3,7 @@
 
 use compat_table::domains::renamed;
 use std::sync::Arc;
-use table::{Answer, Hit, Table, Unavailable};
+use table::{Answer, Hit, Renames, Table, Unavailable};
 
 /// The three tables, as far as they are named.
 pub(crate) struct Renaming {
@@ -13,27 +13,28 @@ pub(crate) struct Renaming {
 }
 
 impl Renaming {
-    /// The new name, with the provenance of the last table that changed it.
-    async fn rename(&self, key: &str) -> Result<Option<Hit>, Unavailable> {
+    /// The new name, with name and provenance of the last table that changed it.
+    async fn find(&self, key: &str) -> Result<Option<(&'static str, Hit)>, Unavailable> {
         let mut last = match &self.domains {
             // As it stands: the router says what is wrong with a value.
-            Some(table) => table.look_up(key).await?,
+            Some(table) => table.look_up(key).await?.map(|hit| ("domaintable", hit)),
             None => None,
         };
-        for (table, suffix) in [(&self.bitdomain, ".bitnet"), (&self.uucpdomain, ".uucp")] {
+        let tables = [("bitdomain", &self.bitdomain, ".bitnet"), ("uucpdomain", &self.uucpdomain, ".uucp")];
+        for (name, table, suffix) in tables {
             let Some(table) = table else { continue };
-            let now = last.as_ref().map_or(key, |hit| hit.value.trim()).to_ascii_lowercase();
+            let now = last.as_ref().map_or(key, |(_, hit)| hit.value.trim()).to_ascii_lowercase();
             if let Some(host) = now.strip_suffix(suffix).filter(|host| !host.is_empty()) {
-                last = renamed(&**table, host).await?.or(last);
+                last = renamed(&**table, host).await?.map(|hit| (name, hit)).or(last);
             }
         }
         Ok(last)
     }
 }
 
-impl Table for Renaming {
-    fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit> {
-        Box::pin(self.rename(key))
+impl Renames for Renaming {
+    fn rename<'a>(&'a self, domain: &'a str) -> Answer<'a, (&'static str, Hit)> {
+        Box::pin(self.find(domain))
     }
 }
 
@@ -58,13 +59,15 @@ mod tests {
             ),
             uucpdomain: table("u", &[("n", "n.example"), ("h", "h.example")]),
         };
-        let ask = async |key: &str| all.look_up(key).await.unwrap().map(|hit| format!("{} ({})", hit.value, hit.why));
-        assert_eq!(ask("vm1.bitnet").await.as_deref(), Some("vm1.example (b: vm1)"));
-        assert_eq!(ask("h.uucp").await.as_deref(), Some("h.example (u: h)"));
-        assert_eq!(ask("old.example").await.as_deref(), Some("vm1.example (b: vm1)"));
-        assert_eq!(ask("vm2.bitnet").await.as_deref(), Some("n.example (u: n)"));
-        assert_eq!(ask("vm3.bitnet").await.as_deref(), Some("d.example (d: vm3.bitnet)"));
-        assert_eq!(ask("x.example").await.as_deref(), Some("not a name (d: x.example)"));
+        let ask = async |key: &str| {
+            all.rename(key).await.unwrap().map(|(table, hit)| format!("{table}: {} ({})", hit.value, hit.why))
+        };
+        assert_eq!(ask("vm1.bitnet").await.as_deref(), Some("bitdomain: vm1.example (b: vm1)"));
+        assert_eq!(ask("h.uucp").await.as_deref(), Some("uucpdomain: h.example (u: h)"));
+        assert_eq!(ask("old.example").await.as_deref(), Some("bitdomain: vm1.example (b: vm1)"));
+        assert_eq!(ask("vm2.bitnet").await.as_deref(), Some("uucpdomain: n.example (u: n)"));
+        assert_eq!(ask("vm3.bitnet").await.as_deref(), Some("domaintable: d.example (d: vm3.bitnet)"));
+        assert_eq!(ask("x.example").await.as_deref(), Some("domaintable: not a name (d: x.example)"));
         for own in ["vm4.bitnet", "vm9.bitnet", "bitnet", ".bitnet", "vm1.example", "vm1", "h"] {
             assert_eq!(ask(own).await, None, "{own}");
         }

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
         ("check", 1 | 2) => match Snapshot::read(&path, true) {
             Ok(Snapshot { config, warnings, mut problems, .. }) => {
                 problems.extend(crate::log_file::trouble(&config));
+                problems.extend(crate::stranger::strangers(&config));
                 warnings.iter().for_each(|warning| complain!("{warning}"));
                 problems.iter().for_each(|problem| complain!("{problem}"));
                 let fine = warnings.is_empty() && problems.is_empty();

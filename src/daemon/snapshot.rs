@@ -1,7 +1,7 @@
 //! The router that a configuration makes, with its tables read once by the caller himself: for `explain`, `verify` and `config check`.
 //! The engine's tables are `live`.
 
-use crate::kind::{Raw, access_options, complete, registry};
+use crate::kind::{Raw, access_options, as_aliases, complete, registry};
 use crate::people::account;
 use crate::problem::problems;
 use call::account::Outcome;
@@ -140,7 +140,8 @@ impl Snapshot {
         let perhaps =
             |files: &Option<TableFiles>, format| files.as_ref().map(|files| reading.table(files, Some(format)));
         let raw = Raw {
-            aliases: named.aliases.iter().map(|files| reading.table(files, None)).collect(),
+            union: named.union,
+            aliases: named.aliases.iter().map(|files| as_aliases(files, reading.table(files, None))).collect(),
             virtual_users: perhaps(&named.virtual_users, Format::VirtualUsers),
             mailers: perhaps(&named.mailers, Format::Mailers),
             access: perhaps(&named.access, access),

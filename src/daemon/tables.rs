@@ -2,7 +2,7 @@
 //! `engine` at the start and at a reload.
 
 use crate::input::Input;
-use crate::kind::{Raw, access_options, complete, registry};
+use crate::kind::{Raw, access_options, as_aliases, complete, registry};
 use crate::link::Link;
 use crate::lists::{LiveLists, Texts};
 use crate::live::LiveTable;
@@ -61,6 +61,8 @@ impl<F: FnMut(u16) -> Found> Loading<'_, F> {
         let inputs = (self.input(text), files.compiled.map(|number| self.input(number)));
         let same = |old: &&Arc<LiveTable>| (&old.files().name, &old.files().kind) == (&files.name, &files.kind);
         let before = self.before.tables.iter().find(same).cloned();
+        // Patterns, networks and what is imported have lines of their own, or none.
+        let format = format.filter(|_| matches!(&files.kind[..], "hash" | "text"));
         let live =
             LiveTable::start((files.clone(), format), inputs, Arc::clone(&self.kinds), Arc::clone(self.log), before)
                 .await;
@@ -89,10 +91,11 @@ impl Assembly {
         let named = &settings.tables;
         let mut aliases = Vec::new();
         for files in &named.aliases {
-            aliases.push(loading.table(files, None).await);
+            aliases.push(as_aliases(files, loading.table(files, None).await));
         }
         let raw = Raw {
             aliases,
+            union: named.union,
             virtual_users: loading.perhaps(named.virtual_users.as_ref(), Format::VirtualUsers).await,
             mailers: loading.perhaps(named.mailers.as_ref(), Format::Mailers).await,
             access: loading.perhaps(named.access.as_ref(), Format::Access(access_options(settings.access))).await,

@@ -76,7 +76,7 @@ impl Door<'_> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let found = find(&*self.inner.parts.secrets, key, &self.host.name, self.ip).await.map_err(|text| {
+        let found = find(&*self.inner.parts.secrets, key, self.name(), self.ip).await.map_err(|text| {
             Refused::Fate(Fate::local(Status::temporary(3, 0), &format!("credentials for {}: {text}", self.shown)))
         })?;
         let Some(Found { secret, chosen, particular }) = found else {
@@ -136,8 +136,7 @@ impl Door<'_> {
 }
 
 /// What is known for a server, and whom it is meant for.
-async fn find(secrets: &dyn Secrets, key: &Key, host: &str, ip: IpAddr) -> Result<Option<Found>, String> {
-    let name = Some(host.trim_end_matches('.')).filter(|name| !name.starts_with('['));
+async fn find(secrets: &dyn Secrets, key: &Key, name: Option<&str>, ip: IpAddr) -> Result<Option<Found>, String> {
     let Some(secret) = secrets.credentials(name, Some(ip)).await? else {
         return Ok(None);
     };
@@ -184,12 +183,12 @@ mod tests {
     #[tokio::test]
     async fn whom_credentials_are_meant_for() {
         for (key, host, expected) in [
-            ("smtp:example", "mx.example", (false, true)),
+            ("smtp:example", Some("mx.example"), (false, true)),
             // This one gets no password.
-            ("smtp:evil.example", "mx.evil.example", (false, false)),
-            ("relay:[mx.example]:587", "mx.example.", (true, true)),
-            ("relay:other.example:587", "a.other.example", (true, false)),
-            ("via:esmtp:[192.0.2.1]:25", "[192.0.2.1]", (true, false)),
+            ("smtp:evil.example", Some("mx.evil.example"), (false, false)),
+            ("relay:[mx.example]:587", Some("mx.example"), (true, true)),
+            ("relay:other.example:587", Some("a.other.example"), (true, false)),
+            ("via:esmtp:[192.0.2.1]:25", None, (true, false)),
         ] {
             let found = find(&Two, &Key::parse(key).unwrap(), host, [192, 0, 2, 1].into()).await.unwrap().unwrap();
             assert_eq!((found.chosen, found.particular), expected, "{key}");

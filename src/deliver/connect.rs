@@ -1,5 +1,6 @@
 //! From a hop to a session: hosts and addresses in turn, TCP, greeting, EHLO, STARTTLS, AUTH (`auth`). Called by `relay`.
 
+use crate::demand::ForServer;
 use crate::outcome::{Command, Fate, Trouble};
 use crate::session::{Broken, Limits, Session, reason};
 use crate::settings::{Settings, Tls};
@@ -108,13 +109,23 @@ async fn open(
     let dial = || dial(address, settings, shown);
     let ip = address.ip();
     let door = Door { inner, settings, host, ip, shown };
-    let mut session = match door.greet(dial().await?, settings.tls).await {
-        Err(Refused::Tls(_)) if settings.tls == Tls::May => {
+    let ForServer { in_clear, demanded } = inner
+        .parts
+        .demands
+        .of_server(door.name(), ip)
+        .await
+        .map_err(|text| deferred(3, 0, &format!("TLS demands for {shown}: {text}")))?;
+    let tls = if in_clear && settings.tls == Tls::May { Tls::None } else { settings.tls };
+    let mut session = match door.greet(dial().await?, tls).await {
+        Err(Refused::Tls(_)) if tls == Tls::May && demanded.is_none() => {
             // Only a fresh connection is in a known state (S-70).
             door.greet(dial().await?, Tls::None).await?
         }
         other => other?,
     };
+    if let Some(fate) = demanded.and_then(|demanded| demanded.unmet(session.bits())) {
+        return Err(Refused::Fate(fate));
+    }
     // A host that greets with our own name is ourselves: sendmail's mailer flag k.
     let own = session.name.eq_ignore_ascii_case(&settings.host);
     if own && matches!(key, Key::Mx { .. }) {
@@ -154,6 +165,10 @@ pub(crate) struct Door<'a> {
 }
 
 impl Door<'_> {
+    /// The host's name as tables know it, unless it was named by its address.
+    pub(crate) fn name(&self) -> Option<&str> {
+        Some(self.host.name.trim_end_matches('.')).filter(|name| !name.starts_with('['))
+    }
     /// Greeting, EHLO, and STARTTLS as `tls` says.
     async fn greet<S>(&self, stream: S, tls: Tls) -> Result<Session<S>, Refused>
     where

@@ -7,6 +7,7 @@ mod auth;
 mod batch;
 mod claim;
 mod connect;
+mod demand;
 mod hop;
 mod hops;
 mod job;
@@ -28,6 +29,7 @@ mod transaction;
 mod tests;
 
 pub use auth::{Known, Secret, Secrets};
+pub use demand::{Asked, Demanded, Demands, ForServer};
 pub use settings::{Current, Settings, Tls};
 pub use start::{Agents, Deliver, Parts, Routes, Started};
 

@@ -1,6 +1,7 @@
 //! The worker of a network hop: one connection, many messages. Started by `hops`, sits on `connect` and `transaction`.
 
 use crate::connect::{Link, connect};
+use crate::demand::{barred, is_open_to_all};
 use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
@@ -147,6 +148,17 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         conclude(&place.inner, job, &attempt, vec![(fate, all)]);
         return After::Fine(None);
     }
+    if !sent {
+        let barred = barred(&*place.inner.parts.demands, &job, link.session.bits()).await;
+        if !barred.is_empty() {
+            let indices: Vec<u32> = barred.iter().flat_map(|(_, indices)| indices).copied().collect();
+            job.recipients.retain(|index| !indices.contains(index));
+            conclude(&place.inner, Job::new(Arc::clone(&job.message), indices), &attempt, barred);
+            if job.recipients.is_empty() {
+                return After::Fine(None);
+            }
+        }
+    }
     let mut progress = Progress::default();
     let kept = link.session.transactions > 0;
     let (ahead, result) = exchange(place, link, &job, &content, sent, &mut progress).await;
@@ -189,7 +201,11 @@ async fn exchange(
         Err(error) => return (None, Err(error)),
     }
     let ahead = if session.pipelines() {
-        place.take_if(|next| forbidden(next, &session.capabilities, None).is_none())
+        let bits = session.bits();
+        let demands = &*place.inner.parts.demands;
+        place.take_if(|next| {
+            forbidden(next, &session.capabilities, None).is_none() && is_open_to_all(demands, next, bits)
+        })
     } else {
         None
     };

@@ -234,6 +234,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(crate) const fn is_encrypted(&self) -> bool {
         self.stream.is_tls()
     }
+    /// Length of the key of its encryption; 0 in clear.
+    pub(crate) fn bits(&self) -> u32 {
+        self.stream.bits()
+    }
     /// AUTH; the answer that decided. What is said never gets into `out`: that would outlive a broken session, and be shown by `Debug`.
     pub(crate) async fn authenticate(&mut self, exchange: &mut Exchange) -> Result<Answer, Broken> {
         // The caller has looked; this is the second lock.

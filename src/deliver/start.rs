@@ -1,6 +1,7 @@
 //! The entry: what the daemon brings along, and the handle it keeps.
 
 use crate::auth::Secrets;
+use crate::demand::Demands;
 use crate::hops::Hops;
 use crate::job::{Job, Load};
 use crate::place::Place;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub routes: Arc<dyn Routes>,
     /// Knows passwords for other servers.
     pub secrets: Arc<dyn Secrets>,
+    /// Knows what is demanded of encryption.
+    pub demands: Arc<dyn Demands>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// The clock.

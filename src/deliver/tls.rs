@@ -46,10 +46,20 @@ pub(crate) fn agreed<S>(stream: &TlsStream<S>) -> String {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let suite = session.negotiated_cipher_suite().map_or_else(String::new, |suite| format!("{:?}", suite.suite()));
-    let bits = if suite.contains("_128_") { 128 } else { 256 };
+    let suite = suite(stream);
+    let bits = bits(stream);
     let cipher = suite.replace("TLS13_", "TLS_");
     format!("version={version}, verify=NOT, cipher={cipher}, bits={bits}/{bits}")
+}
+
+fn suite<S>(stream: &TlsStream<S>) -> String {
+    let suite = stream.get_ref().1.negotiated_cipher_suite();
+    suite.map_or_else(String::new, |suite| format!("{:?}", suite.suite()))
+}
+
+/// Length of the key.
+pub(crate) fn bits<S>(stream: &TlsStream<S>) -> u32 {
+    if suite(stream).contains("_128_") { 128 } else { 256 }
 }
 
 #[derive(Debug)]

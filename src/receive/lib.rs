@@ -14,6 +14,7 @@ mod settings;
 mod smtp;
 mod submission;
 mod tls;
+mod visit;
 mod wire;
 
 pub use client::Resolved;
@@ -71,6 +72,7 @@ pub struct Receive {
     current: RwLock<Arc<Current>>,
     parts: Parts,
     clients: Mutex<HashMap<IpAddr, u32>>,
+    rates: visit::Rates,
     in_progress: Mutex<HashSet<[u8; 16]>>,
     settled: tokio::sync::Notify,
 }
@@ -91,6 +93,7 @@ impl Receive {
             current,
             parts,
             clients: Mutex::default(),
+            rates: visit::Rates::default(),
             in_progress: Mutex::default(),
             settled: tokio::sync::Notify::new(),
         })
@@ -125,6 +128,11 @@ impl Receive {
         }
         *count += 1;
         Some(Seat { receive: Arc::clone(self), client })
+    }
+    /// How many sessions a client has.
+    fn sessions_of(&self, client: IpAddr) -> u32 {
+        let clients = self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        clients.get(&client).copied().unwrap_or_default()
     }
     /// Waits until no other connection is at this submission: it may be in the socket and in the drop folder at once.
     async fn alone_with(&self, submission: [u8; 16]) {

@@ -41,6 +41,11 @@ impl Serving {
 /// Decides about the client, before the greeting; a reply ends the session at once.
 pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
     let current = Arc::clone(&serving.current);
+    if let Some((reply, why)) = serving.crowds().await {
+        let ip = serving.peer.ip.to_canonical();
+        log(serving, "check_relay", &format!("[{ip}]"), &reply, &why);
+        return Some(reply);
+    }
     if current.settings.delay_checks != DelayChecks::Off {
         return None;
     }
@@ -69,6 +74,9 @@ pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(),
         return Err(store_refusal(&error));
     }
     let shown = format!("<{}>", from.address);
+    if let Some((reply, why)) = serving.is_too_open().await {
+        return Err(refuse(serving, "tls_client", &shown, &reply, &why));
+    }
     let said = match current.settings.delay_checks {
         DelayChecks::Off => serving.checks(&current).mail(&from.address).await,
         DelayChecks::On | DelayChecks::Friend | DelayChecks::Hater => Decision::Pass,

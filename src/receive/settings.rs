@@ -26,6 +26,14 @@ pub struct Settings {
     pub command_timeout: u64,
     /// Longest wait for the next piece of content.
     pub data_timeout: u64,
+    /// FEATURE(greet_pause): `GreetPause:` entries are asked.
+    pub greet_pause: bool,
+    /// Pause of those that no entry is about; 0 = none.
+    pub greet_pause_default: u64,
+    /// FEATURE(ratecontrol): `ClientRate:` entries are asked.
+    pub client_rate: bool,
+    /// FEATURE(conncontrol): `ClientConn:` entries are asked.
+    pub client_connections: bool,
     /// STARTTLS: number of the input with the certificate chain, and of the one with the key (PEM).
     pub tls: Option<(u16, u16)>,
     /// When client and sender are checked.
@@ -53,6 +61,10 @@ impl Default for Settings {
             sessions_per_client: 0,
             command_timeout: 300_000,
             data_timeout: 300_000,
+            greet_pause: false,
+            greet_pause_default: 0,
+            client_rate: false,
+            client_connections: false,
             tls: None,
             delay_checks: DelayChecks::Off,
             blocklist_recipients: false,

@@ -64,6 +64,10 @@ pub(crate) struct Serving {
     pub(crate) standing: Option<Decision>,
     /// `version=TLSv1.3 cipher=… bits=256`, once encrypted.
     pub(crate) tls: Option<String>,
+    /// Length of the key of its encryption; 0 in clear.
+    pub(crate) bits: u32,
+    /// In place of the greeting, for a client that talked before it.
+    pub(crate) early: Option<Reply>,
 }
 
 /// Serves one client until it leaves, through STARTTLS if it asks for it.
@@ -79,7 +83,8 @@ where
         wire.close().await;
         return;
     }
-    let greeting = serving.session.greeting(&serving.date());
+    serving.pause(&mut wire).await;
+    let greeting = serving.early.take().unwrap_or_else(|| serving.session.greeting(&serving.date()));
     wire.put(&greeting.to_wire());
     let End::StartTls(stream) = serving.run(wire).await else { return };
     let current = Arc::clone(&serving.current);
@@ -87,6 +92,7 @@ where
     let handshake = tokio::time::timeout(patience.min(HANDSHAKE), acceptor.accept(stream));
     match handshake.await {
         Ok(Ok(stream)) => {
+            serving.bits = crate::tls::bits(stream.get_ref().1);
             serving.encrypted(crate::tls::describe(stream.get_ref().1));
             serving.run(Wire::new(Box::new(stream), patience)).await;
         }
@@ -103,7 +109,7 @@ impl Serving {
             Limits { message_size: settings.message_size, recipients: settings.recipients, errors: settings.errors };
         let (host, version) = (&settings.host, &settings.version);
         let session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
-        Self { receive, current, peer, session, draft: None, standing: None, tls: None }
+        Self { receive, current, peer, session, draft: None, standing: None, tls: None, bits: 0, early: None }
     }
 
     /// Everything that was said in clear is forgotten (RFC 3207 4.2).

@@ -28,6 +28,12 @@ pub fn acceptor(chain: &[u8], key: &[u8]) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// Length of the key.
+pub(crate) fn bits(connection: &ServerConnection) -> u32 {
+    let suite = connection.negotiated_cipher_suite();
+    if suite.is_some_and(|suite| format!("{:?}", suite.suite()).contains("_128_")) { 128 } else { 256 }
+}
+
 /// `version=TLSv1.3, cipher=TLS13_AES_256_GCM_SHA384` for log and Received.
 pub(crate) fn describe(connection: &ServerConnection) -> String {
     let version = match connection.protocol_version() {

@@ -104,6 +104,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Ok(Ok(_)) => Ok(()),
         }
     }
+    /// Whether something comes within this time; a client that hangs up says nothing.
+    pub(crate) async fn speaks_within(&mut self, pause: Duration) -> bool {
+        self.input.reserve(SMALL);
+        matches!(timeout(pause, self.stream.read_buf(&mut self.input)).await, Ok(Ok(n)) if n > 0)
+    }
     /// The next command line.
     pub(crate) async fn line(&mut self) -> Result<Line, Lost> {
         let mut overlong = false;

@@ -72,11 +72,11 @@ impl Router {
     pub(crate) async fn renamed(&self, trace: &mut Trace, address: Address) -> Result<Canonical, Unavailable> {
         let named = unfinished(&address).filter(|domain| self.renames && !domain.starts_with('['));
         let Some(domain) = named else { return Ok(Ok(address)) };
-        let Some(hit) = self.tables().domains.look_up(&domain).await? else { return Ok(Ok(address)) };
+        let Some((table, hit)) = self.tables().domains.rename(&domain).await? else { return Ok(Ok(address)) };
         let written = format!("{}@{}", address.local(), fold(hit.value.trim()));
         match Address::parse(&written) {
             Ok(renamed) => {
-                trace.step("domaintable", &address, &renamed, || hit.why.clone());
+                trace.step(table, &address, &renamed, || hit.why.clone());
                 Ok(Ok(renamed))
             }
             Err(_) => {

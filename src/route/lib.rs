@@ -26,6 +26,6 @@ pub use masquerade::Place;
 pub use resolver::{DnsError, Found, Mx, Resolver};
 pub use router::{Router, Target, Verdict};
 pub use settings::Settings;
-pub use table::Credentials;
+pub use table::{Credentials, Demand};
 pub use tables::Tables;
 pub use trace::{Explanation, Step};

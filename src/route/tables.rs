@@ -1,7 +1,7 @@
 //! The administrator's tables as the router asks them; `daemon` fills them in, tests use fakes.
 
 use std::sync::Arc;
-use table::{Access, Account, Accounts, Answer, Empty, Generics, Mailers, Nothing, Table, VirtualUsers};
+use table::{Access, Account, Accounts, Answer, Empty, Generics, Mailers, Nothing, Renames, Table, VirtualUsers};
 
 /// All tables of one configuration. The default has none.
 #[derive(Clone)]
@@ -14,8 +14,8 @@ pub struct Tables {
     pub mailers: Arc<dyn Mailers>,
     /// `genericstable`.
     pub generics: Arc<dyn Generics>,
-    /// `domaintable`: domain to domain, exact.
-    pub domains: Arc<dyn Table>,
+    /// `domaintable` and its like: domain to domain, exact.
+    pub domains: Arc<dyn Renames>,
     /// Users who are elsewhere, asked when no alias matches; values as those of `aliases` (`userdb`).
     pub user_database: Arc<dyn Table>,
     /// `access`.

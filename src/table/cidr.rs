@@ -3,7 +3,8 @@
 //!
 //! A look-up tries each length of prefix that occurs, so it takes the same time however long the table is.
 
-use crate::text::{Fault, rows};
+use crate::pattern::Conditions;
+use crate::text::{Fault, Row, Rules};
 use crate::{Answer, Hit, Source, Table, Unavailable, Why, text};
 use std::collections::{BTreeSet, HashMap};
 use std::future::ready;
@@ -72,6 +73,17 @@ struct Rule {
     line: u32,
 }
 
+fn rule(row: Row<'_>) -> Result<(Network, Rule), Fault> {
+    let Row { line, key, value } = row;
+    let [written, value] = [key, value].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let fault = |what| Fault { line, what };
+    if value.is_empty() {
+        return Err(fault(format!("no RHS for LHS {written}")));
+    }
+    let network = Network::parse(&written).map_err(fault)?;
+    Ok((network, Rule { written, value, line }))
+}
+
 /// A table of networks.
 #[derive(Debug)]
 pub struct Cidr {
@@ -103,12 +115,18 @@ impl Cidr {
             lengths: BTreeSet::new(),
             warnings: Vec::new(),
         };
-        for row in rows(text) {
-            let read = row.and_then(|row| {
-                let written = String::from_utf8_lossy(row.key).into_owned();
-                let network = Network::parse(&written).map_err(|what| Fault { line: row.line, what })?;
-                Ok((network, Rule { written, value: String::from_utf8_lossy(row.value).into_owned(), line: row.line }))
+        let mut conditions = Conditions::default();
+        // An `endif` stands alone.
+        for row in (Rules { empty_values: true, ..Rules::default() }).rows(text) {
+            let left_out = row.as_ref().ok().and_then(|row| {
+                let key = String::from_utf8_lossy(row.key);
+                conditions.passes_over(row.line, &key)
             });
+            let read = match left_out {
+                Some(None) => continue,
+                Some(Some(fault)) => Err(fault),
+                None => row.and_then(rule),
+            };
             match read {
                 Ok((network, rule)) => table.put(network, rule),
                 Err(fault) if table.warnings.len() < PROBLEMS => {
@@ -172,6 +190,18 @@ mod tests {
         for key in ["::2", "", "example.org", "10.1.2", "10.1.2.3.4"] {
             assert_eq!(find(key), None, "{key}");
         }
+    }
+
+    #[test]
+    fn conditions_are_left_out_with_what_depends_on_them() {
+        let table = Cidr::new(
+            "/c",
+            b"if 10.0.0.0/8\n10.1.0.0/16 one\nendif\n10.1.0.0/16 two\nif !10.0.0.0/8\n0.0.0.0/0 three\n",
+        );
+        let told = |line: u32| format!("/c:{line}: if is not known here: everything up to its endif is left out");
+        assert_eq!(table.warnings, [told(1), told(5)]);
+        assert_eq!(table.find("10.1.2.3").map(|hit| hit.why.line), Some(4));
+        assert_eq!(table.find("192.0.2.1"), None);
     }
 
     #[test]

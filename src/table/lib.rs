@@ -13,12 +13,12 @@ mod database;
 mod hash;
 mod inline;
 mod layout;
+mod lmdb;
 mod new_file;
 mod page;
 pub mod pattern;
 mod question;
 mod registry;
-mod service;
 mod several;
 pub mod socketmap;
 mod stamp;
@@ -34,13 +34,13 @@ pub use compiled::{Compiled, Record, Records};
 pub use database::Database;
 pub use inline::Inline;
 pub use layout::Origin;
-pub use new_file::{NewFile, origin};
+pub use lmdb::{Lmdb, load as load_lmdb};
+pub use new_file::{NewFile, open_at_once, origin};
 pub use question::{
-    Access, Client, Credentials, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect, Refusal,
-    VirtualUsers,
+    Access, Client, Credentials, Demand, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect,
+    Refusal, Renames, VirtualUsers,
 };
 pub use registry::{Load, Registry, Source};
-pub use service::Service;
 pub use several::{FallThrough, Union};
 pub use stamp::Stamp;
 pub use words::{Word, Words, words};

@@ -66,6 +66,14 @@ impl NewFile {
     }
 }
 
+/// Opens a file for reading. A FIFO does not make us wait for its writer.
+///
+/// # Errors
+/// The system's.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

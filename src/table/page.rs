@@ -16,6 +16,11 @@ const OVERFLOW: u8 = 7;
 const DUPLICATE_LEAF: u8 = 12;
 const HASH_SORTED: u8 = 13;
 
+/// Bytes of content that an overflow page has room for.
+pub(crate) const fn overflow_room(page_size: usize) -> usize {
+    page_size.saturating_sub(PAGE_HEADER)
+}
+
 type Broken = &'static str;
 const BROKEN: Broken = "damaged: an item outside its page";
 

@@ -17,6 +17,8 @@ const KEY: usize = 4_096;
 const SIZE: usize = 1 << 20;
 /// Patterns of a table.
 const RULES: usize = 100_000;
+/// More problems than this are not told.
+const PROBLEMS: usize = 1_000;
 /// A value with its groups filled in.
 const VALUE: usize = 64 << 10;
 
@@ -51,9 +53,14 @@ impl Pattern {
     #[must_use]
     pub fn new(name: &str, text: &[u8]) -> Self {
         let mut table = Self { name: name.into(), rules: Vec::new(), warnings: Vec::new() };
+        let mut conditions = Conditions::default();
         for (number, line) in (1u32..).zip(text.split(|&b| b == b'\n')) {
             let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
             if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(fault) = conditions.passes_over(number, &line) {
+                table.tell(fault);
                 continue;
             }
             match rule(number, &line) {
@@ -62,13 +69,16 @@ impl Pattern {
                     break;
                 }
                 Ok(rule) => table.rules.push(rule),
-                Err(fault) if table.warnings.len() < 1_000 => {
-                    table.warnings.push(format!("{name}:{number}: {}", mail::log::safe(&fault.what)));
-                }
-                Err(_) => {}
+                Err(fault) => table.tell(Some(fault)),
             }
         }
         table
+    }
+
+    fn tell(&mut self, fault: Option<Fault>) {
+        if let Some(fault) = fault.filter(|_| self.warnings.len() < PROBLEMS) {
+            self.warnings.push(format!("{}:{}: {}", self.name, fault.line, mail::log::safe(&fault.what)));
+        }
     }
 
     fn find(&self, key: &str) -> Option<Hit> {
@@ -80,6 +90,37 @@ impl Pattern {
             why: Why { source: Arc::clone(&self.name), line: rule.line, key: rule.written.clone() },
         })
     }
+}
+
+/// `if` and `endif` of Postfix's tables, which are not obeyed here: what stands between them would hold without its condition, so it is
+/// left out. Also for `cidr`.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions(usize);
+
+impl Conditions {
+    /// Whether a line is left out, with the fault to tell.
+    pub(crate) fn passes_over(&mut self, line: u32, text: &str) -> Option<Option<Fault>> {
+        let word = text.split_ascii_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        let inside = self.0 > 0;
+        match word.as_str() {
+            "if" => self.0 += 1,
+            "endif" => self.0 = self.0.saturating_sub(1),
+            _ if inside => {}
+            _ => return None,
+        }
+        let what = "if is not known here: everything up to its endif is left out".to_owned();
+        Some((!inside).then_some(Fault { line, what }))
+    }
+}
+
+/// Whether a value asks for a group that the pattern does not have.
+fn asks_for_more(value: &str, groups: usize) -> bool {
+    let numbers = value.split('$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix(['{', '(']).unwrap_or(rest);
+        rest.get(..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())).unwrap_or_default()
+    });
+    let mut numbers = numbers.filter(|digits| !digits.is_empty());
+    numbers.any(|digits| digits.parse::<usize>().map_or(true, |number| number >= groups))
 }
 
 /// Puts the groups into the value.
@@ -133,6 +174,9 @@ fn rule(line: u32, text: &str) -> Result<Rule, Fault> {
         };
     }
     let built = builder.build().map_err(|error| fault(short(&error)))?;
+    if !negated && asks_for_more(&value.replace("$$", " "), built.captures_len()) {
+        return Err(fault("the value asks for a group that the pattern does not have".to_owned()));
+    }
     Ok(Rule { pattern: built, negated, value: value.to_owned(), written: format!("/{pattern}/"), line })
 }
 
@@ -174,11 +218,11 @@ mod tests {
 
     #[test]
     fn the_first_match_decides() {
-        let text = "# c\n/^(\\w+)-list@(.*)$/ $2/${1}$$x$9\n!/@example\\.org$/ elsewhere\n/^Case/i exact\n|/a/b|  any /slash/\n";
+        let text = "# c\n/^(\\w+)-list@(.*)$/ $2/${1}$$x$0\n!/@example\\.org$/ elsewhere\n/^Case/i exact\n|/a/b|  any /slash/\n";
         let table = Pattern::new("/p", text.as_bytes());
         assert_eq!(table.warnings, [""; 0]);
         let find = |key: &str| table.find(key).map(|hit| format!("{}: {}", hit.why.line, hit.value));
-        assert_eq!(find("Dogs-List@Example.ORG").as_deref(), Some("2: Example.ORG/Dogs$x"));
+        assert_eq!(find("Dogs-List@Example.ORG").as_deref(), Some("2: Example.ORG/Dogs$xDogs-List@Example.ORG"));
         assert_eq!(find("x@example.net").as_deref(), Some("3: elsewhere"));
         assert_eq!(find("Case@example.org").as_deref(), Some("4: exact"));
         assert_eq!(find("/a/b@example.org").as_deref(), Some("5: any /slash/"));
@@ -194,6 +238,25 @@ mod tests {
         assert_eq!(lines, ["/p:1", "/p:2", "/p:3", "/p:4", "/p:5", "/p:6", "/p:7", "/p:8"]);
         assert!(table.warnings[1].contains("look-around"), "{}", table.warnings[1]);
         assert_eq!(table.find("ok").map(|hit| hit.value).as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn conditions_are_left_out_with_what_depends_on_them() {
+        let text = "if /@a/\n/x/ one\nIF !/b/\n/x/ two\nendif\n/x/ three\nendif\n/x/ four\nendif\n/y/ five\n";
+        let table = Pattern::new("/p", text.as_bytes());
+        let told = |line: u32| format!("/p:{line}: if is not known here: everything up to its endif is left out");
+        assert_eq!(table.warnings, [told(1), told(9)]);
+        assert_eq!(table.find("x@a").map(|hit| hit.why.line), Some(8));
+        assert_eq!(table.find("y@a").map(|hit| hit.why.line), Some(10));
+    }
+
+    #[test]
+    fn groups_that_are_not_there_are_told() {
+        let table =
+            Pattern::new("/p", b"/(a)/ $2\n/(a)/ ${9}\n/(a)/ $99999999999999999999\n/(a)/ $1 $$2 $x\n!/a/ $1\n");
+        let told = |line: u32| format!("/p:{line}: the value asks for a group that the pattern does not have");
+        assert_eq!(table.warnings, [told(1), told(2), told(3)]);
+        assert_eq!(table.find("a").map(|hit| (hit.why.line, hit.value)), Some((4, "a $2 $x".to_owned())));
     }
 
     #[test]

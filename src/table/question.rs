@@ -4,7 +4,7 @@
 //! Addresses come as their two parts, unquoted local part and domain without trailing dot, in the case the sender wrote;
 //! implementations fold as their table's rules say.
 
-use crate::{Answer, Hit, Unavailable, Why};
+use crate::{Answer, Hit, Table, Unavailable, Why};
 use mail::Status;
 use std::net::IpAddr;
 
@@ -148,6 +148,35 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What must hold of the encryption of a session (`TLS_Srv:`, `TLS_Clt:`, `TLS_Rcpt:`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Key length in bits at least; 0: any.
+    pub bits: u32,
+    /// The other side's certificate must have been verified.
+    pub verified: bool,
+    /// Unmet, it is a refusal for good.
+    pub permanent: bool,
+}
+
+impl Demand {
+    /// What is wrong with a session of `bits` (0: in clear) whose certificate was not verified, in sendmail's words.
+    #[must_use]
+    pub fn unmet(&self, bits: u32) -> Option<String> {
+        match bits {
+            0 => Some("encryption required".to_owned()),
+            _ if self.verified => Some("authentication required".to_owned()),
+            _ if bits < self.bits => Some(format!("encryption too weak {bits} less than {}", self.bits)),
+            _ => None,
+        }
+    }
+    /// Reply code and status of a refusal.
+    #[must_use]
+    pub const fn refusal(&self) -> (u16, Status) {
+        if self.permanent { (503, Status::permanent(7, 0)) } else { (403, Status::temporary(7, 0)) }
+    }
+}
+
 /// The access table (sendmail.md 3.3). The order within one question is the implementation's; the order of checks is the asker's.
 pub trait Access: Send + Sync {
     /// `Connect:` at connection: D of the name if there is one, else A of the address.
@@ -175,6 +204,27 @@ pub trait Access: Send + Sync {
     fn peer<'a>(&'a self, tag: &'a str, peer: Client<'a>) -> Answer<'a, Hit>;
     /// `AuthInfo:` for a server: name, its parents, address, empty key.
     fn credentials<'a>(&'a self, server: Client<'a>) -> Answer<'a, Found<Credentials>>;
+    /// `TLS_Srv:` of a server (`server`) or `TLS_Clt:` of a client: D of the name, A of the address, then the empty key.
+    fn encryption<'a>(&'a self, _server: bool, _peer: Client<'a>) -> Answer<'a, Found<Demand>> {
+        nothing()
+    }
+    /// `TLS_Rcpt:` of a recipient: F, U, D, then the empty key.
+    fn encryption_for<'a>(&'a self, _recipient: Mailbox<'a>) -> Answer<'a, Found<Demand>> {
+        nothing()
+    }
+}
+
+/// New names of domains.
+pub trait Renames: Send + Sync {
+    /// The new name of `domain` (folded, without a dot at its end), and the table that has it: `domaintable`, `bitdomain`, `uucpdomain`.
+    fn rename<'a>(&'a self, domain: &'a str) -> Answer<'a, (&'static str, Hit)>;
+}
+
+/// A table alone is a domaintable.
+impl<T: Table> Renames for T {
+    fn rename<'a>(&'a self, domain: &'a str) -> Answer<'a, (&'static str, Hit)> {
+        Box::pin(async move { Ok(self.look_up(domain).await?.map(|hit| ("domaintable", hit))) })
+    }
 }
 
 /// No table: every question is answered "nothing found".

@@ -41,6 +41,7 @@ impl Registry {
             registry.add(class, crate::load_map);
         }
         registry.add("text", crate::text::load);
+        registry.add("lmdb", crate::load_lmdb);
         registry.add("cidr", crate::cidr::load);
         registry.add("regexp", crate::pattern::load);
         registry.add("pcre", crate::pattern::load);

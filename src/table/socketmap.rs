@@ -97,16 +97,21 @@ impl Socketmap {
         }
         let answer = tokio::time::timeout(self.timeout, self.ask(key)).await;
         let reply = answer.map_err(|_| failed("no answer"))?.map_err(|error| failed(&error.to_string()))?;
-        let reply = String::from_utf8_lossy(&reply);
-        let (status, value) = reply.split_once(' ').unwrap_or((&reply, ""));
-        match status {
-            "OK" => Ok(Some(Hit {
-                value: value.to_owned(),
-                why: Why { source: Arc::clone(&self.name), line: 0, key: key.to_owned() },
-            })),
-            "NOTFOUND" => Ok(None),
-            _ => Err(failed(&reply)),
-        }
+        let value = meaning(&reply).map_err(|reply| failed(&reply))?;
+        Ok(value.map(|value| Hit { value, why: Why { source: Arc::clone(&self.name), line: 0, key: key.to_owned() } }))
+    }
+}
+
+/// What a reply says: a value, or that there is none.
+///
+/// # Errors
+/// The reply, if it says that the server could not look, or nothing that we know.
+pub fn meaning(reply: &[u8]) -> Result<Option<String>, String> {
+    let reply = String::from_utf8_lossy(reply);
+    match reply.split_once(' ').unwrap_or((&reply, "")) {
+        ("OK", value) => Ok(Some(value.to_owned())),
+        ("NOTFOUND", _) => Ok(None),
+        _ => Err(reply.into_owned()),
     }
 }
 
@@ -114,27 +119,29 @@ async fn exchange(stream: &mut Box<dyn Stream>, map: &str, key: &str) -> std::io
     let request = format!("{}:{map} {key},", map.len() + 1 + key.len());
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
-    let length = length(stream).await?;
-    let mut reply = vec![0; length + 1];
-    stream.read_exact(&mut reply).await?;
-    if reply.pop() == Some(b',') { Ok(reply) } else { Err(broken("a reply without its comma")) }
+    reply(stream).await
 }
 
-/// The digits before the colon.
-async fn length(stream: &mut Box<dyn Stream>) -> std::io::Result<usize> {
+/// Reads a reply: a netstring of at most 100,000 bytes.
+///
+/// # Errors
+/// The stream's, or that it is no netstring.
+pub async fn reply(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut length = 0usize;
     for count in 0.. {
-        let byte = stream.read_u8().await?;
-        match byte {
-            b':' if count > 0 => return Ok(length),
-            b'0'..=b'9' => length = length * 10 + usize::from(byte - b'0'),
+        match stream.read_u8().await? {
+            b':' if count > 0 => break,
+            byte @ b'0'..=b'9' => length = length * 10 + usize::from(byte - b'0'),
             _ => return Err(broken("a reply that is no netstring")),
         }
-        if length > REPLY {
+        // Zeros in front would have no end.
+        if length > REPLY || count > 20 {
             return Err(broken("a reply that is too long"));
         }
     }
-    Err(broken("a reply that is no netstring"))
+    let mut reply = vec![0; length + 1];
+    stream.read_exact(&mut reply).await?;
+    if reply.pop() == Some(b',') { Ok(reply) } else { Err(broken("a reply without its comma")) }
 }
 
 fn broken(what: &'static str) -> std::io::Error {
@@ -184,7 +191,17 @@ mod tests {
 
     #[tokio::test]
     async fn broken_replies_are_unavailable() {
-        for reply in ["", "5:OK a", "4:OK a;", "x", ":OK,", "999999:OK", "99999999999999999999999:", "1"] {
+        for reply in [
+            "",
+            "5:OK a",
+            "4:OK a;",
+            "x",
+            ":OK,",
+            "999999:OK",
+            "99999999999999999999999:",
+            "1",
+            "000000000000000000000000",
+        ] {
             // The kept connection fails, and there is nobody to connect to.
             assert!(dialogue(&[reply], "k").await.0.is_err(), "{reply}");
         }

@@ -88,7 +88,7 @@ fn open(path: &Path, rebuild: &Rebuild<'_>) -> io::Result<(File, Origin)> {
     if !path.metadata()?.is_file() {
         return refused("Regular files only");
     }
-    let file = File::open(path)?;
+    let file = table::open_at_once(path)?;
     let data = file.metadata()?;
     match data.mode() {
         _ if !data.is_file() => return refused("Regular files only"),

@@ -7,7 +7,6 @@ use super::option;
 use super::{Ended, Output, bytes, c_string, exit, reason, text_path};
 use crate::Aliases;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use table::{Database, Form, Source, choose};
@@ -59,8 +58,8 @@ fn print(path: &Path, keys: &[OsString], output: &mut Output<'_>) {
 }
 
 fn entries(path: &Path, keys: &[OsString], output: &mut Output<'_>) -> Result<(), String> {
-    let text = File::open(path);
-    let compiled = File::open(super::database_path(path.as_os_str())).ok();
+    let text = super::open_regular(path);
+    let compiled = super::open_regular(&super::database_path(path.as_os_str())).ok();
     if let (Err(error), None) = (&text, &compiled) {
         return Err(reason(error));
     }

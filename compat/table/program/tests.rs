@@ -318,3 +318,22 @@ fn speed() {
     }
     println!("memory: {} KB more", memory().saturating_sub(before));
 }
+
+/// Nobody will ever write to the other end.
+#[test]
+fn a_fifo_is_refused_at_once() {
+    let room = Room::new();
+    for name in ["f.db", "a", "a.db", "cf"] {
+        let made = std::process::Command::new("mkfifo").arg(room.path(name)).status().unwrap();
+        assert!(made.success());
+    }
+    let refused = |program: &str, map: &str| {
+        format!("E: {program}: error opening type hash map {map}: Regular files only\nrc=73")
+    };
+    assert_eq!(room.run("makemap -u hash /w/f", b""), refused("makemap", "/w/f"));
+    assert_eq!(room.run("makemap hash /w/f", b"k v\n"), refused("makemap", "/w/f"));
+    assert_eq!(room.run("editmap -q hash /w/f k", b""), refused("editmap", "/w/f"));
+    assert_eq!(room.run("praliases -f /w/a", b""), "E: praliases: /w/a: open: Regular files only\nrc=0");
+    assert_eq!(room.run("makemap -C /w/cf hash /w/m", b"k v\n"), "rc=0");
+    assert!(room.run("newaliases /w/a", b"").contains("Regular files only"));
+}

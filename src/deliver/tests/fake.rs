@@ -1,6 +1,8 @@
 //! What stands around the crate in tests.
 
-use crate::{Agents, Current, Deliver, Known, Parts, Routes, Secrets, Settings, Started};
+use crate::{
+    Agents, Asked, Current, Deliver, Demanded, Demands, ForServer, Known, Parts, Routes, Secrets, Settings, Started,
+};
 use bytes::Bytes;
 use call::agent::{Batch, Done, Kind, Outcome, Outcomes};
 use call::frame::{Connection, Frame};
@@ -381,6 +383,15 @@ impl Secrets for Ignorant {
     }
 }
 
+impl Demands for Ignorant {
+    fn of_server<'a>(&'a self, _host: Option<&'a str>, _ip: IpAddr) -> Asked<'a, ForServer> {
+        Box::pin(ready(Ok(ForServer::default())))
+    }
+    fn for_recipient<'a>(&'a self, _address: &'a Address) -> Asked<'a, Option<Demanded>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
 /// The crate with its made-up surroundings.
 pub(crate) struct Stage {
     pub(crate) store: Arc<Memory>,
@@ -407,6 +418,7 @@ impl Stage {
             agents: agents.clone(),
             routes: routes.clone(),
             secrets,
+            demands: Arc::new(Ignorant),
             log: log.clone(),
             clock: clock.clone(),
         })
