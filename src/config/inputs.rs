@@ -87,11 +87,7 @@ impl Reader {
                 self.error_at("aliases", "aliases cannot be asked of a socketmap");
                 continue;
             }
-            if matches!(kind, "regexp" | "pcre" | "cidr") {
-                // `$1` would put what a stranger wrote where commands stand.
-                self.error_at("aliases", &format!("aliases cannot be of kind \"{kind}\""));
-                continue;
-            }
+            self.no_patterns("aliases", file);
             let path = file_of(kind, path);
             if file != USUAL_ALIASES && !exists(&path) {
                 self.missing("aliases", &path, "taken as empty");
@@ -104,6 +100,9 @@ impl Reader {
             inputs.table(file, "aliases", What::Aliases, is_gone(&file_of(kind, path)))
         });
         let aliases = aliases.collect();
+        if let Some(file) = &draft.user_database.file {
+            self.no_patterns("user-database", file);
+        }
         let mut table = |name: &str, named: &Named| {
             let entries = self.rows(name, named);
             let Some(file) = &named.file else {
@@ -150,6 +149,14 @@ impl Reader {
         // Without the column.
         let at = at.rsplit_once(':').map_or(&at[..], |(at, _)| at).to_owned();
         Some(Entries { at, rows })
+    }
+
+    /// For tables whose values may name programs: `$1` would put what a stranger wrote where commands stand.
+    fn no_patterns(&mut self, setting: &str, file: &str) {
+        let (kind, _) = kind_and_path(file);
+        if matches!(kind, "regexp" | "pcre" | "cidr") {
+            self.error_at(setting, &format!("\"{setting}\" cannot be of kind \"{kind}\""));
+        }
     }
 
     fn missing(&mut self, setting: &str, path: &str, so: &str) {

@@ -302,7 +302,8 @@ fn tables_may_be_in_no_file() {
         ("mailers { entry \"a\" }", "t.kdl:1:11: error: \"entry\" needs a key and a value"),
         ("mailers { entry \"a\" \"b\" \"c\" }", "t.kdl:1:11: error: \"entry\" needs a key and a value"),
         ("aliases \"socketmap:unix:/run/v:a\"", "t.kdl:1:1: error: aliases cannot be asked of a socketmap"),
-        ("aliases \"pcre:/etc/a\"", "t.kdl:1:1: error: aliases cannot be of kind \"pcre\""),
+        ("aliases \"pcre:/etc\"", "t.kdl:1:1: error: \"aliases\" cannot be of kind \"pcre\""),
+        ("user-database \"regexp:/etc\"", "t.kdl:1:1: error: \"user-database\" cannot be of kind \"regexp\""),
         ("mailers \"regex:/etc/m\"", "t.kdl:1:9: error: \"regex\" is no kind of table (did you mean \"regexp\"?)"),
         (
             "aliases \"passwd:/etc/passwd\"",

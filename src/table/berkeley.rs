@@ -32,6 +32,8 @@ pub struct Berkeley {
     order: Order,
     page_size: u32,
     last_page: u32,
+    /// That the file has room for: no chain is longer.
+    pages: u32,
     kind: Kind,
 }
 
@@ -77,14 +79,14 @@ impl Berkeley {
         let order = if matches!(Order::Little.u32(&meta, 12), Some(HASH | BTREE)) { Order::Little } else { Order::Big };
         let kind = kind(&meta, order).map_err(|what| failed(&what))?;
         let field = |at| order.u32(&meta, at).unwrap_or(0);
-        let table =
-            Self { file, stamp, order, page_size: field(20), last_page: field(32), kind, name: Arc::clone(&name) };
-        let pages = table.stamp.size / u64::from(table.page_size.max(1));
+        let (page_size, last_page) = (field(20), field(32));
+        let pages = u32::try_from(stamp.size / u64::from(page_size.max(1))).unwrap_or(u32::MAX);
         // libdb writes the last page of a hash even where it leaves holes before it; should one of an old version end before, what
         // lies behind its end is told as cut short: a half copied file must not look like one without the keys.
-        if !(512..=65_536).contains(&table.page_size) || !table.page_size.is_power_of_two() || pages == 0 {
+        if !(512..=65_536).contains(&page_size) || !page_size.is_power_of_two() || pages == 0 {
             return Err(failed(&"its first page is damaged"));
         }
+        let table = Self { file, stamp, order, page_size, last_page, pages, kind, name: Arc::clone(&name) };
         Ok(table)
     }
 
@@ -154,7 +156,7 @@ impl Berkeley {
 
     fn find_in_bucket(&self, first: u32, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let Some(mut page) = self.bucket(first)? else { return Ok(None) };
-        for _ in 0..=self.last_page {
+        for _ in 0..=self.pages {
             for pair in page.hash_pairs()? {
                 let (stored, value) = pair?;
                 if self.is_key(&stored, key)? {
@@ -173,7 +175,7 @@ impl Berkeley {
         // More of a stored key than decides is not read: a damaged one may be as long as the file.
         let most = key.len() + 1;
         let mut leaf = self.descend(root, &mut |item| Ok(self.start(item, most)?.as_slice() < key))?;
-        for _ in 0..=self.last_page {
+        for _ in 0..=self.pages {
             for pair in leaf.tree_pairs()? {
                 let (stored, value) = pair?;
                 let stored = self.start(stored, most)?;
@@ -342,7 +344,7 @@ enum At {
 impl Records<'_> {
     fn step(&mut self) -> Result<(), Broken> {
         self.steps += 1;
-        if self.steps > self.table.last_page { Err("damaged: its pages have no end") } else { Ok(()) }
+        if self.steps > self.table.pages { Err("damaged: its pages have no end") } else { Ok(()) }
     }
 
     fn fill(&mut self) -> Result<(), Broken> {

@@ -144,6 +144,66 @@ fn damage_never_panics_and_always_ends() {
     }
 }
 
+/// Found by fuzzing: a first page that speaks of 800 million pages, and a bucket whose next page is itself.
+#[test]
+fn a_chain_is_no_longer_than_the_file() {
+    let mut bytes = include_bytes!("golden/one.db").to_vec();
+    bytes[32..36].copy_from_slice(&0x3400_0000u32.to_le_bytes());
+    for page in 1..bytes.len() / 4_096 {
+        let number = u32::try_from(page).unwrap().to_le_bytes();
+        bytes[page * 4_096..][8..12].copy_from_slice(&number);
+        bytes[page * 4_096..][16..20].copy_from_slice(&number);
+        bytes[page * 4_096 + 25] = 13;
+    }
+    let table = open(&file(&bytes)).unwrap();
+    assert_eq!(table.get(b"nobody").unwrap_err().0, "/t.db: damaged: a bucket has no end");
+    assert!(table.records().any(|record| record.is_err()));
+}
+
+/// Every record in the place of the first: more than the file could hold.
+#[test]
+fn records_in_one_place_are_damage() {
+    let mut bytes = include_bytes!("golden/postfix-btree.db").to_vec();
+    // The leaf with the most entries: all of them are one item of 900 bytes, `long`.
+    let leaf = (1..bytes.len() / 4_096).map(|n| n * 4_096).filter(|at| bytes[at + 25] == 5);
+    let entries = |at: usize| u16::from_le_bytes([bytes[at + 20], bytes[at + 21]]);
+    let leaf = leaf.max_by_key(|at| entries(*at)).unwrap();
+    let longest = (0..usize::from(entries(leaf))).map(|n| [bytes[leaf + 26 + n * 2], bytes[leaf + 27 + n * 2]]);
+    let length = |offset: &[u8; 2]| {
+        let at = leaf + usize::from(u16::from_le_bytes(*offset));
+        if bytes[at + 2] == 1 { u16::from_le_bytes([bytes[at], bytes[at + 1]]) } else { 0 }
+    };
+    let longest = longest.max_by_key(length).unwrap();
+    for n in 0..usize::from(entries(leaf)) {
+        bytes[leaf + 26 + n * 2..][..2].copy_from_slice(&longest);
+    }
+    let last = open(&file(&bytes)).unwrap().records().last().unwrap();
+    assert_eq!(last.unwrap_err().0, "/t.db: damaged: several records in one place");
+}
+
+/// As a big-endian machine would have written it.
+#[test]
+fn the_other_order_of_bytes() {
+    let mut bytes = FILES[0].1.to_vec();
+    let turn = |bytes: &mut [u8], at: usize, size: usize| bytes[at..at + size].reverse();
+    // LSN, page number and so on; four fields of one byte at 24; mask, bucket and spare numbers of the hash.
+    for at in [0..24, 28..48, 72..72 + 24 + 128].into_iter().flat_map(|part| part.step_by(4)) {
+        turn(&mut bytes, at, 4);
+    }
+    for page in (4_096..bytes.len()).step_by(4_096) {
+        let entries = usize::from(u16::from_le_bytes([bytes[page + 20], bytes[page + 21]]));
+        [8, 12, 16].into_iter().for_each(|at| turn(&mut bytes, page + at, 4));
+        // Level and type, one byte each, stand between the two counts and the offsets.
+        (0..entries + 3).filter(|n| *n != 2).for_each(|n| turn(&mut bytes, page + 20 + n * 2, 2));
+    }
+    let table = open(&file(&bytes)).unwrap();
+    assert_eq!(table.order, Order::Big);
+    for (key, value) in expected("hash") {
+        assert_eq!(table.get(&key).unwrap().map(|record| record.value), Some(value));
+    }
+    assert_eq!(table.records().map(Result::unwrap).count(), expected("hash").len());
+}
+
 #[test]
 fn a_change_under_an_open_table_is_noticed() {
     let scratch = file(FILES[0].1);

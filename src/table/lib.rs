@@ -13,6 +13,8 @@ mod database;
 mod hash;
 mod inline;
 mod layout;
+#[cfg(test)]
+mod linear_test;
 mod lmdb;
 mod new_file;
 mod page;

@@ -17,7 +17,9 @@ fuzz_target!(|data: &[u8]| {
     let table = Cidr::new("/t", text);
     assert!(table.warnings().iter().all(|line| line.starts_with("/t:") && !line.contains(char::is_control)));
     let found = wait(table.look_up(&question)).expect("in memory");
-    let Ok(address) = question.parse::<IpAddr>() else { return };
+    // Postfix's conditions, which are left out with what depends on them.
+    let conditions = text.to_ascii_lowercase().windows(2).any(|two| two == b"if");
+    let Some(address) = question.parse::<IpAddr>().ok().filter(|_| !conditions) else { return };
     let first = rows(text).flatten().find(|row| str::from_utf8(row.key).is_ok_and(|key| has(key, address)));
     assert_eq!(found.map(|hit| hit.why.line), first.map(|row| row.line));
 });

@@ -74,5 +74,8 @@ fn damage(data: &[u8]) {
             assert_eq!(found.map(|record| record.value).as_deref(), Some(*key));
         }
     }
-    assert!(table.get(b"a key that is longer than sixty bytes, as no other one here is").is_ok_and(|found| found.is_none()) || !keys.is_empty());
+    assert!(
+        table.get(b"a key that is longer than sixty bytes, as no other one here is").is_ok_and(|found| found.is_none())
+            || !keys.is_empty()
+    );
 }
