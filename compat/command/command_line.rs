@@ -79,6 +79,10 @@ pub struct Command {
     pub queue_run: Option<QueueRun>,
     /// `-Q`: a reason to quarantine, or empty to release.
     pub quarantine: Option<String>,
+    /// `-oA`, for `-bi` only.
+    pub alias_files: Option<String>,
+    /// `-on`, for `-bi` only.
+    pub check_aliases: bool,
     /// `-Ac`: meant for the submission program's own queue, which does not exist here.
     pub submission_only: bool,
     /// Texts to print before anything else, each a line.
@@ -125,6 +129,8 @@ impl Command {
             errors: ErrorMode::Print,
             queue_run: None,
             quarantine: None,
+            alias_files: None,
+            check_aliases: false,
             submission_only: false,
             notices: Vec::new(),
             exit: exit::OK,
@@ -308,6 +314,8 @@ impl Command {
             option::Class::Done(Effect::SaveFromLine) => self.save_from_line = on,
             option::Class::Done(Effect::Verbose) => self.verbose = on,
             option::Class::Done(Effect::ErrorMode) => self.error_mode(value),
+            option::Class::Done(Effect::CheckAliases) => self.check_aliases = on,
+            option::Class::Done(Effect::AliasFile) => self.alias_files = Some(value.to_owned()),
             option::Class::Done(Effect::DeliveryMode) => match first {
                 None | Some('i' | 'b') => self.delivery = Delivery::Background,
                 Some('q' | 'd') => self.delivery = Delivery::Queue,
@@ -318,6 +326,10 @@ impl Command {
     }
 
     fn check(&self) -> Result<(), Stop> {
+        // Only newaliases takes other files than the configuration's.
+        if self.alias_files.is_some() && self.mode != Mode::Rebuild {
+            return Err(Stop::NotBuilt("-oA".to_owned()));
+        }
         if self.submission_only && matches!(self.mode, Mode::Server { .. }) {
             return Err(usage("550 Mail submission program cannot be used as daemon"));
         }

@@ -151,3 +151,15 @@ fn the_name_picks_a_mode_and_may_be_missing() {
     assert_eq!(read(&["-bv", "bob", "-oi"]).unwrap().mode, Mode::Verify);
     assert_eq!(Command::read(std::iter::empty()).unwrap().mode, Mode::Deliver);
 }
+
+#[test]
+fn newaliases_takes_other_files_and_checks() {
+    let named =
+        |line: &[&str]| Command::read(std::iter::once("newaliases").chain(line.iter().copied()).map(OsString::from));
+    let command = named(&["-on", "-oA/etc/a,/etc/b"]).unwrap();
+    assert_eq!((command.check_aliases, command.alias_files.as_deref()), (true, Some("/etc/a,/etc/b")));
+    let command = read(&["-bi", "-OCheckAliases=True", "-OAliasFile=hash:/etc/a"]).unwrap();
+    assert_eq!((command.check_aliases, command.alias_files.as_deref()), (true, Some("hash:/etc/a")));
+    assert!(!named(&["-OCheckAliases=False"]).unwrap().check_aliases);
+    assert!(matches!(read(&["-oA/etc/a", "bob"]), Err(Stop::NotBuilt(what)) if what == "-oA"));
+}

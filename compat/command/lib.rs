@@ -78,7 +78,7 @@ fn act(command: &Command, output: &mut Output) -> u8 {
             output.checked(code)
         }
         (Mode::Server { foreground }, _) => server::run(foreground, output),
-        (Mode::Rebuild, _) => hand_over::run("newaliases", &[], output),
+        (Mode::Rebuild, _) => rebuild(command, output),
         (Mode::Verify, _) => verify(command, output),
         // The submission program's own queue runner: that queue does not exist here, so there is nothing to run.
         (Mode::Deliver, Some(run)) if run.interval.is_some() && command.submission_only => exit::OK,
@@ -87,6 +87,18 @@ fn act(command: &Command, output: &mut Output) -> u8 {
         (Mode::Deliver, None) => deliver::run(command, &places, std::io::stdin(), output),
         (Mode::Smtp, _) => session::run(command, &places, std::io::stdin(), output),
     }
+}
+
+/// `-bi`: `postrider newaliases`, which knows where the aliases are.
+fn rebuild(command: &Command, output: &mut Output) -> u8 {
+    let mut arguments = Vec::new();
+    if let Some(files) = &command.alias_files {
+        arguments.extend([OsString::from("--alias-file"), OsString::from(files)]);
+    }
+    if command.check_aliases {
+        arguments.push(OsString::from("--check"));
+    }
+    hand_over::run("newaliases", &arguments, output)
 }
 
 /// `-bv`: `postrider verify` reads configuration and tables, and prints sendmail's texts.

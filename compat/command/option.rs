@@ -29,6 +29,10 @@ pub enum Effect {
     SaveFromLine,
     /// As -v.
     Verbose,
+    /// Right-hand sides are looked at while alias files are rebuilt.
+    CheckAliases,
+    /// Other alias files to rebuild.
+    AliasFile,
 }
 
 /// One option.
@@ -54,7 +58,7 @@ const N: char = '\0';
 pub const SETTINGS: &[Setting] = &[
     opt('7', "SevenBitInput", IgnoredIf("fn0")),
     opt('8', "EightBitMode", IgnoredIf("p")), // pass8 is what we do
-    opt('A', "AliasFile", NotBuilt),
+    opt('A', "AliasFile", Done(Effect::AliasFile)), // with -bi only
     opt('a', "AliasWait", Ignored),
     opt('B', "BlankSub", NotBuilt),
     opt('b', "MinFreeBlocks", Ignored),
@@ -80,7 +84,7 @@ pub const SETTINGS: &[Setting] = &[
     opt('L', "LogLevel", Ignored),
     opt('m', "MeToo", Ignored), // always
     opt('M', "Macro", NotBuilt),
-    opt('n', "CheckAliases", Ignored),
+    opt('n', "CheckAliases", Done(Effect::CheckAliases)),
     opt('O', "DaemonPortOptions", NotBuilt),
     opt('o', "OldStyleHeaders", Ignored), // commas are used by everything since 1982
     opt('P', "PostmasterCopy", NotBuilt),

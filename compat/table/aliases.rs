@@ -6,6 +6,8 @@
 
 use crate::entry::entries;
 use crate::name::{name, name_end, spellings};
+use crate::program::printable;
+use crate::right_side;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
@@ -17,6 +19,9 @@ use table::{Answer, Database, Form, Hit, Source, Table, Unavailable, Why, alias_
 const LIMIT: usize = 1 << 30;
 /// More problems than this are counted, not told.
 const PROBLEMS: usize = 1_000;
+
+/// Between the name and the key of a duplicate.
+const DUPLICATE: &str = "... Warning: duplicate alias name ";
 
 /// How bad a problem is: `newaliases` ends with 70 after an error, with 0 after warnings alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +42,32 @@ pub struct Problem {
     pub text: String,
     /// Whether the line was used.
     pub severity: Severity,
+    /// The text in the file's own bytes.
+    raw: Vec<u8>,
+}
+
+impl Problem {
+    fn new(file: &Arc<str>, line: u32, severity: Severity, raw: Vec<u8>) -> Self {
+        let text = mail::log::safe(&String::from_utf8_lossy(&raw));
+        Self { file: Arc::clone(file), line, text, severity, raw }
+    }
+
+    fn is_duplicate(&self, line: u32) -> bool {
+        self.line == line && self.severity == Severity::Warning && self.text.contains(DUPLICATE)
+    }
+
+    /// Says `shown` instead of the name in front.
+    fn rename(&mut self, shown: &[u8]) {
+        let at = self.raw.windows(DUPLICATE.len()).position(|part| part == DUPLICATE.as_bytes());
+        let rest = at.and_then(|at| self.raw.get(at..)).unwrap_or_default();
+        *self = Self::new(&self.file, self.line, self.severity, [shown, rest].concat());
+    }
+
+    /// As it is displayed, but in the file's own bytes.
+    #[must_use]
+    pub fn printed(&self) -> Vec<u8> {
+        [format!("{}: line {}: ", self.file, self.line).as_bytes(), &printable(&self.raw)].concat()
+    }
 }
 
 impl fmt::Display for Problem {
@@ -179,6 +210,43 @@ impl Aliases {
         &self.problems
     }
 
+    /// Looks at the right-hand sides, too (`newaliases -on`), and adds what is wrong to the problems, in the file's order. Says
+    /// whether there is anything. sendmail's duplicates are then called by the last address of their line.
+    pub fn check_values(&mut self) -> bool {
+        let text = std::mem::take(&mut self.text);
+        let mut known = std::mem::take(&mut self.problems).into_iter().peekable();
+        let mut bad = false;
+        for raw in Logical::new(&text) {
+            let bytes = text.get(raw.range.clone()).unwrap_or_default();
+            let value = match (bytes.first(), name_end(bytes)) {
+                (Some(b'#' | b' ' | b'\t' | b'\n') | None, _) | (_, None) => Vec::new(),
+                (_, Some(colon)) => one_line(bytes.get(colon + 1..).unwrap_or_default()),
+            };
+            let value = value.trim_ascii_end();
+            let (mut faults, last) = right_side::faults(value);
+            while let Some(mut problem) = known.next_if(|problem| problem.line <= raw.last) {
+                match problem.severity {
+                    Severity::Error => faults.clear(),
+                    Severity::Warning => problem.rename(value.get(last..).unwrap_or_default()),
+                }
+                self.problems.push(problem);
+            }
+            bad |= !faults.is_empty();
+            let at = self.problems.len() - usize::from(self.problems.last().is_some_and(|p| p.is_duplicate(raw.last)));
+            let told = faults.into_iter().map(|(at, what)| {
+                let shown = value.get(at..).unwrap_or_default();
+                let again = if what == right_side::BAD { [shown, b"... "].concat() } else { Vec::new() };
+                let raw_text = [shown, b"... ", &again, what.as_bytes()].concat();
+                Problem::new(&self.file, raw.last, Severity::Warning, raw_text)
+            });
+            let told: Vec<Problem> = told.take(PROBLEMS.saturating_sub(self.problems.len())).collect();
+            self.problems.splice(at..at, told);
+        }
+        self.problems.extend(known);
+        self.text = text;
+        bad
+    }
+
     /// What `newaliases` prints.
     #[must_use]
     pub const fn counts(&self) -> Counts {
@@ -252,11 +320,6 @@ fn one_line(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// [`one_line`] for people.
-fn one_text(raw: &[u8]) -> String {
-    String::from_utf8_lossy(&one_line(raw)).into_owned()
-}
-
 /// A comment, an entry with its continuation lines, or a stray continuation line.
 #[derive(Clone)]
 struct Raw {
@@ -327,13 +390,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn problem(&mut self, line: u32, severity: Severity, text: String) {
+    fn problem(&mut self, line: u32, severity: Severity, text: impl Into<Vec<u8>>) {
         if self.table.problems.len() >= PROBLEMS {
             self.omitted += 1;
             return;
         }
-        let file = Arc::clone(&self.table.file);
-        self.table.problems.push(Problem { file, line, text: mail::log::safe(&text), severity });
+        let problem = Problem::new(&self.table.file, line, severity, text.into());
+        self.table.problems.push(problem);
     }
 
     fn take(&mut self, raw: &Raw, is_local: Option<&dyn Fn(&str) -> bool>) {
@@ -358,10 +421,10 @@ impl Reader {
         self.skipping = false;
         let bytes = self.table.text.get(range.clone()).unwrap_or_default();
         let Some(colon) = name_end(bytes) else {
-            let whole = one_text(bytes.trim_ascii_end());
+            let whole = one_line(bytes.trim_ascii_end());
             // sendmail takes the first colon even so, and makes an alias that nothing can ask for.
-            let unclosed = whole.contains(':') && whole.contains('"');
-            let text = if unclosed { format!("{whole}... Unbalanced '\"'") } else { "missing colon".to_owned() };
+            let unclosed = whole.contains(&b':') && whole.contains(&b'"');
+            let text = if unclosed { [&whole[..], b"... Unbalanced '\"'"].concat() } else { b"missing colon".to_vec() };
             return self.problem(line, Severity::Error, text);
         };
         let written = one_line(bytes.get(..colon).unwrap_or_default());
@@ -376,14 +439,14 @@ impl Reader {
             }
         };
         if value.is_empty() {
-            let whole = String::from_utf8_lossy(bytes);
-            let start: String = whole.trim_end_matches(['\r', '\n']).chars().take(40).collect();
-            return self.problem(line, Severity::Error, format!("{start}... missing value for alias"));
+            let end = bytes.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |at| at + 1);
+            let whole = bytes.get(..end).unwrap_or_default();
+            let start = whole.get(..whole.len().min(40)).unwrap_or_default();
+            return self.problem(line, Severity::Error, [start, b"... missing value for alias"].concat());
         }
         self.count(key.len(), value.len());
         if self.put(&key, range.start + colon + 1..range.end, first) {
-            let [written, key] = [&written, &key].map(|bytes| String::from_utf8_lossy(bytes));
-            let text = format!("{written}... Warning: duplicate alias name {key}");
+            let text = [&written[..], DUPLICATE.as_bytes(), &key].concat();
             self.problem(line, Severity::Warning, text);
         }
     }

@@ -271,7 +271,14 @@ mod forms {
     fn build(folder: &Path) {
         let files = [AliasFile::File { path: folder.join("a"), optional: false }];
         let is_local = |domain: &str| domain == "this.example";
-        let rebuild = Rebuild { files: &files, is_local: &is_local, group_writable: true, world_writable: true };
+        let rebuild = Rebuild {
+            files: &files,
+            is_local: &is_local,
+            group_writable: true,
+            world_writable: true,
+            distrust: &|_| None,
+            check: false,
+        };
         assert_eq!(newaliases(&rebuild, &mut Vec::new(), &mut Vec::new()), 0);
     }
 

@@ -196,7 +196,7 @@ impl Report {
         match mailers::read(&value.replace("%1", "x").replace("%2", "x")) {
             None => self.tell("expected mailer:host: sendmail passes over a value without a mailer"),
             Some(Hop::Unknown(what)) => {
-                self.tell(&format!("expected smtp, esmtp, smtp8, dsmtp, relay, local or error with what belongs behind it, not \"{what}\": mail waits"));
+                self.tell(&format!("expected smtp, esmtp, smtp8, dsmtp, relay, local, discard or error with what belongs behind it, not \"{what}\": mail waits"));
             }
             Some(Hop::Smtp { hosts, .. }) => {
                 for (n, host) in hosts.iter().enumerate() {

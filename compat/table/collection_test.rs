@@ -109,10 +109,12 @@ fn what_the_checks_tell() {
         let mut told: Vec<u32> =
             check_text(format(name).unwrap(), name, &text).iter().map(|problem| problem.line).collect();
         told.dedup();
+        // `discard:` is a mistake for sendmail only.
+        let known = |line: &str| line.to_lowercase().contains("dup.example") || line.ends_with("discard:");
         let silent: Vec<String> = String::from_utf8_lossy(&text)
             .lines()
             .zip(1u32..)
-            .filter(|(line, n)| !told.contains(n) && !line.to_lowercase().contains("dup.example"))
+            .filter(|(line, n)| !told.contains(n) && !known(line))
             .map(|(line, _)| line.to_owned())
             .collect();
         assert_eq!(silent, [""; 0], "{name}");

@@ -22,6 +22,7 @@ pub mod mailers;
 pub mod members;
 mod name;
 pub mod program;
+mod right_side;
 #[cfg(test)]
 mod scratch;
 mod token;

@@ -4,7 +4,7 @@
 //! A value without a mailer is no entry for sendmail, and so it is here; one whose mailer cannot be used is a configuration error, which
 //! is temporary: mail waits until somebody has looked.
 
-use crate::token::{Token, joined, tokens};
+use crate::token::{Token, joined, tokens, unquoted};
 use crate::value::{Keyword, ask, domain, error, error_refusal, fill};
 use mail::Status;
 use std::sync::Arc;
@@ -76,10 +76,12 @@ pub(crate) fn read(value: &str) -> Option<Hop> {
     let host = joined(rest);
     let illegal = |what: &str| {
         let text = format!("Cannot mail directly to {what}");
-        Hop::Refuse(Refusal { code: 550, status: Status::permanent(7, 1), text })
+        Hop::Refuse(Refusal { code: 550, status: Status::permanent(7, 1), text, exit: None })
     };
     Some(match name.as_str() {
         "local" => Hop::Local(local_user(rest)),
+        // Whatever stands behind it: nothing is asked of a host.
+        "discard" => Hop::Discard,
         "prog" => illegal("programs"),
         "*file*" => illegal("files"),
         "*include*" => illegal(":include:s"),
@@ -92,10 +94,10 @@ pub(crate) fn read(value: &str) -> Option<Hop> {
     })
 }
 
-/// `local:user@host` means `user`; `local:` the address's own.
+/// `local:user@host` means `user`, and so do `local:"user"` and `local:\user`; `local:` means the address's own.
 fn local_user(rest: &[Token<'_>]) -> Option<String> {
     let end = rest.iter().position(|token| token.is("@")).unwrap_or(rest.len());
-    Some(joined(rest.get(..end).unwrap_or_default())).filter(|user| !user.is_empty())
+    Some(unquoted(&joined(rest.get(..end).unwrap_or_default()))).filter(|user| !user.is_empty())
 }
 
 /// A list of hosts: `[a]:b,[IPv6:::1]`. What is oddly written is taken whole as a name, which DNS will not know, as in sendmail.

@@ -13,7 +13,7 @@ fn shown(hop: &Hop) -> String {
             let host = |host: &Host| if host.mx { host.name.clone() } else { format!("[{}]", host.name) };
             format!("{mailer} {}", hosts.iter().map(host).collect::<Vec<_>>().join(" "))
         }
-        Hop::Refuse(Refusal { code, status, text }) => format!("{code} {status} {text}"),
+        Hop::Refuse(Refusal { code, status, text, .. }) => format!("{code} {status} {text}"),
         other => format!("{other:?}"),
     }
 }
@@ -79,7 +79,11 @@ fn values_as_measured() {
         ("prog:/bin/cat", "550 5.7.1 Cannot mail directly to programs"),
         ("*file*:/tmp/x", "550 5.7.1 Cannot mail directly to files"),
         ("nomailer:x", "Unknown(\"nomailer:x\")"),
-        ("discard:x", "Unknown(\"discard:x\")"),
+        ("discard:", "Discard"),
+        ("discard:x", "Discard"),
+        ("local:\\bob", "Local(Some(\"bob\"))"),
+        ("local:\"bob\"", "Local(Some(\"bob\"))"),
+        ("local:\"a b\"@x", "Local(Some(\"a b\"))"),
         // sendmail makes pieces of the address the host, or sends to another user; we wait for somebody to look.
         ("esmtp:", "Unknown(\"esmtp: without a host\")"),
         ("esmtp:user@a.test", "Unknown(\"esmtp:user@a.test\")"),

@@ -34,14 +34,13 @@ fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
 
 /// The key for a name as written, as sendmail stores it: comments off, blanks outside quotes to dots, quotes off where they protect nothing
 /// but operators, letters folded. Bytes that are no ASCII stay as they are. What is wrong comes in sendmail's words.
-pub(crate) fn name(written: &[u8], is_local: Option<&dyn Fn(&str) -> bool>) -> Result<Vec<u8>, Vec<String>> {
+pub(crate) fn name(written: &[u8], is_local: Option<&dyn Fn(&str) -> bool>) -> Result<Vec<u8>, Vec<Vec<u8>>> {
     let ordinary = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+');
     if !written.is_empty() && written.iter().all(ordinary) {
         return Ok(written.to_ascii_lowercase());
     }
-    let shown = String::from_utf8_lossy(written);
-    let not_local = || format!("{shown}... cannot alias non-local names");
-    let bad = |what: &str| vec![format!("{shown}... {what}"), not_local()];
+    let not_local = || [written, b"... cannot alias non-local names"].concat();
+    let bad = |what: &str| vec![[written, b"... ", what.as_bytes()].concat(), not_local()];
     // A character for each byte, whatever they mean.
     let wide: String = written.iter().map(|&byte| char::from(byte)).collect();
     let text = match entries(&wide).as_slice() {

@@ -21,7 +21,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use table::{Database, Unavailable};
 
 /// Exit codes of `sysexits.h`.
@@ -39,6 +41,10 @@ mod exit {
 /// Map classes that one may ask for.
 const CLASSES: [&str; 5] = ["hash", "btree", "implicit", "cdb", "dbm"];
 
+/// How long a map that is being written is waited for, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(25);
+
 /// Why a program ends early: its exit code, after it has said everything.
 type Ended = u8;
 
@@ -55,14 +61,15 @@ impl Output<'_> {
         let _nobody_listens = self.out.write_all(line).and_then(|()| self.out.write_all(b"\n"));
     }
 
-    /// A line on standard error, after the program's name.
-    fn complain(&mut self, text: &str) {
-        let _nobody_listens = writeln!(self.err, "{}: {text}", self.program);
+    /// A line on standard error, after the program's name: bytes as they are, but for control characters.
+    fn complain(&mut self, text: impl AsRef<[u8]>) {
+        let _nobody_listens =
+            self.err.write_all(&[self.program.as_bytes(), b": ", &printable(text.as_ref()), b"\n"].concat());
     }
 
     /// What sendmail says of a map that it cannot open.
     fn cannot_open(&mut self, class: &str, map: &OsStr, why: &str) -> Ended {
-        self.complain(&format!("error opening type {class} map {}: {why}", map.display()));
+        self.complain(format!("error opening type {class} map {}: {why}", map.display()));
         exit::CANNOT_CREATE
     }
 
@@ -72,7 +79,7 @@ impl Output<'_> {
             return Ok(());
         };
         table::open_at_once(path.as_ref()).map(drop).map_err(|error| {
-            self.complain(&format!("{}: {}", path.display(), reason(&error)));
+            self.complain(format!("{}: {}", path.display(), reason(&error)));
             exit::NO_INPUT
         })
     }
@@ -81,6 +88,18 @@ impl Output<'_> {
     fn check_class(&mut self, class: &str, map: &OsStr) -> Result<(), Ended> {
         if CLASSES.contains(&class) { Ok(()) } else { Err(self.cannot_open(class, map, "Unknown database type")) }
     }
+}
+
+/// A text for a terminal: no control characters; what is no ASCII stays, in whatever character set it is.
+pub(crate) fn printable(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            0..0x20 | 0x7f => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            byte => out.push(byte),
+        }
+    }
+    out
 }
 
 /// An error as C programs print it, without Rust's number behind it.
@@ -103,9 +122,22 @@ fn text_path(map: &OsStr) -> &Path {
     Path::new(OsStr::from_bytes(map.as_bytes().strip_suffix(b".db").unwrap_or(map.as_bytes())))
 }
 
-/// Opens the compiled form that a map has now.
+/// Opens the compiled form that a map has now. One that was written this moment is waited for.
 fn open(map: &OsStr, file: File) -> Result<Database, Unavailable> {
-    Database::new(text_path(map).to_string_lossy().into(), file)
+    let start = Instant::now();
+    loop {
+        let changed = file.metadata().and_then(|data| data.modified()).ok();
+        let opened = Database::new(text_path(map).to_string_lossy().into(), file.try_clone().map_err(failed)?);
+        let fresh = changed.and_then(|then| then.elapsed().ok()).is_some_and(|age| age < PATIENCE);
+        if opened.is_ok() || !fresh || start.elapsed() > PATIENCE {
+            return opened;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn failed(error: std::io::Error) -> Unavailable {
+    Unavailable(reason(&error))
 }
 
 /// Opens a file that must be a regular one.
@@ -114,9 +146,13 @@ fn open_regular(path: &Path) -> std::io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("Regular files only")) }
 }
 
-/// Opens a map for reading; the error is the reason alone, in the system's or our words.
+/// Opens a map for reading; the error is the reason alone, in the system's or our words. As for sendmail, a map with two names
+/// is none: somebody may have put it there to be written to.
 fn open_map(map: &OsStr) -> Result<Database, String> {
     let file = open_regular(&database_path(map)).map_err(|error| reason(&error))?;
+    if file.metadata().is_ok_and(|data| data.nlink() > 1) {
+        return Err("Hard links not allowed".to_owned());
+    }
     open(map, file).map_err(|error| error.0)
 }
 

@@ -111,9 +111,10 @@ pub(crate) fn joined(tokens: &[Token<'_>]) -> String {
 }
 
 /// The meaning of a quoted string: quotes off, quoting backslashes off.
+/// What a text with quoted strings means: quotes off, quoting backslashes off.
 pub(crate) fn unquoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.strip_prefix('"').unwrap_or(text).chars();
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '\\' => out.extend(chars.next()),

@@ -66,12 +66,26 @@ pub(crate) fn error_refusal(rest: &str, keyword: Keyword) -> Refusal {
 /// Whether `name` is one of `error:`'s keywords. They set the exit code of a program that mails; a reply's status never: a code in the text
 /// gives `550 5.0.0`, a text without one `553 5.3.0`.
 pub(crate) fn is_keyword(name: &str) -> bool {
-    let known = ["usage", "nouser", "nohost", "software", "tempfail", "protocol", "config", "unavailable"];
-    known.contains(&unquoted(name).to_ascii_lowercase().as_str())
+    exit_code(name).is_some()
+}
+
+/// The exit code (sysexits) that a keyword stands for.
+fn exit_code(name: &str) -> Option<u8> {
+    Some(match unquoted(name).to_ascii_lowercase().as_str() {
+        "usage" => 64,
+        "nouser" => 67,
+        "nohost" => 68,
+        "unavailable" => 69,
+        "software" => 70,
+        "tempfail" => 75,
+        "protocol" => 76,
+        "config" => 78,
+        _ => return None,
+    })
 }
 
 fn named(name: &str, text: &str) -> Refusal {
-    let mut found = refusal(text, None);
+    let mut found = Refusal { exit: exit_code(name), ..refusal(text, None) };
     if text.trim().is_empty() {
         match unquoted(name).to_ascii_lowercase().as_str() {
             "nouser" => "User unknown".clone_into(&mut found.text),
@@ -87,11 +101,11 @@ fn named(name: &str, text: &str) -> Refusal {
 pub(crate) fn refusal(text: &str, given: Option<Status>) -> Refusal {
     let text = plain(text);
     let Some((code, rest)) = reply_code(&text) else {
-        return Refusal { code: 553, status: Status::permanent(3, 0), text: or_default(&text) };
+        return Refusal { code: 553, status: Status::permanent(3, 0), text: or_default(&text), exit: None };
     };
     let (own, rest) = Status::split(rest).map_or((None, rest), |(status, rest)| (Some(status), rest));
     let status = of_code(own.or(given).unwrap_or(Status::permanent(0, 0)), code);
-    Refusal { code, status, text: or_default(rest) }
+    Refusal { code, status, text: or_default(rest), exit: None }
 }
 
 fn or_default(text: &str) -> String {

@@ -119,7 +119,7 @@ pub(crate) fn read(value: &str) -> Redirect {
     if let Some(rest) = error(value) {
         return Redirect::Refuse(error_refusal(rest, Keyword::Blank));
     }
-    let no = |code, status, text: &str| Redirect::Refuse(Refusal { code, status, text: text.to_owned() });
+    let no = |code, status, text: &str| Redirect::Refuse(Refusal { code, status, text: text.to_owned(), exit: None });
     let illegal = |what: &str| no(550, Status::permanent(7, 1), &format!("Cannot mail directly to {what}"));
     match kind(value) {
         Kind::Address(text) => Redirect::Address(text),

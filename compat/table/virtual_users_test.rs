@@ -16,7 +16,7 @@ fn to(text: &str, user: &str) -> String {
 
 fn refused(value: &str) -> String {
     match redirect(&format!("u@v.test\t{value}\n"), "u", "v.test") {
-        Some((_, Redirect::Refuse(Refusal { code, status, text }))) => format!("{code} {status} {text}"),
+        Some((_, Redirect::Refuse(Refusal { code, status, text, .. }))) => format!("{code} {status} {text}"),
         other => format!("{other:?}"),
     }
 }

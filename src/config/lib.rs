@@ -168,6 +168,12 @@ impl Config {
         self.draft.trust.iter().any(|given| given == word)
     }
 
+    /// The write bits that make the folders of alias files unsafe.
+    #[must_use]
+    pub fn unsafe_alias_folders(&self) -> u32 {
+        trust::refused(trust::What::Aliases, &self.draft.trust).1
+    }
+
     /// What the engine is told.
     #[must_use]
     pub fn engine_settings(&self) -> EngineSettings {

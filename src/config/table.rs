@@ -2,7 +2,7 @@
 //! and adds the members of lists again whenever one of their files has changed.
 
 use crate::draft::FileWords;
-use crate::text::{domain, list_user, prefix_network, relay_domain};
+use crate::text::{list_user, listed_domain, listed_relay_domain, prefix_network};
 use serde::{Deserialize, Serialize};
 
 /// Where a table is read from.
@@ -141,10 +141,10 @@ impl ListName {
             // sendmail's class R has networks as well.
             Self::RelayDomains | Self::RelayClients => match prefix_network(word) {
                 Some(network) => return Ok((Self::RelayClients, network)),
-                None => relay_domain(word),
+                None => undotted(word).and_then(listed_relay_domain),
             },
             Self::ExposedUsers | Self::TrustedUsers => list_user(word),
-            _ => domain(word),
+            _ => undotted(word).and_then(listed_domain),
         };
         checked.map(|member| (self, member))
     }
@@ -163,6 +163,11 @@ impl ListName {
             Self::TrustedUsers => return None,
         })
     }
+}
+
+/// sendmail compares a class's members as text with names that have no dot at their end.
+fn undotted(word: &str) -> Result<&str, String> {
+    if word.ends_with('.') { Err(format!("\"{word}\" ends in a dot and would match nothing")) } else { Ok(word) }
 }
 
 /// Something wrong in a list file: input number, line, text. The word is left out.

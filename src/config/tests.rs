@@ -225,6 +225,17 @@ fn lists_come_from_files_too() {
     assert_eq!(config.route.local_domains, ["ok.example", "own.example"]);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.ends_with("local-host-names:2:1: warning: \"b@d\" is no domain; left out"), "{warning}");
+    // sendmail's classes are compared as text with names that have no dot at their end: such a line opens nothing.
+    std::fs::write(&names, "ok.example\nmine.example.\n").unwrap();
+    std::fs::write(&relay, "partner.example.\n.sub.example.\n10.4.\n").unwrap();
+    let (config, warnings) = good(&text);
+    assert_eq!(config.route.local_domains, ["ok.example", "own.example"]);
+    assert_eq!(
+        (config.route.relay_domains.len(), &config.route.relay_clients[..]),
+        (0, &["10.4.0.0/16".to_owned()][..])
+    );
+    let dotted = ": warning: \"mine.example.\" ends in a dot and would match nothing; left out";
+    assert!(warnings.len() == 3 && warnings.iter().any(|warning| warning.ends_with(dotted)), "{warnings:?}");
     std::fs::remove_file(&names).unwrap();
     let errors = Config::parse("t.kdl", &text, &system()).unwrap_err().to_string();
     assert!(errors.starts_with("t.kdl:1:29: error: ") || errors.contains("No such file"), "{errors}");

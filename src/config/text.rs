@@ -71,15 +71,31 @@ text!(
     Recipient, "a user or an address", recipient
 );
 
-/// Letters, digits, `-` and `_` between dots; 253 characters, 63 for a label.
+/// Letters, digits, `-` and `_` between dots; 253 characters, 63 for a label, which does not begin or end with a `-`.
 fn host_name(text: &str) -> Result<String, String> {
+    let edge = |label: &str| label.starts_with('-') || label.ends_with('-');
+    let name = names(text).filter(|name| !name.split('.').any(edge));
+    name.ok_or_else(|| format!("\"{text}\" is no host name"))
+}
+
+/// A host name as addresses have them: a `-` may stand anywhere.
+fn names(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let label = |l: &str| {
-        let edge = l.starts_with('-') || l.ends_with('-');
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii();
-        !l.is_empty() && l.len() <= 63 && !edge && l.chars().all(|c| plain(c) && !c.is_control() && !c.is_whitespace())
-    };
-    if name.len() <= 253 && name.split('.').all(label) { Ok(name) } else { Err(format!("\"{text}\" is no host name")) }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || !c.is_ascii();
+    let plain = |c: char| plain(c) && !c.is_control() && !c.is_whitespace();
+    let label = |l: &str| (1..=63).contains(&l.len()) && l.chars().all(plain);
+    (name.len() <= 253 && name.split('.').all(label)).then_some(name)
+}
+
+/// A domain in a list file: whatever an address may have there, as in sendmail.
+pub(crate) fn listed_domain(text: &str) -> Result<String, String> {
+    names(text).map_or_else(|| domain(text), Ok)
+}
+
+/// A relay domain in a list file.
+pub(crate) fn listed_relay_domain(text: &str) -> Result<String, String> {
+    let name = names(text.strip_prefix('.').unwrap_or(text));
+    name.map_or_else(|| relay_domain(text), |name| Ok(if text.starts_with('.') { format!(".{name}") } else { name }))
 }
 
 pub(crate) fn domain(text: &str) -> Result<String, String> {
@@ -98,7 +114,11 @@ pub(crate) fn domain(text: &str) -> Result<String, String> {
     }
 }
 
+/// A literal is one for recipients (`user@[192.0.2.1]`); the network of clients is written without brackets.
 pub(crate) fn relay_domain(text: &str) -> Result<String, String> {
+    if text.starts_with('[') {
+        return domain(text);
+    }
     let name = host_name(text.strip_prefix('.').unwrap_or(text)).map_err(|_| format!("\"{text}\" is no domain"))?;
     Ok(if text.starts_with('.') { format!(".{name}") } else { name })
 }
@@ -110,7 +130,11 @@ fn network(text: &str) -> Result<String, String> {
     let ip: IpAddr = address.parse().map_err(|_| bad())?;
     let width: u8 = if ip.is_ipv4() { 32 } else { 128 };
     let bits: u8 = match bits {
-        Some(bits) => bits.parse().ok().filter(|b| *b <= width).ok_or_else(bad)?,
+        // `parse` would take `+8`.
+        Some(bits) if bits.starts_with(|c: char| c.is_ascii_digit()) => {
+            bits.parse().ok().filter(|b| *b <= width).ok_or_else(bad)?
+        }
+        Some(_) => return Err(bad()),
         None => width,
     };
     let base = masked(ip, bits);
@@ -332,6 +356,12 @@ mod tests {
         assert_eq!(domain("[IPv6:2001:DB8::1]").as_deref(), Ok("[ipv6:2001:db8::1]"));
         assert!(domain("[::1]").is_err() && domain("[1.2.3]").is_err());
         assert_eq!(relay_domain(".Example.org").as_deref(), Ok(".example.org"));
+        assert_eq!(relay_domain("[10.6.1.1]").as_deref(), Ok("[10.6.1.1]"));
+        assert!(relay_domain("[10.6]").is_err() && relay_domain("-v.test").is_err() && domain("-v.test").is_err());
+        assert_eq!(listed_domain("-V.test").as_deref(), Ok("-v.test"));
+        assert_eq!(listed_relay_domain(".-v.test").as_deref(), Ok(".-v.test"));
+        assert_eq!(listed_domain("[10.6.1.1]").as_deref(), Ok("[10.6.1.1]"));
+        assert!(listed_domain("a..b").is_err() && listed_domain("a/b").is_err() && listed_relay_domain("").is_err());
     }
 
     #[test]
@@ -341,7 +371,9 @@ mod tests {
         assert_eq!(network("2001:db8::/32").as_deref(), Ok("2001:db8::/32"));
         assert_eq!(network("0.0.0.0/0").as_deref(), Ok("0.0.0.0/0"));
         assert!(network("192.0.2.1/24").unwrap_err().contains("write \"192.0.2.0/24\""));
-        assert!(network("192.0.2.0/33").is_err() && network("x").is_err());
+        for bad in ["192.0.2.0/33", "x", "10.0.0.0/+8", "10.0.0.0/", "10.0.0.0/-8"] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
         assert_eq!(prefix_network("192.0.2").as_deref(), Some("192.0.2.0/24"));
         assert_eq!(prefix_network("10").as_deref(), Some("10.0.0.0/8"));
         assert_eq!(prefix_network("10.0.").as_deref(), Some("10.0.0.0/16"));

@@ -192,6 +192,7 @@ pub(crate) fn read(text: &str) -> Result<Address, Verdict> {
             status: Status::permanent(1, 3),
             text: "User address required".into(),
             why: Why { source: "address".into(), line: 0, key: bare.to_owned() },
+            exit: None,
         }),
     }
 }
@@ -200,10 +201,10 @@ pub(crate) fn read(text: &str) -> Result<Address, Verdict> {
 pub(crate) fn code(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Targets(targets) => targets.iter().fold(sysexits::OK, |code, target| match &target.key {
-            route::Key::Error { status, .. } => sysexits::worse(code, sysexits::of(*status)),
+            route::Key::Error { status, text } => sysexits::worse(code, sysexits::of_refusal(*status, text)),
             _ => code,
         }),
-        Verdict::Refused { status, .. } => sysexits::of(*status),
+        Verdict::Refused { status, text, exit, .. } => exit.unwrap_or_else(|| sysexits::of_refusal(*status, text)),
         Verdict::Unavailable { .. } => sysexits::TEMPORARY,
     }
 }
@@ -241,7 +242,7 @@ fn print(
     }
     match &explanation.verdict {
         Verdict::Targets(targets) => targets.iter().try_for_each(|target| print_target(target, out)),
-        Verdict::Refused { code, status, text, why } => {
+        Verdict::Refused { code, status, text, why, .. } => {
             writeln!(out, "  {:<13} {code} {status} {}  ({})", "refused", safe(text), safe(&why.to_string()))
         }
         Verdict::Unavailable { text } => writeln!(out, "  {:<13} {}", "temporary", safe(text)),

@@ -40,6 +40,11 @@ pub(crate) struct Version {
 }
 
 impl Version {
+    /// Whether it is the same file, however it has changed.
+    pub(crate) fn same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     pub(crate) fn of(file: &File) -> std::io::Result<Self> {
         let about = file.metadata()?;
         Ok(Self { device: about.dev(), inode: about.ino(), stamp: Stamp::of(file)? })

@@ -11,7 +11,7 @@ use mail::log::{Event, Log};
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-use table::{Answer, Form, Hit, Registry, Source, Table, Unavailable};
+use table::{Answer, Form, Hit, Origin, Registry, Source, Table, Unavailable};
 use tokio::sync::Mutex;
 
 /// A file in use.
@@ -50,6 +50,8 @@ struct State {
     used: Used,
     /// Could not be used; not tried again.
     bad: Used,
+    /// What the compiled form in use was made from.
+    made_from: Option<Origin>,
     /// Whether there ever was a file.
     found: bool,
     /// What was logged last about files that are not there or not readable.
@@ -135,7 +137,9 @@ impl LiveTable {
         let (used, found) = (current.1, current.1.is_some());
         // At a reload something serves: what is being written in steps can wait.
         let nothing_serves = current.0.is_err();
-        let state = State { text: inputs.0, compiled: inputs.1, used, bad: None, found, told: String::new() };
+        let mut state =
+            State { text: inputs.0, compiled: inputs.1, used, bad: None, made_from: None, found, told: String::new() };
+        state.made_from = table::made_from(&state.source(&files.name));
         let table = Self { current: RwLock::new(current), files, format, kinds, log, state: Mutex::new(state) };
         table.act(nothing_serves).await;
         Arc::new(table)
@@ -214,6 +218,7 @@ impl LiveTable {
             Ok((table, warnings)) => {
                 self.tell_warnings(&warnings);
                 state.told.clear();
+                state.made_from = table::made_from(&state.source(&self.files.name));
                 self.set(state, Ok(table), Some((form, version)));
                 if !at_start {
                     self.server(format!("{}{}: new version in use", self.files.name, suffix(form)));
@@ -222,14 +227,29 @@ impl LiveTable {
             }
             Err(Unavailable(text)) => {
                 state.bad = Some((form, version));
-                if self.read().0.is_ok() {
+                let overwritten = state.used.is_some_and(|(used, old)| used == form && old.same_file(&version));
+                if let Some(table) = self.load_text_instead(state, form).await {
+                    self.server(format!("{text}; {}, which it was made from, serves", self.files.name));
+                    self.set(state, Ok(table), Some((form, version)));
+                } else if self.read().0.is_ok() && !overwritten {
                     self.server(format!("{text}; the last good version serves"));
+                } else if overwritten {
+                    // What was in use is gone with it: what cannot be read is temporary.
+                    self.server(format!("{text}; it was overwritten, what asks it has to wait"));
                 } else {
                     self.server(text.clone());
                     self.set(state, Err(Unavailable(text)), None);
                 }
             }
         }
+    }
+
+    /// The text, if it is the very version that a damaged compiled form was made from.
+    async fn load_text_instead(&self, state: &State, form: Form) -> Option<Arc<dyn Table>> {
+        let damaged = (form == Form::Compiled).then(|| state.source(&self.files.name))?;
+        let source = table::text_instead(damaged, state.made_from.as_ref())?;
+        let (kinds, kind) = (Arc::clone(&self.kinds), self.files.kind.clone());
+        tokio::task::spawn_blocking(move || kinds.load(&kind, source)).await.ok()?.ok()
     }
 
     fn tell_warnings(&self, warnings: &[String]) {

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Runs one of them with the arguments behind its name; returns its exit code.
@@ -40,12 +41,10 @@ pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
     }
 }
 
-/// `newaliases [--config FILE]`.
+/// `newaliases [--config FILE] [--alias-file FILES] [--check]`; the last two are sendmail's `-oA` and `-on`.
 fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let path = match arguments {
-        [flag, path] if flag == "--config" => PathBuf::from(path),
-        _ => configuration(),
-    };
+    let behind = |flag: &str| arguments.windows(2).find_map(|pair| (pair[0] == flag).then(|| pair[1].clone()));
+    let path = behind("--config").map_or_else(configuration, PathBuf::from);
     // Whoever names a configuration of his own rebuilds his own files; the kernel decides.
     if path == Path::new(crate::plan::DEFAULT) && !rustix::process::geteuid().is_root() {
         let _nobody_listens = writeln!(out, "Permission denied (real uid not trusted)");
@@ -59,13 +58,29 @@ fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) 
         }
     };
     let router = route::Router::new(config.route.clone(), route::Tables::default());
+    let named = behind("--alias-file").map(|list| AliasFile::list(&list.to_string_lossy()));
+    let folders = config.unsafe_alias_folders();
     let rebuild = Rebuild {
-        files: &alias_files(&config),
+        files: &named.unwrap_or_else(|| alias_files(&config)),
         is_local: &|domain| router.local(&Address::from_parts("x", Some(domain))).is_some(),
         group_writable: config.trusts("GroupWritableAliasFile"),
         world_writable: config.trusts("WorldWritableAliasFile"),
+        distrust: &|path| distrust(path, folders),
+        check: arguments.iter().any(|argument| argument == "--check"),
     };
     program::newaliases(&rebuild, out, err)
+}
+
+/// The folder on the way to a file in which others could put another one, by the keeper's rules: what it would not read is not made.
+fn distrust(path: &Path, refused: u32) -> Option<String> {
+    let counted = if rustix::process::geteuid().is_root() { 0o022 } else { 0o002 };
+    let behind = std::fs::canonicalize(path).unwrap_or_default();
+    let folders = path.ancestors().skip(1).chain(behind.ancestors().skip(1));
+    folders.filter(|folder| !folder.as_os_str().is_empty()).find_map(|folder| {
+        let about = folder.metadata().ok()?;
+        let why = call::keep::Unsafe::of(true, about.mode(), about.gid(), refused & counted)?;
+        Some(format!("{why} {}", folder.display()))
+    })
 }
 
 /// The alias files that newaliases makes: those with a compiled form.

@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use table::{Account, Accounts, Answer, Empty, Hit, Registry, Source, Table, Unavailable};
+use table::{Account, Accounts, Answer, Empty, Hit, Lined, Registry, Source, Table, Unavailable};
 
 /// Configuration, router, and what is wrong with either.
 pub(crate) struct Snapshot {
@@ -91,7 +91,12 @@ impl Reading<'_> {
         let source = Source { name: files.name.as_str().into(), text, compiled };
         let copy = |file: &Option<File>| file.as_ref().and_then(|file| file.try_clone().ok());
         let again = Source { name: source.name.clone(), text: copy(&source.text), compiled: copy(&source.compiled) };
+        let lined = self.text_alone(&files.kind, &source);
         let table = self.kinds.load(&files.kind, source).map_err(|Unavailable(text)| text)?;
+        let table = match lined {
+            Some(load) => Arc::new(Lined::new(table, load)),
+            None => table,
+        };
         let mut all = self.problems.borrow_mut();
         all.extend(table.warnings().iter().cloned());
         // Patterns and networks have lines of their own.
@@ -103,6 +108,21 @@ impl Reading<'_> {
             all.extend(new);
         }
         Ok(table)
+    }
+
+    /// How the text of a table is loaded, where its compiled form decides.
+    fn text_alone(
+        &self,
+        kind: &str,
+        source: &Source,
+    ) -> Option<impl Fn() -> Result<Arc<dyn Table>, Unavailable> + Send + Sync + 'static> {
+        let _both = (source.text.as_ref()?, source.compiled.as_ref()?);
+        let (kinds, kind, name) = (self.kinds.clone(), kind.to_owned(), Arc::clone(&source.name));
+        let text = source.text.as_ref()?.try_clone().ok()?;
+        Some(move || {
+            let text = text.try_clone().map_err(|error| Unavailable(error.to_string()))?;
+            kinds.load(&kind, Source { name: Arc::clone(&name), text: Some(text), compiled: None })
+        })
     }
 
     fn table(&self, files: &TableFiles, format: Option<Format>) -> Arc<dyn Table> {

@@ -29,6 +29,16 @@ pub(crate) const fn of(status: Status) -> u8 {
     }
 }
 
+/// The same for a refusal whose words count as well: sendmail takes these two for wrong usage.
+pub(crate) fn of_refusal(status: Status, text: &str) -> u8 {
+    if is_loop(text) || text.starts_with("Cannot mail directly to") { USAGE } else { of(status) }
+}
+
+/// Whether aliases led in a circle or too far, which sendmail says without an address in front.
+pub(crate) fn is_loop(text: &str) -> bool {
+    text.starts_with("aliasing/forwarding loop broken")
+}
+
 /// The worse of two: the first refusal for good stays, a temporary trouble gives way to one.
 pub(crate) const fn worse(so_far: u8, next: u8) -> u8 {
     match (so_far, next) {
@@ -52,6 +62,11 @@ mod tests {
             [of(Status::permanent(7, 0)), of(Status::permanent(0, 0)), of(Status::temporary(3, 0))],
             [65, 69, 75]
         );
+        let words = |status, text| of_refusal(status, text);
+        assert_eq!(words(Status::permanent(7, 1), "Cannot mail directly to programs"), 64);
+        assert_eq!(words(Status::permanent(4, 6), "aliasing/forwarding loop broken"), 64);
+        assert_eq!(words(Status::permanent(4, 6), "rewrite: excessive recursion (max 50)"), 70);
+        assert_eq!(words(Status::permanent(7, 1), "no"), 65);
         assert_eq!([worse(0, 75), worse(75, 67), worse(67, 69), worse(67, 0)], [75, 67, 67, 67]);
     }
 }

@@ -51,6 +51,9 @@ impl Said {
         if let Some(what) = direct(argument) {
             return self.refuse(argument, &format!("Cannot mail directly to {what}"), sysexits::USAGE);
         }
+        if argument.trim().is_empty() {
+            return;
+        }
         let listed = addresses(argument.as_bytes());
         if listed.is_empty() {
             return self.refuse(argument, "User address required", sysexits::USAGE);
@@ -71,19 +74,23 @@ impl Said {
         self.code = sysexits::worse(self.code, code(&verdict));
         match verdict {
             Verdict::Targets(targets) => targets.iter().for_each(|target| self.target(target)),
-            Verdict::Refused { text: why, .. } => self.errors.push(format!("{text}... {why}")),
+            Verdict::Refused { text: why, .. } => self.error(text, &why),
             Verdict::Unavailable { text: why } => self.errors.push(format!("{text}... Deferred: {why}")),
         }
     }
 
     fn target(&mut self, target: &Target) {
         let line = match &target.key {
-            Key::Error { text, .. } => return self.errors.push(format!("{}... {text}", target.address)),
-            _ => format!("{}... deliverable: {}", target.address, hop(target)),
+            Key::Error { text, .. } => return self.error(&target.asked, text),
+            _ => format!("{}... deliverable: {}", target.asked, hop(target)),
         };
         if self.seen.insert(line.clone()) {
             self.good.push(line);
         }
+    }
+
+    fn error(&mut self, asked: &str, why: &str) {
+        self.errors.push(if sysexits::is_loop(why) { why.to_owned() } else { format!("{asked}... {why}") });
     }
 
     fn refuse(&mut self, text: &str, why: &str, code: u8) {
@@ -116,7 +123,7 @@ pub(crate) fn hop(target: &Target) -> String {
     let mailer = target.key.mailer();
     let bracketed = |host: &str, mx: bool| if mx { host.to_owned() } else { format!("[{host}]") };
     let host = match &target.key {
-        Key::Local { user } => return format!("mailer {mailer}, user {user}"),
+        Key::Local { user } => return local_hop(user, &target.written),
         Key::Error { status, text } => return format!("{status} {text}"),
         Key::Discard => return format!("mailer {mailer}, user {}", target.address),
         Key::Mx { domain } => domain.clone(),
@@ -130,6 +137,16 @@ pub(crate) fn hop(target: &Target) -> String {
         }
     };
     format!("mailer {mailer}, host {host}, user {}", target.address)
+}
+
+/// A local user: his detail is the host, and a backslash in front of the name is shown.
+fn local_hop(user: &str, written: &str) -> String {
+    let (name, detail) = written.split_once('+').unwrap_or((written, ""));
+    let user = if name.contains('\\') { name } else { user };
+    match detail {
+        "" => format!("mailer local, user {user}"),
+        detail => format!("mailer local, host {detail}, user {user}"),
+    }
 }
 
 #[cfg(test)]
@@ -151,11 +168,15 @@ mod tests {
     #[test]
     fn hops_in_sendmails_words() {
         let said = |address: &str, key: &str| {
+            let written = address.to_owned();
             let why = Why { source: "x".into(), line: 0, key: String::new() };
             let (address, key) = (Address::parse(address).unwrap(), Key::parse(key).unwrap());
-            hop(&Target { address, key, controlling: String::new(), owner: None, why })
+            hop(&Target { address, key, controlling: String::new(), owner: None, why, asked: String::new(), written })
         };
-        assert_eq!(said("alice", "local:alice"), "mailer local, user alice");
+        assert_eq!(said("Alice", "local:alice"), "mailer local, user alice");
+        assert_eq!(said("alice+a+b", "local:alice"), "mailer local, host a+b, user alice");
+        assert_eq!(said("\\alice+foo", "local:alice"), "mailer local, host foo, user \\alice");
+        assert_eq!(said("alice+", "local:alice"), "mailer local, user alice");
         assert_eq!(said("u@far.example", "smtp:far.example"), "mailer esmtp, host far.example, user u@far.example");
         assert_eq!(said("u@f.example", "relay:[hub]:587"), "mailer relay, host [hub]:587, user u@f.example");
         assert_eq!(said("u@f.example", "via:smtp:[a]:25,b:25"), "mailer smtp, host [a]:b, user u@f.example");

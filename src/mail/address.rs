@@ -91,11 +91,11 @@ impl Address {
             _ => Err(AddressError::Trailing),
         }
     }
-    /// The domain for comparing and looking up: lower-case, without a trailing dot.
+    /// The domain for comparing and looking up: ASCII letters in lower case, without a trailing dot.
     #[must_use]
     pub fn domain_key(&self) -> Option<String> {
         let domain = self.domain()?;
-        Some(domain.strip_suffix('.').unwrap_or(domain).to_lowercase())
+        Some(domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase())
     }
     /// The null address of notifications, `<>`.
     #[must_use]

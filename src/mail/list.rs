@@ -81,6 +81,8 @@ impl Reader<'_> {
                 self.end_element();
                 self.group = false;
             }
+            // `@relay:user@host`, a source route without brackets.
+            (Kind::Special(b':'), Angle::None) if self.is_route() => self.element.clear(),
             (Kind::Special(b':'), Angle::None) if !self.has_at() => {
                 self.element.clear();
                 self.group = true;
@@ -91,6 +93,9 @@ impl Reader<'_> {
     }
     fn has_at(&self) -> bool {
         self.element.iter().any(|t| t.kind == Kind::Special(b'@'))
+    }
+    fn is_route(&self) -> bool {
+        self.element.first().is_some_and(|t| t.kind == Kind::Special(b'@'))
     }
     /// The element is over, by `,` or `;` or the end of the body.
     fn end_element(&mut self) {

@@ -12,7 +12,7 @@ use mail::reply::Reply;
 use mail::server::MailFrom;
 use mail::{Address, QueueId, Status, Time};
 use queue::{Body, ContentWriter, Envelope, Notify, Origin, Protocol, Recipient, Ret};
-use route::Target;
+use route::{Owner, Target};
 use std::collections::{HashMap, HashSet};
 use table::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -38,7 +38,7 @@ pub(crate) struct Draft {
     /// Those without an owner first; then one group for each owner.
     groups: Vec<Group>,
     /// Where the group of each owner is.
-    owners: HashMap<Address, usize>,
+    owners: HashMap<Owner, usize>,
     /// Recipients as the client counts them.
     taken: Vec<String>,
     seen: HashSet<String>,
@@ -51,7 +51,7 @@ pub(crate) struct Draft {
 /// Final recipients that share an envelope.
 #[derive(Default)]
 struct Group {
-    owner: Option<Address>,
+    owner: Option<Owner>,
     recipients: Vec<Recipient>,
 }
 
@@ -133,8 +133,8 @@ impl Draft {
     }
     /// Puts a recipient into the group of its owner. To the members of a list the sender's wishes for notices do not apply
     /// (RFC 3461 5.2.7.3): failures go to the owner, nothing else does.
-    fn group(&mut self, owner: Option<Address>, mut recipient: Recipient) {
-        let owner = owner.filter(|owner| *owner != self.sender);
+    fn group(&mut self, owner: Option<Owner>, mut recipient: Recipient) {
+        let owner = owner.filter(|owner| owner.shown != self.sender);
         let at = match &owner {
             None => 0,
             Some(owner) => {
@@ -172,16 +172,16 @@ impl Draft {
     }
     fn envelope(&self, group: Group, id: QueueId, now: Time, origin: &Origin, message_id: &str) -> Envelope {
         let listed = group.owner.is_some();
-        let foreign = group.owner.as_ref().is_some_and(|owner| !owner.is_ascii());
+        let foreign = group.owner.as_ref().is_some_and(|owner| !owner.shown.is_ascii());
         // What cannot be delivered comes back to the sender as given.
-        let given = group.owner.as_ref().map_or_else(|| self.given.clone(), ToString::to_string);
+        let given = group.owner.as_ref().map_or_else(|| self.given.clone(), |owner| owner.given.to_string());
         Envelope {
             id,
             content: queue::ContentId::default(),
             size: 0,
             arrived: now.wall,
             origin: origin.clone(),
-            sender: group.owner.unwrap_or_else(|| self.sender.clone()),
+            sender: group.owner.map_or_else(|| self.sender.clone(), |owner| owner.shown),
             sender_given: given,
             message_id: message_id.to_owned(),
             ret: self.ret.filter(|_| !listed),
@@ -385,6 +385,32 @@ fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The list's envelope shows its owner as others see him; what comes back to this host goes to him as the alias has him.
+    #[test]
+    fn an_owner_is_shown_and_gets_the_bounces() {
+        let sender = Address::parse("a@b.example").unwrap();
+        let mut draft = Draft::local(sender, "a@b.example".into(), String::new(), None, false);
+        let owner = Owner {
+            given: Address::parse("bob@mx.example").unwrap(),
+            shown: Address::parse("bob@masq.example").unwrap(),
+        };
+        let target = Target {
+            address: Address::parse("u@far.example").unwrap(),
+            key: route::Key::parse("smtp:far.example").unwrap(),
+            controlling: String::new(),
+            owner: Some(owner),
+            why: Why { source: "aliases".into(), line: 1, key: "list".into() },
+            asked: "u@far.example".into(),
+            written: String::new(),
+        };
+        let (given, notify) = ("list".to_owned(), Notify::default());
+        draft.add(Taken { given, orcpt: String::new(), notify, targets: vec![target] });
+        let (now, id) = (Time { wall: 0, mono: 0 }, QueueId::new(0, 1));
+        let envelopes = draft.envelopes(id, || id, now, &Origin::default(), "");
+        let [envelope] = &envelopes[..] else { panic!("{envelopes:?}") };
+        assert_eq!((envelope.sender.as_str(), &envelope.sender_given[..]), ("bob@masq.example", "bob@mx.example"));
+    }
 
     #[test]
     fn what_a_client_says_cannot_break_a_header_field() {

@@ -82,7 +82,7 @@ fn judged(found: Found<Judgement>, reject: (Status, &str)) -> Decision {
         Judgement::Reject => refuse(550, reject.0, reject.1, why),
         Judgement::Discard => Decision::Discard(why),
         Judgement::Quarantine(text) => Decision::Hold(text, why),
-        Judgement::Refuse(Refusal { code, status, text }) => refuse(code, status, text, why),
+        Judgement::Refuse(Refusal { code, status, text, .. }) => refuse(code, status, text, why),
         Judgement::Friend | Judgement::Hater => Decision::Pass,
     }
 }
@@ -104,9 +104,13 @@ impl Checks<'_> {
         if sender.is_null() {
             return Decision::Pass;
         }
-        let trusted = self.router.trusted_client(self.visitor.ip);
-        let lenient = trusted.is_some() || self.settings.accept_unqualified_senders;
-        if !lenient && names_this_host(sender) && !self.is_own_name() {
+        // No permission to relay exempts a client, only to be this host. (sendmail exempts not even that; its programs would not get
+        // their mail through while DNS is down.)
+        let own = self.router.is_this_host(self.visitor.ip);
+        let lenient = own || self.settings.accept_unqualified_senders;
+        // With delay_checks sendmail asks about the sender as it is by then, and that has the host's name for `localhost`.
+        let as_given = self.settings.delay_checks == DelayChecks::Off;
+        if !lenient && as_given && self.names_this_host(sender) && !self.is_own_name() {
             let text = "Real domain name required for sender address";
             return refuse(553, Status::permanent(5, 4), text, setting("check_mail", sender.as_str()));
         }
@@ -126,7 +130,7 @@ impl Checks<'_> {
                 let text = format!("Domain name required for sender address {sender}");
                 refuse(553, Status::permanent(5, 4), text, setting("check_mail", sender.as_str()))
             }
-            Some(domain) if trusted.is_none() && !self.settings.accept_unresolvable_domains => {
+            Some(domain) if !own && !self.settings.accept_unresolvable_domains => {
                 self.sender_domain(&sender, &domain).await
             }
             _ => Decision::Pass,
@@ -138,9 +142,18 @@ impl Checks<'_> {
         !self.visitor.name.is_empty() && self.router.local(&name).is_some()
     }
 
-    /// Mail from a domain that does not exist could never be answered.
+    /// `user@localhost` and its literals.
+    fn names_this_host(&self, sender: &Address) -> bool {
+        let Some(domain) = sender.domain_key() else { return false };
+        let own = self.router.settings().host.split_once('.').map(|(_, own)| own);
+        ["localhost", "[127.0.0.1]", "[ipv6:::1]", "localhost.uucp"].contains(&domain.as_str())
+            || domain.strip_prefix("localhost.").is_some_and(|rest| Some(rest) == own)
+    }
+
+    /// Mail from a domain that does not exist could never be answered. Of the local ones only the host's own name is not asked for.
     async fn sender_domain(&self, sender: &Address, domain: &str) -> Decision {
-        if domain.starts_with('[') || self.router.local(sender).is_some() {
+        let host = self.router.settings().host.as_str();
+        if domain.starts_with('[') || domain == host || host.split_once('.').is_some_and(|(own, _)| domain == own) {
             return Decision::Pass;
         }
         let asked = tokio::time::timeout(PATIENCE, exists(self.resolver, domain)).await;
@@ -159,20 +172,31 @@ impl Checks<'_> {
 
     /// At RCPT: is the recipient itself refused, and may this client send there?
     pub(crate) async fn rcpt(&self, sender: &Address, recipient: &Address) -> Decision {
-        if self.settings.blocklist_recipients {
-            match self.of_recipient(recipient, false).await {
-                Ok(Some(found)) => {
-                    let reject = (Status::permanent(2, 1), "Mailbox disabled for this recipient");
-                    match judged(found, reject) {
-                        Decision::Pass | Decision::Stop(_) => {}
-                        other => return other,
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => return unavailable(error),
-            }
+        if self.settings.blocklist_recipients
+            && let Some(refusal) = self.blocked(recipient).await
+        {
+            return refusal;
         }
         self.relaying(sender, recipient).await
+    }
+
+    /// What `To:` entries have against a recipient, and against the one that `%` and `!` lead to in the end.
+    async fn blocked(&self, recipient: &Address) -> Option<Decision> {
+        let reject = (Status::permanent(2, 1), "Mailbox disabled for this recipient");
+        let routed = recipient.user().contains(['@', '!', '%']);
+        let inner = if routed { self.router.innermost(recipient).await } else { Ok(None) };
+        let inner = match inner {
+            Ok(inner) => inner,
+            Err(error) => return Some(unavailable(error)),
+        };
+        for asked in std::iter::once(recipient).chain(&inner) {
+            match self.of_recipient(asked, false).await.map(|found| found.map(|found| judged(found, reject))) {
+                Ok(None | Some(Decision::Pass | Decision::Stop(_))) => {}
+                Ok(Some(refusal)) => return Some(refusal),
+                Err(error) => return Some(unavailable(error)),
+            }
+        }
+        None
     }
 
     /// What the access table has about a recipient, under `To:` or under `Spam:`.
@@ -259,12 +283,6 @@ pub(crate) type Said = Vec<(&'static str, Decision)>;
 /// Whether nothing is asked after it.
 fn is_last(said: &[(&str, Decision)]) -> bool {
     !matches!(said.last(), Some((_, Decision::Pass)) | None)
-}
-
-/// `user@localhost` and its literals.
-fn names_this_host(sender: &Address) -> bool {
-    let domain = sender.domain_key();
-    domain.is_some_and(|domain| ["localhost", "[127.0.0.1]", "[ipv6:::1]", "localhost.uucp"].contains(&domain.as_str()))
 }
 
 /// Whether mail for the domain could go anywhere: it has MX records or an address.

@@ -112,7 +112,7 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
     }
     let targets = match current.router.expand(&to.address).await {
         Verdict::Targets(targets) => targets,
-        Verdict::Refused { code, status, text, why } => {
+        Verdict::Refused { code, status, text, why, .. } => {
             serving.receive.note(None, format!("{shown}... {text} ({why})"));
             return Err(Reply::new(code, Some(status), format!("{shown}... {text}")));
         }

@@ -42,7 +42,7 @@ pub struct Settings {
     pub blocklist_recipients: bool,
     /// Senders without a domain, or at `localhost`, are taken from anyone.
     pub accept_unqualified_senders: bool,
-    /// Senders whose domain DNS does not know are taken. Trusted clients' always are.
+    /// Senders whose domain DNS does not know are taken. This host's always are.
     pub accept_unresolvable_domains: bool,
     /// The version shown in Received fields, as `8.18.1/Postrider-0.1.0` would be by sendmail.
     pub version: String,

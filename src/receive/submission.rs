@@ -348,9 +348,9 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
         let targets = match expand(receive, &recipient.address).await {
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
-            Verdict::Refused { status, text, why, .. } => {
+            Verdict::Refused { status, text, why, exit, .. } => {
                 receive.note(None, format!("{}... {text} ({why})", recipient.address));
-                let (address, exit) = (recipient.address.clone(), exit_code(status));
+                let (address, exit) = (recipient.address.clone(), exit.unwrap_or_else(|| exit_code(status)));
                 refused.push(Refused { address, exit, text: text.clone() });
                 if submission.errors == Errors::Report {
                     continue;
@@ -376,6 +376,7 @@ async fn expand(receive: &Receive, text: &str) -> Verdict {
             status: Status::permanent(1, 3),
             text: "User address required".into(),
             why: table::Why { source: "submission".into(), line: 0, key: text.to_owned() },
+            exit: None,
         },
     }
 }
@@ -383,7 +384,15 @@ async fn expand(receive: &Receive, text: &str) -> Verdict {
 /// A recipient that only exists to be bounced.
 fn bounced(text: &str, status: Status, reason: String, why: table::Why) -> Target {
     let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts("unparsable", None));
-    Target { address, key: Key::Error { status, text: reason }, controlling: String::new(), owner: None, why }
+    Target {
+        address,
+        key: Key::Error { status, text: reason },
+        controlling: String::new(),
+        owner: None,
+        why,
+        asked: text.to_owned(),
+        written: String::new(),
+    }
 }
 
 /// The bits of `call::submit::Recipient::notify`.

@@ -31,8 +31,7 @@ impl Router {
     pub(crate) async fn canonical(&self, trace: &mut Trace, address: &Address) -> Result<Canonical, Unavailable> {
         let mut address = address.clone();
         for _ in 0..ROUNDS {
-            address = self.own_name(trace, address);
-            address = match self.renamed(trace, address).await? {
+            address = match self.named(trace, address).await? {
                 Ok(address) => address,
                 Err(refused) => return Ok(Err(refused)),
             };
@@ -51,25 +50,33 @@ impl Router {
         Ok(Err(bad(Status::permanent(4, 6), 554, "rewrite: excessive recursion (max 50)")))
     }
 
+    /// With the name its domain has here: the host's own, which the domain table does not change any more, or the table's.
+    pub(crate) async fn named(&self, trace: &mut Trace, address: Address) -> Result<Canonical, Unavailable> {
+        match self.own_name(trace, &address) {
+            Some(own) => Ok(Ok(own)),
+            None => self.renamed(trace, address).await,
+        }
+    }
+
     /// `user@localhost` and `user@[our address]` are `user@host`.
-    pub(crate) fn own_name(&self, trace: &mut Trace, address: Address) -> Address {
-        let Some(domain) = unfinished(&address) else { return address };
+    fn own_name(&self, trace: &mut Trace, address: &Address) -> Option<Address> {
+        let domain = unfinished(address)?;
         let own = match domain.strip_prefix("localhost") {
             Some("" | ".uucp") => true,
             Some(rest) => {
                 self.settings().host.split_once('.').is_some_and(|(_, own)| rest.strip_prefix('.') == Some(own))
             }
-            None => literal(&domain).is_some() && self.local(&address).is_some(),
+            None => literal(&domain).is_some() && self.local(address).is_some(),
         };
         if !own || self.settings().null_client {
-            return address;
+            return None;
         }
         let named = address.at_domain(&self.settings().host);
-        trace.step("canonical", &address, &named, || crate::router::setting("host", &domain));
-        named
+        trace.step("canonical", address, &named, || crate::router::setting("host", &domain));
+        Some(named)
     }
 
-    pub(crate) async fn renamed(&self, trace: &mut Trace, address: Address) -> Result<Canonical, Unavailable> {
+    async fn renamed(&self, trace: &mut Trace, address: Address) -> Result<Canonical, Unavailable> {
         let named = unfinished(&address).filter(|domain| self.renames && !domain.starts_with('['));
         let Some(domain) = named else { return Ok(Ok(address)) };
         let Some((table, hit)) = self.tables().domains.rename(&domain).await? else { return Ok(Ok(address)) };
@@ -148,5 +155,5 @@ pub(crate) fn is_ambiguous(user: &str) -> bool {
 
 fn bad(status: Status, code: u16, text: &str) -> Refused {
     let why = Why { source: "canonical form".into(), line: 0, key: text.to_owned() };
-    Refused { code, status, text: text.to_owned(), why }
+    Refused { code, status, text: text.to_owned(), why, exit: None }
 }

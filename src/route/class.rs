@@ -13,10 +13,11 @@ pub(crate) struct Domains {
 }
 
 impl Domains {
-    /// `covers`: an entry also holds what is below it.
+    /// `covers`: an entry also holds what is below it. One with a dot at its end matches nothing, as in sendmail, which compares text
+    /// with names that have none.
     pub(crate) fn new<S: AsRef<str>>(entries: impl IntoIterator<Item = S>, covers: bool) -> Self {
         let mut class = Self { covers, ..Self::default() };
-        for entry in entries {
+        for entry in entries.into_iter().filter(|entry| !entry.as_ref().ends_with('.')) {
             let entry = fold(entry.as_ref());
             match entry.strip_prefix('.') {
                 Some(above) if covers && !above.is_empty() => drop(class.below.insert(above.to_owned())),
@@ -76,11 +77,15 @@ impl Network {
     }
 }
 
-/// A name for comparing: lower case, no trailing dot.
-pub(crate) fn fold(name: &str) -> String {
-    // The Kelvin sign would become an ASCII `k`, and `mi\u{212a}e` be `mike` here but not in a table's keys.
-    let name = if name.contains('\u{212a}') { name.to_ascii_lowercase() } else { name.to_lowercase() };
-    name.strip_suffix('.').map(str::to_owned).unwrap_or(name)
+/// A domain for comparing: lower case, no trailing dot. Only ASCII letters are folded, as in every table: the name that access is asked
+/// about must be the one that is routed.
+pub(crate) fn fold(domain: &str) -> String {
+    domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase()
+}
+
+/// A user's name for comparing: lower case and nothing else. `alice.` is not `alice`, or it would get past what access says of her.
+pub(crate) fn fold_user(user: &str) -> String {
+    user.to_ascii_lowercase()
 }
 
 /// `[192.0.2.1]`, `[IPv6:2001:db8::1]`, folded.
@@ -103,5 +108,17 @@ mod tests {
         let exact = Domains::new(["example.org", ".below.example"], false);
         assert!(exact.contains("example.org") && !exact.contains("a.example.org"));
         assert!(!exact.contains("a.below.example") && !exact.contains("below.example"));
+        let dotted = Domains::new(["partner.example.", ".sub.example."], true);
+        assert!(!dotted.contains("partner.example") && !dotted.contains("a.sub.example") && !dotted.contains(""));
+    }
+
+    #[test]
+    fn only_domains_lose_their_last_dot() {
+        assert_eq!((fold("MX.Test."), fold("mx.test..")), ("mx.test".into(), "mx.test.".into()));
+        assert_eq!(
+            (fold_user("Alice."), fold_user("\u{c9}va"), fold_user("mi\u{212a}e")),
+            ("alice.".into(), "\u{c9}va".into(), "mi\u{212a}e".into())
+        );
+        assert_eq!(fold("\u{212a}.test"), "\u{212a}.test");
     }
 }

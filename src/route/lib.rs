@@ -24,7 +24,7 @@ pub use hosts::{Failure, Host, Local, hosts};
 pub use key::{Key, Relay};
 pub use masquerade::Place;
 pub use resolver::{DnsError, Found, Mx, Resolver};
-pub use router::{Router, Target, Verdict};
+pub use router::{Owner, Router, Target, Verdict};
 pub use settings::Settings;
 pub use table::{Credentials, Demand};
 pub use tables::Tables;

@@ -1,10 +1,10 @@
 //! Addresses of this host: virtual users, aliases with their owners, and what is left when no alias matches (sendmail's ruleset 5):
 //! luser relay, mail hub, local relay, the account. Part of the walk.
 
-use crate::class::fold;
+use crate::class::{fold, fold_user};
 use crate::router::setting;
 use crate::walk::{Refused, Walk, Within};
-use crate::{Key, Router};
+use crate::{Key, Owner, Place, Router};
 use mail::{Address, Status};
 use table::{AliasEntry, Found, Hit, Mailbox, Redirect, Unavailable, Why, alias_entries};
 
@@ -18,7 +18,9 @@ impl Router {
     ) -> Result<bool, Unavailable> {
         let Some(domain) = address.domain().map(|d| d.strip_suffix('.').unwrap_or(d)) else { return Ok(false) };
         let folded = fold(domain);
+        // A literal is never a virtual domain; one of ours has become the host's name by now.
         if self.settings().null_client
+            || folded.starts_with('[')
             || (self.local_domain(&folded).is_none() && self.virtual_domain(&folded).is_none())
         {
             return Ok(false);
@@ -46,13 +48,13 @@ impl Router {
         let next = match virtual_value(text) {
             Ok(next) => next,
             Err((code, status, told)) => {
-                let refused = Refused { code, status, text: told.to_owned(), why: why.clone() };
+                let refused = Refused { code, status, text: told.to_owned(), why: why.clone(), exit: None };
                 walk.refuse(from.clone(), refused, Some(why));
                 return Ok(());
             }
         };
         walk.trace.step("virtual-user", from, &next, || why.clone());
-        let key = |a: &Address| format!("{}@{}", fold(&a.user()), a.domain_key().unwrap_or_default());
+        let key = |a: &Address| format!("{}@{}", fold_user(&a.user()), a.domain_key().unwrap_or_default());
         if key(&next) == key(from) {
             // People write this to exclude one user from a catch-all; sendmail runs into its recursion limit.
             let plain = Address::from_parts(next.local(), None);
@@ -60,7 +62,8 @@ impl Router {
         }
         let within = Within::Virtual(key(from));
         if walk.path.contains(&within) || walk.is_too_virtual() {
-            self.looped(walk, from, Some(why));
+            let text = "rewrite: excessive recursion (max 50)".to_owned();
+            walk.push(from.clone(), Key::Error { status: Status::permanent(4, 6), text }, Some(why.clone()), why);
             return Ok(());
         }
         walk.path.push(within);
@@ -79,7 +82,7 @@ impl Router {
             walk.trace.step("mailbox", address, &address.user(), || setting("backslash", address.local()));
             return self.add_user(walk, address, named, true).await;
         }
-        let name = fold(&address.user());
+        let name = fold_user(&address.user());
         let sticky = self.settings().stickyhost && address.domain().is_some() && !name.contains('+');
         if let Some(hub) = self.mail_hub.as_ref().filter(|_| sticky) {
             walk.push(address.clone(), hub.clone(), named, setting("mail-hub", &hub.to_string()));
@@ -89,7 +92,7 @@ impl Router {
         if walk.path.contains(&within) {
             // `bob: bob` ends at the user; a longer circle is a loop that sendmail would drop in silence.
             if walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within) {
-                return self.add_user(walk, address, named, !sticky).await;
+                return self.add_self(walk, address, named, !sticky).await;
             }
             // Its members are being added: nobody is lost (`a: \\a, b` and `b: \\b, a`), unless there is none.
             walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
@@ -127,8 +130,13 @@ impl Router {
             let key = Key::Error { status: Status::permanent(4, 6), text };
             walk.push(address.clone(), key, Some(hit.why.clone()), hit.why.clone());
         }
+        let asked = walk.asked.clone();
         for entry in entries {
             self.add_entry(walk, address, entry, &hit.why).await?;
+        }
+        walk.asked = asked;
+        if let Some((from, named)) = walk.hollow.remove(&name).filter(|_| walk.arrived == before) {
+            self.add_account(walk, &from, &name, named).await?;
         }
         if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before) {
             self.looped(walk, &from, named);
@@ -143,7 +151,7 @@ impl Router {
 
     /// The sender for the members of `list`: what `owner-list` points to if that is one plain address (`\user` with its backslash, as
     /// sendmail sends it), else that name itself.
-    async fn owner(&self, walk: &mut Walk, list: &str) -> Result<Option<Address>, Unavailable> {
+    async fn owner(&self, walk: &mut Walk, list: &str) -> Result<Option<Owner>, Unavailable> {
         let name = if list.starts_with("owner-") { "owner-owner".to_owned() } else { format!("owner-{list}") };
         let Some(hit) = self.tables().aliases.look_up(&name).await? else { return Ok(None) };
         let plain = match &alias_entries(&hit.value)[..] {
@@ -152,7 +160,9 @@ impl Router {
             _ => None,
         };
         let owner = plain.unwrap_or_else(|| Address::from_parts(&quoted(&name), None));
-        let owner = self.qualify(&owner);
+        let given = self.qualify(&owner);
+        let shown = self.shown(Place::EnvelopeSender, &given).await?.map_or_else(|| given.clone(), |(new, _)| new);
+        let owner = Owner { given, shown };
         walk.trace.step("owner", &list, &owner, || hit.why);
         Ok(Some(owner))
     }
@@ -165,6 +175,10 @@ impl Router {
         why: &Why,
     ) -> Result<(), Unavailable> {
         walk.admit(self.settings().alias_limit).await?;
+        walk.asked = match &entry {
+            AliasEntry::Address(text) => text.clone(),
+            other => other.to_string(),
+        };
         let too_deep = self.is_too_deep(walk);
         let what = match entry {
             AliasEntry::Address(text) => match read(&text) {
@@ -211,6 +225,24 @@ impl Router {
         Ok(database.look_up(name).await?.map(|hit| (name.to_owned(), hit)))
     }
 
+    /// What `bob` means in `bob: bob, …`: the user. Without such an account it means nobody, and the others get it, as in sendmail.
+    async fn add_self(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        named: Option<Why>,
+        relayed: bool,
+    ) -> Result<(), Unavailable> {
+        let name = fold_user(&address.user());
+        let onward = relayed && (self.luser_relay.is_some() || self.mail_hub.is_some() || self.local_relay.is_some());
+        if onward || is_always_there(&name) || self.tables().accounts.find(&name).await?.is_some() {
+            return self.add_user(walk, address, named, relayed).await;
+        }
+        walk.trace.step("nobody", address, &"", || setting("accounts", &name));
+        walk.hollow.insert(name, (address.clone(), named));
+        Ok(())
+    }
+
     /// What is left when there is no alias. `relayed`: luser relay, hub and local relay apply.
     pub(crate) async fn add_user(
         &self,
@@ -219,7 +251,7 @@ impl Router {
         named: Option<Why>,
         relayed: bool,
     ) -> Result<(), Unavailable> {
-        let name = fold(&address.user());
+        let name = fold_user(&address.user());
         let user = name.split_once('+').map_or(name.as_str(), |(user, _)| user);
         if relayed && !self.local_users.contains(&name) && !walk.path.contains(&Within::Luser) {
             let relays = [(&self.mail_hub, "mail-hub"), (&self.local_relay, "local-relay")];
@@ -258,19 +290,19 @@ impl Router {
             }
             Key::Error { status, text } => {
                 let code = if status.is_permanent() { 550 } else { 451 };
-                let refused = Refused { code, status: *status, text: text.clone(), why };
+                let refused = Refused { code, status: *status, text: text.clone(), why, exit: None };
                 walk.refuse(address.clone(), refused, named);
                 return Ok(());
             }
-            Key::Relay { host, .. } => Some(host),
-            Key::Relays { hosts, .. } => hosts.first().map(|relay| &relay.host),
-            Key::Mx { domain } => Some(domain),
+            Key::Relay { host, mx, .. } => Some((host, *mx)),
+            Key::Relays { hosts, .. } => hosts.first().map(|relay| (&relay.host, relay.mx)),
+            Key::Mx { domain } => Some((domain, true)),
             Key::Discard => None,
         };
-        let domain = host.map(|host| match host.parse::<std::net::IpAddr>() {
-            Ok(std::net::IpAddr::V4(_)) => format!("[{host}]"),
+        let domain = host.map(|(host, mx)| match host.parse::<std::net::IpAddr>() {
             Ok(std::net::IpAddr::V6(_)) => format!("[IPv6:{host}]"),
-            Err(_) => host.clone(),
+            Err(_) if mx => host.clone(),
+            Ok(std::net::IpAddr::V4(_)) | Err(_) => format!("[{host}]"),
         });
         let moved = domain.map_or_else(|| address.clone(), |domain| address.at_domain(&domain));
         walk.push(moved, key.clone(), named, why);
@@ -305,8 +337,9 @@ impl Router {
         match found {
             Some(account) => {
                 let why = setting("account", &format!("{} (uid {})", account.name, account.uid));
-                let local = Address::from_parts(&quoted(&account.name), None);
-                walk.push(local, Key::Local { user: account.name }, named, why);
+                let written =
+                    if address.is_escaped() { address.local().to_owned() } else { address.user().into_owned() };
+                walk.push_user(account.name, written, named, why);
             }
             None => {
                 let key = Key::Error { status: Status::permanent(1, 1), text: "User unknown".into() };
@@ -322,8 +355,11 @@ impl Router {
     }
 
     pub(crate) fn looped(&self, walk: &mut Walk, address: &Address, named: Option<Why>) {
-        let (deep, most) = (walk.path.len(), self.settings().alias_depth);
-        let text = format!("aliasing/forwarding loop broken ({deep} aliases deep; {most} max)");
+        let (deep, most) = (walk.aliases_deep(), self.settings().alias_depth);
+        let mut text = "aliasing/forwarding loop broken".to_owned();
+        if self.is_too_deep(walk) {
+            text.push_str(&format!(" ({deep} aliases deep; {most} max)"));
+        }
         let why = named.clone().unwrap_or_else(|| setting("aliases", address.as_str()));
         walk.push(address.clone(), Key::Error { status: Status::permanent(4, 6), text }, named, why);
     }

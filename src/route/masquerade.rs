@@ -8,7 +8,7 @@
 //! `local_no_masquerade` a message is left alone only if all its recipients are local.
 
 use crate::Router;
-use crate::class::fold;
+use crate::class::{fold, fold_user};
 use crate::router::setting;
 use crate::trace::Trace;
 use mail::Address;
@@ -44,9 +44,9 @@ impl Router {
             return Ok(None);
         }
         let mut trace = Trace::default();
-        let own = self.own_name(&mut trace, address.clone());
-        let Ok(renamed) = self.renamed(&mut trace, own).await? else { return Ok(None) };
-        let canonical = without_dot(renamed);
+        let plain = self.without_bang(address).unwrap_or_else(|| address.clone());
+        let Ok(named) = self.named(&mut trace, plain).await? else { return Ok(None) };
+        let canonical = without_dot(named);
         let settings = self.settings();
         let masked = match place {
             Place::EnvelopeSender => settings.masquerade_envelope,
@@ -59,6 +59,13 @@ impl Router {
             (self.qualify(&canonical), why)
         });
         Ok(Some(new).filter(|(new, _)| new != address))
+    }
+
+    /// `far.example!user` is `user@far.example`.
+    fn without_bang(&self, address: &Address) -> Option<Address> {
+        let whole = address.domain().is_none() && !self.settings().nouucp && !address.local().starts_with('"');
+        let (host, user) = address.local().split_once('!').filter(|(host, _)| whole && host.contains('.'))?;
+        Address::parse(&format!("{user}@{host}")).ok()
     }
 
     /// Generics, then masquerading.
@@ -75,7 +82,7 @@ impl Router {
         if self.exceptions.contains(&domain) {
             return Ok(None);
         }
-        let shown = self.masquerades(address, &domain).filter(|_| !self.exposed.contains(&fold(&user)));
+        let shown = self.masquerades(address, &domain).filter(|_| !self.exposed.contains(&fold_user(&user)));
         Ok(shown.map(|why| (address.at_domain(&self.settings().masquerade_as), why)))
     }
 
@@ -103,7 +110,7 @@ impl Router {
 }
 
 /// The address without the trailing dot that keeps it from being looked up.
-fn without_dot(address: Address) -> Address {
+pub(crate) fn without_dot(address: Address) -> Address {
     match address.domain().and_then(|domain| domain.strip_suffix('.')) {
         Some(domain) => address.at_domain(domain),
         None => address,
@@ -235,6 +242,8 @@ mod tests {
         for place in [Place::EnvelopeSender, Place::HeaderSender, Place::HeaderRecipient] {
             assert_eq!(shown(&r, place, "u@OLD.example").await, "u@new.example");
             assert_eq!(shown(&r, place, "u@OLD.example.").await, "u@OLD.example");
+            assert_eq!(shown(&r, place, "old.example!u").await, "u@new.example");
+            assert_eq!(shown(&r, place, "\"old.example!u\"").await, "\"old.example!u\"@mx.example.org");
             assert_eq!(shown(&r, place, "u@a.old.example").await, "u@a.old.example");
         }
         let plain = Router::new(Settings::default(), Tables::default());

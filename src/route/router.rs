@@ -4,7 +4,7 @@
 //! mail hub, local relay, the account; for other domains the mailer table, the smart host, MX. The walk is `walk.rs`, what is local
 //! `local.rs`, what is not `remote.rs`. Nothing here opens a user's files: what needs a user's rights is expanded after acceptance.
 
-use crate::class::{Domains, Network, fold, literal};
+use crate::class::{Domains, Network, fold, fold_user, literal};
 use crate::trace::{Explanation, Trace};
 use crate::walk::Walk;
 use crate::{Key, Settings, Tables};
@@ -24,9 +24,28 @@ pub struct Target {
     /// `file:line: alias` that named it; empty if the address itself was asked for.
     pub controlling: String,
     /// The envelope sender for it, if a list with an `owner-` alias named it.
-    pub owner: Option<Address>,
+    pub owner: Option<Owner>,
     /// Why it goes there.
     pub why: Why,
+    /// What was asked for: the address as given, or as an alias has it.
+    pub asked: String,
+    /// For a local user what the name was before detail and backslash were taken off.
+    pub written: String,
+}
+
+/// A list's owner as envelope sender. `Display` shows the second form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Who gets what comes back to this host.
+    pub given: Address,
+    /// How others see it.
+    pub shown: Address,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shown.fmt(f)
+    }
 }
 
 /// The answer for one address.
@@ -47,6 +66,9 @@ pub enum Verdict {
         /// Why.
         #[serde(serialize_with = "crate::trace::why")]
         why: Why,
+        /// Exit code that a table names.
+        #[serde(skip)]
+        exit: Option<u8>,
     },
     /// A table or the account database could not be asked: 451, or deferred. Never "user unknown".
     Unavailable {
@@ -82,13 +104,14 @@ impl Router {
     /// With tables to ask. Malformed entries of `relay_clients` match nothing (`config` has checked them).
     #[must_use]
     pub fn new(settings: Settings, tables: Tables) -> Self {
-        let mut local: HashSet<String> = settings.local_domains.iter().map(|d| fold(d)).collect();
+        let named = settings.local_domains.iter().filter(|domain| !domain.ends_with('.'));
+        let mut local: HashSet<String> = named.map(|domain| fold(domain)).collect();
         local.insert("localhost".into());
         local.insert(fold(&settings.host));
         if let Some((short, _)) = settings.host.split_once('.') {
             local.insert(fold(short));
         }
-        let users = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect();
+        let users = |names: &[String]| names.iter().map(|name| fold_user(name)).collect();
         // A hub that is this host means: deliver here. Only a name without `relay:` is meant so, as in sendmail.
         let onward = |text: &Option<String>| {
             let text = text.as_deref()?;
@@ -163,11 +186,18 @@ impl Router {
     #[must_use]
     pub fn trusted_client(&self, client: IpAddr) -> Option<Why> {
         let client = client.to_canonical();
-        if client.is_loopback() || self.settings.interfaces.contains(&client) {
+        if self.is_this_host(client) {
             return Some(setting("client", "this host"));
         }
         let hit = self.relay_clients.iter().find(|n| n.contains(client))?;
         Some(setting("relay-clients", &format!("{}/{}", hit.address, hit.bits)))
+    }
+
+    /// Whether a client is this host itself: loopback, or one of its own addresses.
+    #[must_use]
+    pub fn is_this_host(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        client.is_loopback() || self.settings.interfaces.contains(&client)
     }
 
     /// The address with this host's name if it has no domain. The null address stays null.

@@ -71,7 +71,7 @@ impl Serialize for Target {
         fields.serialize_field("route", &self.key.to_string())?;
         fields.serialize_field("mailer", self.key.mailer())?;
         fields.serialize_field("controlling", &self.controlling)?;
-        fields.serialize_field("owner", &self.owner.as_ref().map(mail::Address::as_str))?;
+        fields.serialize_field("owner", &self.owner.as_ref().map(ToString::to_string))?;
         fields.serialize_field("why", &self.why.to_string())?;
         fields.end()
     }

@@ -3,8 +3,10 @@
 //!
 //! No exponential work: an alias's members are added once, a virtual user leads to one address, and both depths are limited.
 
+use crate::local::quoted;
+use crate::masquerade::without_dot;
 use crate::trace::Trace;
-use crate::{Key, Router, Target, Verdict};
+use crate::{Key, Owner, Router, Target, Verdict};
 use mail::{Address, Severity, Status};
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -21,13 +23,21 @@ pub(crate) struct Refused {
     pub(crate) status: Status,
     pub(crate) text: String,
     pub(crate) why: Why,
+    /// Exit code that a table names.
+    pub(crate) exit: Option<u8>,
 }
 
 impl Refused {
     /// What a table says. The class of the status is the code's: nobody is told 550 4.2.1.
     pub(crate) fn by_table(refusal: Refusal, why: Why) -> Self {
         let severity = if refusal.code < 500 { Severity::Temporary } else { Severity::Permanent };
-        Self { code: refusal.code, status: Status { severity, ..refusal.status }, text: refusal.text, why }
+        Self {
+            code: refusal.code,
+            status: Status { severity, ..refusal.status },
+            text: refusal.text,
+            why,
+            exit: refusal.exit,
+        }
     }
 }
 
@@ -42,10 +52,11 @@ pub(crate) enum Within {
     Luser,
 }
 
-/// A target, the reply code if a table refused it, and whether an alias named it.
+/// A target, reply code and exit code if a table refused it, and whether an alias named it.
 struct Reached {
     target: Target,
     code: Option<u16>,
+    exit: Option<u8>,
     member: bool,
 }
 
@@ -60,12 +71,16 @@ pub(crate) struct Walk {
     pub(crate) done: HashSet<String>,
     /// Aliases that led back to themselves, with where that was said.
     pub(crate) cut: HashMap<String, (Address, Option<Why>)>,
+    /// Aliases that name themselves though there is no such account, with where that was said.
+    pub(crate) hollow: HashMap<String, (Address, Option<Why>)>,
     /// How often somebody was reached, also again.
     pub(crate) arrived: usize,
     /// Addresses and members so far.
     admitted: u32,
     /// Envelope sender for what is being added.
-    pub(crate) owner: Option<Address>,
+    pub(crate) owner: Option<Owner>,
+    /// The address or the alias's member that is being followed, as written.
+    pub(crate) asked: String,
     pub(crate) trace: Trace,
 }
 
@@ -79,22 +94,34 @@ impl Walk {
             seen: HashSet::new(),
             done: HashSet::new(),
             cut: HashMap::new(),
+            hollow: HashMap::new(),
             arrived: 0,
             admitted: 0,
             owner: None,
+            asked: String::new(),
             trace,
         }
     }
     /// A final recipient; `named` is where it was found, if in a table.
     pub(crate) fn push(&mut self, address: Address, key: Key, named: Option<Why>, why: Why) {
-        self.reach(address, key, named, why, None);
+        self.reach(address, key, named, why, (None, None));
+    }
+    /// A local user; `written` is the name before detail and backslash were taken off.
+    pub(crate) fn push_user(&mut self, user: String, written: String, named: Option<Why>, why: Why) {
+        let before = self.reached.len();
+        self.push(Address::from_parts(&quoted(&user), None), Key::Local { user }, named, why);
+        if let Some(Reached { target, .. }) = self.reached.get_mut(before) {
+            target.written = written;
+        }
     }
     /// A recipient that is refused.
     pub(crate) fn refuse(&mut self, address: Address, refused: Refused, named: Option<Why>) {
-        let Refused { code, status, text, why } = refused;
-        self.reach(address, Key::Error { status, text }, named, why, Some(code));
+        let Refused { code, status, text, why, exit } = refused;
+        self.reach(address, Key::Error { status, text }, named, why, (Some(code), exit));
     }
-    fn reach(&mut self, address: Address, key: Key, named: Option<Why>, why: Why, code: Option<u16>) {
+    fn reach(&mut self, address: Address, key: Key, named: Option<Why>, why: Why, codes: (Option<u16>, Option<u8>)) {
+        // Behind a domain's last dot no table is asked; on the wire it has none.
+        let address = without_dot(address);
         let person = match &key {
             Key::Local { user } => format!("local:{user}"),
             _ => format!("{key} {}@{}", address.local(), address.domain_key().unwrap_or_default()),
@@ -108,7 +135,9 @@ impl Walk {
         let controlling = named.map(|w| w.to_string()).unwrap_or_default();
         let owner = self.owner.clone();
         let member = self.aliases_deep() > 0;
-        self.reached.push(Reached { target: Target { address, key, controlling, owner, why }, code, member });
+        let (asked, written, (code, exit)) = (self.asked.clone(), String::new(), codes);
+        let target = Target { address, key, controlling, owner, why, asked, written };
+        self.reached.push(Reached { target, code, exit, member });
     }
     /// Whether another address or member, of any kind, is taken. Lets others run now and then: tables answer from memory, and a large
     /// list would hold the thread.
@@ -134,17 +163,17 @@ impl Walk {
         let refusal = |reached: &Reached| match &reached.target.key {
             Key::Error { status, text } if !reached.member && (status.is_permanent() || reached.code.is_some()) => {
                 let code = reached.code.unwrap_or_else(|| reply_code(*status));
-                Some((code, *status, text.clone(), reached.target.why.clone()))
+                Some((code, *status, text.clone(), reached.target.why.clone(), reached.exit))
             }
             _ => None,
         };
         match self.reached.iter().map(refusal).collect::<Option<Vec<_>>>() {
             Some(refusals) => {
-                let (code, status, text, why) = refusals.into_iter().next().unwrap_or_else(|| {
+                let (code, status, text, why, exit) = refusals.into_iter().next().unwrap_or_else(|| {
                     let why = crate::router::setting("aliases", "no recipient left");
-                    (550, Status::permanent(1, 1), "User unknown".into(), why)
+                    (550, Status::permanent(1, 1), "User unknown".into(), why, None)
                 });
-                Verdict::Refused { code, status, text, why }
+                Verdict::Refused { code, status, text, why, exit }
             }
             None => Verdict::Targets(self.reached.drain(..).map(|reached| reached.target).collect()),
         }
@@ -163,6 +192,7 @@ fn reply_code(status: Status) -> u16 {
 
 impl Router {
     pub(crate) async fn walk(&self, walk: &mut Walk, address: &Address) -> Verdict {
+        address.as_str().clone_into(&mut walk.asked);
         match self.add(walk, address.clone(), None).await {
             Err(Unavailable(text)) => Verdict::Unavailable { text },
             Ok(()) => walk.verdict(),
@@ -204,6 +234,6 @@ impl Router {
         let new = domain.strip_suffix(".redirect")?;
         let text = format!("User has moved; please try <{}@{new}>", address.local());
         let why = crate::router::setting("redirect", &domain);
-        Some(Refused { code: 551, status: Status::permanent(1, 1), text, why })
+        Some(Refused { code: 551, status: Status::permanent(1, 1), text, why, exit: None })
     }
 }

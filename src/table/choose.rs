@@ -1,7 +1,7 @@
 //! Which of a table's two files decides: its text `X` or its compiled form `X.db`. Called by the kinds here and by
 //! `compat/table` for aliases; the reason goes to the log and to `postrider explain`.
 
-use crate::{Compiled, Database, Source, Stamp, Table, Unavailable, text};
+use crate::{Compiled, Database, Origin, Source, Stamp, Table, Unavailable, text};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -39,10 +39,10 @@ pub fn choose(source: &Source) -> Result<Chosen, Unavailable> {
         }
         (Some(text), Some(_)) => match made_from(source) {
             // Changed while makemap was at work.
-            Some(origin) if text.modified > origin => {
+            Some(origin) if text.modified > i128::from(origin.modified) => {
                 (Form::Text, format!("{name} decides: newer than what {name}.db was made from"))
             }
-            Some(origin) if text.modified < origin => (
+            Some(origin) if text.modified < i128::from(origin.modified) => (
                 Form::Compiled,
                 format!("{name}.db decides: not older than the text (but made from a newer version of it)"),
             ),
@@ -56,12 +56,23 @@ fn stamp(name: &str, file: Option<&File>) -> Result<Option<Stamp>, Unavailable> 
     file.map(Stamp::of).transpose().map_err(|error| Unavailable(format!("{name}: {error}")))
 }
 
-/// When the text that the compiled form was made from had been modified; `None` if that is not known.
-fn made_from(source: &Source) -> Option<i128> {
+/// Which version of the text beside it the compiled form was made from; `None` if that is not known.
+#[must_use]
+pub fn made_from(source: &Source) -> Option<Origin> {
     let compiled = source.compiled.as_ref()?.try_clone().ok()?;
     let compiled = Compiled::new(Arc::clone(&source.name), compiled).ok()?;
     let origin = compiled.origin();
-    (*origin.name == *source.name && origin.modified != 0).then_some(origin.modified.into())
+    (*origin.name == *source.name && origin.modified != 0).then(|| origin.clone())
+}
+
+/// The text alone, where the compiled form decides but is damaged: only if it is the very version which that was made from, as its
+/// header says or, where that is damaged as well, `known`. Another version may lack half of the keys.
+#[must_use]
+pub fn text_instead(source: Source, known: Option<&Origin>) -> Option<Source> {
+    let origin = made_from(&source).or_else(|| known.cloned())?;
+    let text = Stamp::of(source.text.as_ref()?).ok()?;
+    let same = (text.size, text.modified) == (origin.size, i128::from(origin.modified));
+    same.then_some(Source { compiled: None, ..source })
 }
 
 /// Loads a map in makemap's format from whichever file decides; a [`crate::Load`], of kinds `"hash"`, `"btree"`, `"dbm"`,
@@ -79,8 +90,9 @@ pub fn load_map(source: Source) -> Result<Arc<dyn Table>, Unavailable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Duplicate, Origin, Writer};
+    use crate::{Duplicate, Writer};
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
     use std::time::{Duration, SystemTime};
 
     fn file(text: &[u8], age: u64) -> File {
@@ -142,6 +154,27 @@ mod tests {
         assert_eq!(ask(Some(file(b"k text\n", 5)), None), own("/t decides: there is no /t.db", "/t:1: k text"));
         // Somebody is writing it in place, or the disk was full: it is not known what the keys would be.
         assert_eq!(ask(text(), Some(file(b"", 0))), own(not_older, "/t.db: is empty"));
+    }
+
+    #[test]
+    fn the_text_steps_in_only_if_it_is_what_was_compiled() {
+        let text = file(b"k text\n", 5);
+        let stamp = Stamp::of(&text).unwrap();
+        let source = |text: &File, compiled| Source { name: "/t".into(), text: text.try_clone().ok(), compiled };
+        let modified = i64::try_from(stamp.modified).unwrap();
+        let damaged = compiled(0, modified);
+        damaged.as_ref().unwrap().write_all_at(b"x", 530).unwrap();
+        assert!(load_map(source(&text, damaged.as_ref().unwrap().try_clone().ok())).is_err(), "not taken into use");
+        let instead = text_instead(source(&text, damaged), None).unwrap();
+        assert!(instead.compiled.is_none() && instead.text.is_some());
+        let origin = Origin { name: "/t".into(), size: 7, modified };
+        let garbage = || Some(file(b"what is this", 0));
+        assert!(text_instead(source(&text, garbage()), Some(&origin)).is_some());
+        assert!(text_instead(source(&text, garbage()), None).is_none());
+        let other = Origin { size: 8, ..origin.clone() };
+        assert!(text_instead(source(&text, garbage()), Some(&other)).is_none());
+        let newer = file(b"k text\n", 4);
+        assert!(text_instead(source(&newer, garbage()), Some(&origin)).is_none());
     }
 
     #[test]

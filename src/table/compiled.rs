@@ -11,6 +11,9 @@ use std::sync::Arc;
 /// Read ahead with a record's head: most records are shorter.
 const GUESS: usize = 256;
 
+/// Read at once by [`Compiled::verify`].
+const AHEAD: usize = 1 << 18;
+
 /// A compiled table.
 #[derive(Debug)]
 pub struct Compiled {
@@ -104,6 +107,54 @@ impl Compiled {
         }
         // The writer leaves room in some block.
         Err(self.changed("its index has no end"))
+    }
+
+    /// Goes through the whole file once: every checksum must fit. For those who take a new version into use; a look-up checks what it
+    /// reads anyway.
+    ///
+    /// # Errors
+    /// If anything cannot be read or is not what was written.
+    pub fn verify(&self) -> Result<(), Unavailable> {
+        let Header { index, blocks, salt, .. } = self.header;
+        let (mut offset, mut buffer, mut start) = (HEADER as u64, Vec::new(), HEADER as u64);
+        while offset < index {
+            let at = usize::try_from(offset - start).unwrap_or(usize::MAX);
+            let ready = buffer.get(at..).unwrap_or_default();
+            let length = Head::decode(ready).map_or(HEAD, |head| head.length());
+            if ready.len() < length {
+                // The head may be damaged: no more is asked for than a record can have, or the file holds.
+                let room = usize::try_from(index - offset).unwrap_or(usize::MAX);
+                if length > room || length > HEAD + usize::from(u16::MAX) + VALUE {
+                    return Err(self.changed("a record changed or is damaged"));
+                }
+                buffer.resize(length.max(AHEAD).min(room), 0);
+                self.read(&mut buffer, offset)?;
+                start = offset;
+                continue;
+            }
+            let fits = Head::decode(ready)
+                .zip(ready.get(4..length))
+                .is_some_and(|(head, body)| head.check == check(salt, offset, &[body]));
+            if !fits {
+                return Err(self.changed("a record changed or is damaged"));
+            }
+            offset += length as u64;
+        }
+        let mut done = 0;
+        while done < blocks {
+            let count = (blocks - done).min((AHEAD / BLOCK) as u64);
+            buffer.resize(usize::try_from(count).unwrap_or(0) * BLOCK, 0);
+            let offset = index + done * BLOCK as u64;
+            self.read(&mut buffer, offset)?;
+            for (block, n) in buffer.chunks_exact(BLOCK).zip(0u64..) {
+                let (body, sum) = block.split_at(BLOCK - 4);
+                if u32_at(sum, 0) != Some(check(salt, offset + n * BLOCK as u64, &[body])) {
+                    return Err(self.changed("its index changed or is damaged"));
+                }
+            }
+            done += count;
+        }
+        Ok(())
     }
 
     fn block(&self, number: u64) -> Result<[u8; BLOCK], Unavailable> {

@@ -66,6 +66,28 @@ fn nothing_and_many() {
     }
 }
 
+/// What is taken into use is looked at as a whole: every byte counts.
+#[test]
+fn no_damage_passes_when_all_is_looked_at() {
+    let long = vec![b'x'; 300_000];
+    let many: Vec<Vec<u8>> = (0..300).map(|n| format!("key{n}").into_bytes()).collect();
+    let mut rows: Vec<(&[u8], &[u8])> = many.iter().map(|key| (&key[..], &b"value"[..])).collect();
+    rows.push((b"long", &long));
+    let file = make(&rows, Duplicate::Keep);
+    let length = file.metadata().unwrap().len();
+    open(&file).unwrap().verify().unwrap();
+    open(&make(&[], Duplicate::Keep)).unwrap().verify().unwrap();
+    for at in (512..8_000).chain((8_000..length).step_by(997)).chain(length - 200..length) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+        // The four bytes of a block that mean nothing are under its checksum, too.
+        assert!(open(&file).unwrap().verify().is_err(), "{at}");
+        file.write_all_at(&byte, at).unwrap();
+    }
+    open(&file).unwrap().verify().unwrap();
+}
+
 #[test]
 fn what_came_through_a_pipe_has_no_lines() {
     let file = tempfile::tempfile().unwrap();

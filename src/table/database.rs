@@ -35,14 +35,18 @@ impl Database {
         }
     }
 
-    /// The compiled form of a source.
+    /// The compiled form of a source, to be taken into use: all of it is looked at once.
     ///
     /// # Errors
-    /// As [`Database::new`], or if there is none.
+    /// As [`Database::new`], or if there is none, or if it is damaged anywhere.
     pub fn of(source: Source) -> Result<Self, Unavailable> {
         let Source { name, compiled, .. } = source;
         let file = compiled.ok_or_else(|| Unavailable(format!("{name}.db: cannot be opened")))?;
-        Self::new(name, file)
+        let database = Self::new(name, file)?;
+        if let Self::Ours(table) = &database {
+            table.verify()?;
+        }
+        Ok(database)
     }
 
     /// The record of a key, byte by byte as given.

@@ -3,9 +3,12 @@
 //!
 //! | at | what |
 //! |---|---|
-//! | 0 | header, 512 bytes: magic, version, salt, lengths, what it was made from, checksum |
+//! | 0 | header, 512 bytes: magic, version, zeros, salt, lengths, what it was made from, checksum |
 //! | 512 | records: checksum `u32`, line `u32`, length of value `u32`, length of key `u16`, key, value; the line's highest bit: not in the index |
 //! | `index` | blocks of 64 bytes: seven entries of tag `u32` and offset `u32` (0: none), four bytes unused, checksum `u32` |
+//!
+//! Where Berkeley DB's first page says that it is encrypted or has a checksum (bytes 24 and 26) are zeros: otherwise sendmail's
+//! own makemap and newaliases, which shall be the way back, try a hundred times to decrypt this and end with `Invalid argument`.
 //!
 //! A key's block is chosen by its hash; a full block goes on in the next one. Every part carries a checksum over the file's
 //! random salt and its own place. So bytes of another file that an administrator copies over this one while we read, zeros
@@ -16,7 +19,7 @@ use crate::hash::Salt;
 /// The first bytes of a compiled table.
 pub(crate) const MAGIC: [u8; 8] = *b"\x89PRtable";
 /// A reader takes this version only; another one means "make it again".
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the header: where the first record stands.
 pub(crate) const HEADER: usize = 512;
 /// Bytes before a record's key.
@@ -32,6 +35,8 @@ pub(crate) const SLOTS: usize = 7;
 /// The longest name that the header holds.
 pub(crate) const NAME: usize = 384;
 const CHECK: usize = HEADER - 4;
+/// Where the salt and the other numbers of eight bytes stand.
+const NUMBERS: usize = 32;
 
 /// What a compiled table was made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +72,7 @@ impl Header {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        out.resize(NUMBERS, 0);
         for number in [self.salt.0, self.length, self.count, self.index, self.blocks, self.origin.size] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -90,8 +96,9 @@ impl Header {
         if u32_at(bytes, 8) != Some(VERSION) {
             return Err("made by another release; make it again with makemap or newaliases");
         }
-        let number = |n: usize| u64_at(bytes, 16 + n * 8).unwrap_or(0);
-        let name = bytes.get(72..).and_then(|rest| rest.get(..u32_at(bytes, 12)? as usize)).unwrap_or_default();
+        let number = |n: usize| u64_at(bytes, NUMBERS + n * 8).unwrap_or(0);
+        let name =
+            bytes.get(NUMBERS + 7 * 8..).and_then(|rest| rest.get(..u32_at(bytes, 12)? as usize)).unwrap_or_default();
         let header = Self {
             salt: Salt(number(0)),
             length: number(1),
@@ -174,6 +181,7 @@ mod tests {
         let header = Header { salt: Salt(9), length: 512 + 64 * 3 + 40, count: 2, index: 552, blocks: 3, origin };
         let bytes = header.encode();
         assert_eq!(Header::decode(&bytes), Ok(header));
+        assert_eq!(bytes[16..32], [0; 16], "sendmail's makemap looks there");
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 0x10;

@@ -15,6 +15,7 @@ mod inline;
 mod layout;
 #[cfg(test)]
 mod linear_test;
+mod lined;
 mod lmdb;
 mod new_file;
 mod page;
@@ -31,11 +32,12 @@ mod writer;
 pub use accounts::{Account, Accounts};
 pub use alias::{AliasEntry, alias_entries, alias_value};
 pub use berkeley::Berkeley;
-pub use choose::{Chosen, Form, choose, load_map};
+pub use choose::{Chosen, Form, choose, load_map, made_from, text_instead};
 pub use compiled::{Compiled, Record, Records};
 pub use database::Database;
 pub use inline::Inline;
 pub use layout::Origin;
+pub use lined::Lined;
 pub use lmdb::{Lmdb, load as load_lmdb};
 pub use new_file::{NewFile, open_at_once, origin};
 pub use question::{

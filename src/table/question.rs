@@ -26,6 +26,8 @@ pub struct Refusal {
     pub status: Status,
     /// Text without codes.
     pub text: String,
+    /// Exit code for programs that mail, if a keyword names one (`error:nouser`); otherwise the status decides.
+    pub exit: Option<u8>,
 }
 
 /// An address as tables see it.

@@ -71,6 +71,13 @@ impl Rules {
         }
     }
 
+    /// The key of a line: all before the first separator.
+    #[must_use]
+    pub fn key(self, text: &[u8]) -> &[u8] {
+        let end = text.iter().position(|&b| self.separates(b)).unwrap_or(text.len());
+        text.get(..end).unwrap_or_default()
+    }
+
     /// Reads one line without its LF. `None`: empty or a comment.
     ///
     /// # Errors
@@ -91,8 +98,8 @@ impl Rules {
         if self.delimiter.is_none() && is_blank(first) {
             return fault("syntax error (leading space)".to_owned());
         }
-        let end = text.iter().position(|&b| self.separates(b)).unwrap_or(text.len());
-        let (key, rest) = text.split_at(end);
+        let key = self.key(text);
+        let rest = text.get(key.len()..).unwrap_or_default();
         let skip = rest.iter().position(|&b| !self.separates(b)).unwrap_or(rest.len());
         let value = rest.get(skip..).unwrap_or_default();
         if value.is_empty() && !self.empty_values {

@@ -20,8 +20,8 @@ pub struct Word {
     pub line: u32,
 }
 
-/// Reads a list. Lines that start with `#` are comments in both ways. Bytes that are not UTF-8 become U+FFFD, which no
-/// name contains.
+/// Reads a list. Lines that start with `#` are comments in both ways. White space is C's (with VT and FF), and a line ends at a
+/// NUL, as for sendmail. Bytes that are not UTF-8 become U+FFFD, which no name contains.
 #[must_use]
 pub fn words(text: &[u8], which: Words) -> Vec<Word> {
     let mut found = Vec::new();
@@ -29,12 +29,13 @@ pub fn words(text: &[u8], which: Words) -> Vec<Word> {
         if bytes.first() == Some(&b'#') {
             continue;
         }
-        let row = String::from_utf8_lossy(bytes);
+        let row = String::from_utf8_lossy(bytes.split(|&b| b == 0).next().unwrap_or_default());
         let (row, limit) = match which {
             Words::All => (row.split('#').next().unwrap_or_default(), usize::MAX),
             Words::First => (&row[..], 1),
         };
-        found.extend(row.split_ascii_whitespace().take(limit).map(|word| Word { text: word.to_owned(), line }));
+        let words = row.split(|c: char| c.is_ascii_whitespace() || c == '\x0b').filter(|word| !word.is_empty());
+        found.extend(words.take(limit).map(|word| Word { text: word.to_owned(), line }));
     }
     found
 }
@@ -57,5 +58,9 @@ mod tests {
             own(&[("example.org", 3), ("example.net", 3), ("example.com", 4), ("odd", 5)])
         );
         assert_eq!(texts(file, Words::First), own(&[("example.org", 3), ("example.com", 4), ("odd#one", 5)]));
+        let file = "a.test\x0bb.test\x0cc.test\nd.test\0e.test f.test\n\0g.test\n";
+        let all = own(&[("a.test", 1), ("b.test", 1), ("c.test", 1), ("d.test", 2)]);
+        assert_eq!(texts(file, Words::All), all);
+        assert_eq!(texts(file, Words::First), own(&[("a.test", 1), ("d.test", 2)]));
     }
 }

@@ -54,12 +54,16 @@ pub fn said(reply: &Reply) -> String {
 
 /// `mailer host user`, without the trailing dots of sendmail's canonical form.
 pub fn target(mailer: &str, host: &str, user: &str) -> String {
-    let host: Vec<&str> = host.split(':').map(|h| h.trim_end_matches('.')).collect();
+    let host: Vec<&str> = host.split(':').map(|h| h.strip_suffix('.').unwrap_or(h)).collect();
     // `\\user` is only sendmail's way to remember that there is no further alias.
-    let user = user.trim_end_matches('.').trim_start_matches(if mailer == "local" { '\\' } else { '.' });
+    let user = if mailer == "local" { user.trim_start_matches('\\') } else { user };
     let host = if mailer == "local" { String::new() } else { host.join(":").to_ascii_lowercase() };
     let user = match user.rsplit_once('@') {
-        Some((left, domain)) => format!("{left}@{}", domain.to_ascii_lowercase()),
+        // The dot of the canonical form: a domain's, never a local part's.
+        Some((left, domain)) => {
+            let domain = domain.strip_suffix('.').unwrap_or(domain);
+            format!("{left}@{}", domain.to_ascii_lowercase())
+        }
         None => user.to_owned(),
     };
     format!("{mailer} {host} {user}")

@@ -12,6 +12,8 @@ pub mod collection;
 mod hop;
 #[path = "grammar/masquerade.rs"]
 mod masquerade;
+#[path = "grammar/option.rs"]
+mod option;
 #[path = "grammar/virtual_user.rs"]
 mod virtual_user;
 
@@ -40,6 +42,9 @@ fn families() -> Vec<Family> {
         Family { rows: [access, relay].concat(), profile: accessing },
         Family { rows: [spam, checks].concat(), profile: delaying },
         Family { rows: alias::SENT.to_vec(), profile: sending },
+        Family { rows: option::RELAYING.to_vec(), profile: option::relay_profile },
+        Family { rows: option::ROUTING.to_vec(), profile: option::route_profile },
+        Family { rows: option::LIMITS.to_vec(), profile: option::limit_profile },
         Family { rows: [masquerade::ROWS.to_vec(), generics].concat(), profile: masquerading },
     ]
 }
@@ -72,8 +77,15 @@ fn accessing(random: &mut Random) -> Profile {
     profile
 }
 
-fn sending(_: &mut Random) -> Profile {
-    Profile { smart_host: true, ..Profile::default() }
+fn sending(random: &mut Random) -> Profile {
+    let mut profile = Profile { smart_host: true, ..Profile::default() };
+    if random.one_in(2) {
+        // The owner of a list is a sender like any other.
+        profile.masquerade = Some("masq.test");
+        profile.features.insert("masquerade_envelope");
+        profile.generics_domains = vec!["mx.test"];
+    }
+    profile
 }
 
 fn delaying(random: &mut Random) -> Profile {

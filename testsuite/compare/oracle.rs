@@ -111,7 +111,7 @@ impl Oracle {
     }
     /// Asks everything of a set, in the order of its cases.
     pub fn answers(&self, set: &Set) -> Vec<Answer> {
-        let sessions = set.cases.iter().any(|c| !matches!(c.ask, Ask::Rewrite { .. }));
+        let sessions = set.cases.iter().any(|c| !matches!(c.ask, Ask::Rewrite { .. } | Ask::Verify(_)));
         let sink = set
             .profile
             .smart_host
@@ -134,6 +134,10 @@ impl Oracle {
                 Ask::Session { client, from, to } => {
                     Answer::Replies(session(daemon.as_ref().expect("started").address, *client, from, to))
                 }
+                Ask::Crowd { client, count, held } => {
+                    Answer::Replies(crowd(daemon.as_ref().expect("started").address, *client, *count, *held))
+                }
+                Ask::Verify(address) => Answer::Text(printed(&self.verify(set, address))),
                 Ask::Sender { to, members } => Answer::Text(sent(
                     daemon.as_ref().expect("started").address,
                     sink.as_ref().expect("started"),
@@ -298,6 +302,42 @@ pub fn sent(server: SocketAddr, sink: &Sink, to: &str, members: usize) -> String
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// The lines of `-bv` in one order, and its exit code; hosts and domains without the dot of the canonical form.
+pub fn printed(output: &str) -> String {
+    // Root asks sendmail, somebody else us.
+    let lines = output.lines().filter(|line| !line.starts_with("Notice: -bv may give misleading output"));
+    let mut lines: Vec<String> = lines.map(|line| line.replace(".,", ",").trim_end_matches('.').to_owned()).collect();
+    lines.sort();
+    lines.join(" | ")
+}
+
+/// What `count` connections of a client hear: greeting and MAIL.
+pub fn crowd(server: SocketAddr, client: IpAddr, count: usize, held: bool) -> Vec<String> {
+    let (mut heard, mut open) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let Ok(mut session) = Smtp::connect_from(client, server) else {
+            heard.push("no connection".into());
+            continue;
+        };
+        let greeting = session.reply();
+        heard.push(greeting.as_ref().map_or_else(|_| "closed".to_owned(), said));
+        if greeting.is_ok_and(|reply| reply.code < 400) {
+            let _ = session.command("EHLO client.test");
+            let reply = session.command("MAIL FROM:<a@sender.example>");
+            heard.push(reply.as_ref().map_or_else(|_| "closed".to_owned(), said));
+        }
+        if held {
+            open.push(session);
+        } else {
+            let _ = session.command("QUIT");
+        }
+    }
+    for mut session in open {
+        let _ = session.command("QUIT");
+    }
+    heard
 }
 
 /// What a client hears: greeting, MAIL, RCPT.

@@ -1,7 +1,7 @@
 //! Our own answers to the same questions: `postrider explain --json`, SMTP, and what arrives behind a smart host.
 
 use crate::answer::{Answer, said, target};
-use crate::oracle::{sent, session};
+use crate::oracle::{crowd, printed, sent, session};
 use crate::set::{Ask, Case, Place, Set};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,11 +23,18 @@ pub fn answers(set: &Set) -> Vec<Answer> {
     let setup =
         || Setup { whole: Some(crate::profile::kdl(set, zone.address, Some(sink.address))), ..Setup::default() };
     let mut routes = BTreeMap::new();
-    if asked(|a| matches!(a, Ask::Recipient(_))) {
+    let mut verified = BTreeMap::new();
+    if asked(|a| matches!(a, Ask::Recipient(_) | Ask::Verify(_))) {
         let whole = crate::profile::kdl(set, zone.address, None);
-        routes = explained(&Server::make(Setup { whole: Some(whole), ..Setup::default() }), &set.cases);
+        let server = Server::make(Setup { whole: Some(whole), ..Setup::default() });
+        routes = explained(&server, &set.cases);
+        for case in &set.cases {
+            if let Ask::Verify(address) = &case.ask {
+                verified.insert(address, verify(&server, address));
+            }
+        }
     }
-    let running = asked(|a| !matches!(a, Ask::Recipient(_))).then(|| setup().start());
+    let running = asked(|a| !matches!(a, Ask::Recipient(_) | Ask::Verify(_))).then(|| setup().start());
     let texts = running.as_ref().map_or_else(BTreeMap::new, |s| rewritten(s, &sink, &set.cases));
     let missing = || Answer::Text("no answer".into());
     set.cases
@@ -37,6 +44,10 @@ pub fn answers(set: &Set) -> Vec<Answer> {
             Ask::Session { client, from, to } => {
                 Answer::Replies(session(running.as_ref().expect("started").address, *client, from, to))
             }
+            Ask::Crowd { client, count, held } => {
+                Answer::Replies(crowd(running.as_ref().expect("started").address, *client, *count, *held))
+            }
+            Ask::Verify(address) => verified.get(address).map_or_else(missing, |text| Answer::Text(text.clone())),
             Ask::Sender { to, members } => {
                 Answer::Text(sent(running.as_ref().expect("started").address, &sink, to, *members))
             }
@@ -83,6 +94,14 @@ fn names(set: &Set) -> String {
         }
     }
     zone
+}
+
+/// `sendmail -bv`, ours.
+fn verify(server: &Server, address: &str) -> String {
+    let mut command = server.command("sendmail");
+    command.env("POSTRIDER_CONFIG", server.configuration()).args(["-bv", "--", address]);
+    let out = server::run(command, b"");
+    printed(&format!("{}rc={}", String::from_utf8_lossy(&out.stdout), out.status.code().unwrap_or(-1)))
 }
 
 /// `postrider explain --json -`: addresses on stdin, one JSON object a line.

@@ -50,20 +50,37 @@ pub fn mc(set: &Set) -> String {
     if set.has("userdb") && set.files.contains_key("userdb") {
         define("confUSERDB_SPEC", &format!("{f}/userdb.db"));
     }
+    for (name, value) in &p.defines {
+        define(name, value);
+    }
     if p.smart_host {
         define("SMART_HOST", "relay:[127.0.0.1]");
         define("RELAY_MAILER_ARGS", &format!("TCP $h {}", sink_port(set)));
         define("confDELIVERY_MODE", "interactive");
     }
     let mut out = format!("OSTYPE(`linux')dnl\n{out}");
+    features(set, &mut out);
+    classes(set, &mut out);
+    let port = port(set);
+    let _ = writeln!(out, "DAEMON_OPTIONS(`Family=inet, Name=MTA, Port={port}, Addr=127.0.0.1, Listen=1024')dnl");
+    let _ = writeln!(out, "DAEMON_OPTIONS(`Family=inet6, Name=MTA6, Port={port}, Addr=::1, Listen=1024')dnl");
+    out + "MAILER(`local')dnl\nMAILER(`smtp')dnl\nMAILER(`procmail')dnl\n"
+}
+
+fn features(set: &Set, out: &mut String) {
+    let (f, p) = (set.folder(), &set.profile);
     let mut feature = |text: &str| {
         let _ = writeln!(out, "FEATURE({text})dnl");
     };
-    for name in ["nocanonify", "accept_unresolvable_domains", "no_default_msa", "use_cw_file", "use_ct_file"] {
+    for name in ["nocanonify", "no_default_msa", "use_cw_file", "use_ct_file"] {
         feature(&format!("`{name}'"));
     }
-    let skip = if set.has("skip") { ", `skip'" } else { "" };
-    feature(&format!("`access_db', `hash -T<TMPF> {f}/access'{skip}"));
+    if !set.has("unresolvable") {
+        feature("`accept_unresolvable_domains'");
+    }
+    let arguments = |name: &str| if set.has(name) { format!(", `{name}'") } else { String::new() };
+    let arguments = arguments("skip") + &arguments("relaytofulladdress");
+    feature(&format!("`access_db', `hash -T<TMPF> {f}/access'{arguments}"));
     for name in ["virtusertable", "mailertable", "domaintable", "genericstable"] {
         feature(&format!("`{name}', `hash {f}/{name}'"));
     }
@@ -79,14 +96,16 @@ pub fn mc(set: &Set) -> String {
             format!("`delay_checks', `{argument}'")
         });
     }
-    for name in p.features.iter().filter(|n| !matches!(**n, "skip" | "bitdomain" | "uucpdomain" | "userdb")) {
-        feature(&format!("`{name}'"));
+    // Ours, or switched above with arguments.
+    let special = |n: &&&str| {
+        matches!(**n, "skip" | "relaytofulladdress" | "bitdomain" | "uucpdomain" | "userdb" | "unresolvable")
+    };
+    for name in p.features.iter().filter(|n| !special(n)) {
+        feature(&match *name {
+            "nouucp" | "nopercenthack" => format!("`{name}', `nospecial'"),
+            name => format!("`{name}'"),
+        });
     }
-    classes(set, &mut out);
-    let port = port(set);
-    let _ = writeln!(out, "DAEMON_OPTIONS(`Family=inet, Name=MTA, Port={port}, Addr=127.0.0.1, Listen=1024')dnl");
-    let _ = writeln!(out, "DAEMON_OPTIONS(`Family=inet6, Name=MTA6, Port={port}, Addr=::1, Listen=1024')dnl");
-    out + "MAILER(`local')dnl\nMAILER(`smtp')dnl\nMAILER(`procmail')dnl\n"
 }
 
 fn classes(set: &Set, out: &mut String) {
@@ -127,7 +146,7 @@ pub fn kdl(set: &Set, dns: SocketAddr, smart_host: Option<SocketAddr>) -> String
          queue {{ path \"@F@/spool\"; retry min=\"1s\" max=\"2s\" }}\nrun {{ folder \"@F@/run\"; drop \"@F@/drop\"; pid-file \"@F@/run/pid\" }}\n\
          dns {{ servers \"{dns}\" }}\nlog {{ file \"@F@/logs/log\"; syslog #false }}\nmailbox \"mbox\" path=\"@F@/mail/{{user}}\"\n\
          local-domains {}\nrelay-domains {}\ntrusted-users {}\naliases \"{f}/aliases\"{second}\n\
-         senders {{ accept-unresolvable }}\nmailers \"{f}/mailertable\"\ndomains \"{f}/domaintable\"\n",
+         mailers \"{f}/mailertable\"\ndomains \"{f}/domaintable\"\n",
         file("local-host-names"),
         file("relay-domains"),
         file("trusted-users"),
@@ -182,6 +201,9 @@ fn blocks(set: &Set, file: &dyn Fn(&str) -> String, out: &mut String) {
             on("skip", "skip"),
             on("lookupdotdomain", "look-up-dot-domain"),
             on("blocklist_recipients", "blocklist-recipients"),
+            on("relaytofulladdress", "relay-to-full-address"),
+            on("ratecontrol", "client-rate"),
+            on("conncontrol", "client-connections"),
             delay,
         ]),
     );
@@ -195,8 +217,52 @@ fn blocks(set: &Set, file: &dyn Fn(&str) -> String, out: &mut String) {
             on("allmasquerade", "all"),
             on("masquerade_entire_domain", "entire-domain"),
             on("limited_masquerade", "limited"),
+            on("local_no_masquerade", "not-local"),
         ]),
     );
-    block("addresses".into(), all(vec![on("always_add_domain", "always-add-domain")]));
-    block("relaying".into(), all(vec![on("relay_hosts_only", "hosts-only")]));
+    switches(set, out);
+}
+
+/// Settings without a table.
+fn switches(set: &Set, out: &mut String) {
+    let p = &set.profile;
+    let mut block = |head: &str, children: Vec<Option<String>>| {
+        let children: Vec<String> = children.into_iter().flatten().collect();
+        let _ = writeln!(out, "{head} {{ {} }}", children.join("; "));
+    };
+    let on = |feature: &str, node: &str| set.has(feature).then(|| node.to_owned());
+    let defined = |name: &str, node: &str| {
+        p.defines.iter().find(|(known, _)| *known == name).map(|(_, value)| format!("{node} \"{value}\""))
+    };
+    block(
+        "addresses",
+        vec![
+            on("always_add_domain", "always-add-domain"),
+            defined("MAIL_HUB", "mail-hub"),
+            defined("LOCAL_RELAY", "local-relay"),
+            defined("LUSER_RELAY", "luser-relay"),
+            on("stickyhost", "sticky-host"),
+            on("redirect", "redirect"),
+            on("nouucp", "no-uucp"),
+            on("nopercenthack", "no-percent-hack"),
+        ],
+    );
+    block(
+        "senders",
+        vec![
+            on("accept_unqualified_senders", "accept-unqualified"),
+            (!set.has("unresolvable")).then(|| "accept-unresolvable".to_owned()),
+        ],
+    );
+    block(
+        "relaying",
+        vec![
+            on("relay_hosts_only", "hosts-only"),
+            on("relay_entire_domain", "entire-domain"),
+            on("relay_mail_from", "mail-from"),
+            on("relay_local_from", "local-from"),
+            on("promiscuous_relay", "promiscuous"),
+            on("loose_relay_check", "loose-check"),
+        ],
+    );
 }

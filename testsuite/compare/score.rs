@@ -121,6 +121,10 @@ fn percent(n: usize, of: usize) -> f64 {
 pub fn ask(ask: &Ask) -> String {
     match ask {
         Ask::Recipient(address) => address.clone(),
+        Ask::Verify(address) => format!("-bv {address}"),
+        Ask::Crowd { client, count, held } => {
+            format!("{count} connections of {client}{}", if *held { " at once" } else { "" })
+        }
         Ask::Session { client, from, to } => format!("{client} <{from}> <{to}>"),
         Ask::Sender { to, .. } => format!("sender to {to}"),
         Ask::Rewrite { place, address } => format!("{place:?} {address}"),
@@ -154,11 +158,25 @@ fn canonical(answer: &Answer) -> String {
 fn dangerous(theirs: &Answer, ours: &Answer) -> Option<&'static str> {
     match (theirs, ours) {
         (Answer::Route { targets: t, .. }, Answer::Route { targets: o, refused, reply }) => {
-            (reply.starts_with('2') && refused.is_empty() && o.is_empty() && !t.is_empty()).then_some("LOSES MAIL")
+            // Some of the recipients are missing, and nobody is told.
+            let fewer = o.len() < t.len() && o.is_subset(t);
+            (reply.starts_with('2') && refused.is_empty() && fewer).then_some("LOSES MAIL")
         }
         (Answer::Replies(t), Answer::Replies(o)) => {
-            let denied = t.last().is_some_and(|r| r.contains("5.7.1 Relaying denied"));
-            (denied && o.len() == 3 && o[2].starts_with('2')).then_some("OPENS A RELAY")
+            let last = t.last().map_or("", String::as_str);
+            let taken = o.len() == 3 && o[2].starts_with('2');
+            match last {
+                _ if !taken || !last.starts_with('5') => None,
+                last if last.contains("5.7.1 Relaying denied") => Some("OPENS A RELAY"),
+                // Of a table or a check, not of the address itself: 5.7.x, or access's default text.
+                last if last.starts_with("550 5.7.")
+                    || last.starts_with("554 5.7.")
+                    || last.contains("Access denied") =>
+                {
+                    Some("TAKES WHAT A TABLE REFUSES")
+                }
+                _ => None,
+            }
         }
         _ => None,
     }

@@ -18,6 +18,17 @@ pub enum Ask {
         /// Recipient.
         to: String,
     },
+    /// What do several connections of one client hear: greeting and MAIL of each?
+    Crowd {
+        /// The client.
+        client: IpAddr,
+        /// How many.
+        count: usize,
+        /// Whether each stays open until the last is done.
+        held: bool,
+    },
+    /// What does `sendmail -bv` print, and how does it exit?
+    Verify(String),
     /// With which envelope senders does a message to a list go out?
     Sender {
         /// The list.
@@ -77,6 +88,8 @@ pub struct Profile {
     pub delay: Option<&'static str>,
     /// All mail that is not local goes to a sink.
     pub smart_host: bool,
+    /// `define`s, such as `MAIL_HUB`.
+    pub defines: Vec<(&'static str, &'static str)>,
     /// Class files are read with the plain format, `%s`.
     pub plain_class_files: bool,
 }

@@ -59,7 +59,7 @@ fn query(class: &str, map: &OsStr, key: &[u8], output: &mut Output<'_>) -> Resul
             Ok(exit::OK)
         }
         None => {
-            output.complain(&format!("couldn't find key {} in map {}", shown(key), map.display()));
+            output.complain(format!("couldn't find key {} in map {}", shown(key), map.display()));
             Ok(exit::UNAVAILABLE)
         }
     }
@@ -83,7 +83,7 @@ fn change(class: &str, map: &OsStr, key: &[u8], value: Option<&[u8]>, output: &m
         let there = old.as_ref().map_or(Ok(None), |old| old.get(key));
         if there.map_err(|error| output.cannot_open(class, map, &error.0))?.is_none() {
             // Exit code 0, as in sendmail.
-            output.complain(&format!("key {} doesn't exist in map {}", shown(key), map.display()));
+            output.complain(format!("key {} doesn't exist in map {}", shown(key), map.display()));
             return Ok(exit::OK);
         }
     }
@@ -92,7 +92,7 @@ fn change(class: &str, map: &OsStr, key: &[u8], value: Option<&[u8]>, output: &m
             Some(value) => format!("error updating ({}, {})", shown(key), shown(value)),
             None => format!("couldn't remove key {}", shown(key)),
         };
-        output.complain(&format!("{what} in map {}: {why}", map.display()));
+        output.complain(format!("{what} in map {}: {why}", map.display()));
         exit::IO
     })?;
     Ok(exit::OK)

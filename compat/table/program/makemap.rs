@@ -121,16 +121,16 @@ fn make(order: &Order, stdin: &File, output: &mut Output<'_>) -> Result<u8, Ende
     let code = fill(order, stdin, &mut writer, !origin.name.is_empty(), output)?;
     let origin = if order.append { Origin::default() } else { origin };
     let failed = |output: &mut Output<'_>, error: io::Error| {
-        output.complain(&format!("close({}): {}", order.map.display(), reason(&error)));
+        output.complain(format!("close({}): {}", order.map.display(), reason(&error)));
         exit::IO
     };
     writer.finish(origin).map_err(|error| failed(output, error))?;
     let kept = new.put_in_place().map_err(|error| failed(output, error))?;
     if order.verbose {
         if let Some(kept) = kept {
-            output.complain(&format!("the old {} is kept as {}", path.display(), kept.display()));
+            output.complain(format!("the old {} is kept as {}", path.display(), kept.display()));
         }
-        output.complain(&format!("{} is Postrider's compiled table, not {}", path.display(), order.class));
+        output.complain(format!("{} is Postrider's compiled table, not {}", path.display(), order.class));
     }
     Ok(code)
 }
@@ -168,18 +168,18 @@ fn fill(
             Ok(false) => return Ok(code),
             Err(error) => {
                 // sendmail takes it for the end; half a map must not replace a whole one.
-                output.complain(&format!("standard input: {}", reason(&error)));
+                output.complain(format!("standard input: {}", reason(&error)));
                 return Err(exit::IO);
             }
         }
         let fault = match order.rules.row(number, &text) {
             None => continue,
             Some(Ok(row)) => put(order, writer, row, lines, &mut folded, output),
-            Some(Err(fault)) => Err((told(fault.what, order.fold), exit::DATA)),
+            Some(Err(fault)) => Err((told(&fault.what, order, &text), exit::DATA)),
         };
         if let Err((what, problem)) = fault {
-            let what = mail::log::safe(&what);
-            output.complain(&format!("{}: line {number}: {what}", order.map.display()));
+            let place = format!("{}: line {number}: ", order.map.display());
+            output.complain([place.as_bytes(), &what].concat());
             if problem == exit::IO {
                 return Err(problem);
             }
@@ -188,15 +188,17 @@ fn fill(
     }
 }
 
-/// A fault in sendmail's words: it has folded the key by then.
-fn told(mut what: String, fold: bool) -> String {
-    const KEY: &str = "LHS ";
-    if let Some(at) = what.find(KEY).filter(|_| fold)
-        && let Some(key) = what.get_mut(at + KEY.len()..)
-    {
+/// A fault in sendmail's words: it has folded the key by then. The key is as it was written, in whatever character set.
+fn told(what: &str, order: &Order, text: &[u8]) -> Vec<u8> {
+    const KEY: &str = "no RHS for LHS ";
+    if !what.starts_with(KEY) {
+        return what.as_bytes().to_vec();
+    }
+    let mut key = order.rules.key(text).to_vec();
+    if order.fold {
         key.make_ascii_lowercase();
     }
-    what
+    [KEY.as_bytes(), &key].concat()
 }
 
 fn put(
@@ -206,7 +208,7 @@ fn put(
     lines: bool,
     folded: &mut Vec<u8>,
     output: &mut Output<'_>,
-) -> Result<(), (String, u8)> {
+) -> Result<(), (Vec<u8>, u8)> {
     folded.clear();
     folded.extend_from_slice(row.key);
     if order.fold {
@@ -220,11 +222,11 @@ fn put(
         (false, true) => Duplicate::Replace,
         (false, false) => Duplicate::Keep,
     };
-    let key = || String::from_utf8_lossy(folded);
+    let key = |what: &str| [b"key ", folded.as_slice(), b": ", what.as_bytes()].concat();
     match writer.put(folded, row.value, if lines { row.line } else { 0 }, duplicate) {
-        Ok(true) if !order.replace && !order.duplicates => Err((format!("key {}: duplicate key", key()), exit::DATA)),
+        Ok(true) if !order.replace && !order.duplicates => Err((key("duplicate key"), exit::DATA)),
         Ok(_) => Ok(()),
-        Err(error) => Err((format!("key {}: put error: {}", key(), reason(&error)), exit::IO)),
+        Err(error) => Err((key(&format!("put error: {}", reason(&error))), exit::IO)),
     }
 }
 

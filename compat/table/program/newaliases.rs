@@ -21,6 +21,10 @@ pub struct Rebuild<'a> {
     pub group_writable: bool,
     /// DontBlameSendmail's `WorldWritableAliasFile`.
     pub world_writable: bool,
+    /// What others could do to a file's folder, in sendmail's words: `World writable directory /etc`.
+    pub distrust: &'a dyn Fn(&Path) -> Option<String>,
+    /// `-on`: the right-hand sides are looked at, too.
+    pub check: bool,
 }
 
 impl std::fmt::Debug for Rebuild<'_> {
@@ -60,25 +64,39 @@ fn one(path: &Path, optional: bool, rebuild: &Rebuild<'_>, output: &mut Output<'
     };
     let source = Source { name: path.to_string_lossy().into(), text: Some(file), compiled: None };
     let table = table::text::read(&source).and_then(|text| Aliases::read(&source.name, &text, Some(rebuild.is_local)));
-    let table = match table {
+    let mut table = match table {
         Ok(table) => table,
         Err(error) => {
             output.say(format!("newaliases: {error}").as_bytes());
             return exit::SOFTWARE;
         }
     };
-    if let Err(why) = compile(path, &table, origin) {
-        output.say(format!("WARNING: cannot open alias database {}", path.display()).as_bytes());
-        output.say(format!("Cannot create database for alias file {}", path.display()).as_bytes());
-        output.complain(&format!("{}: {why}", database_path(path.as_os_str()).display()));
-        return exit::SOFTWARE;
+    if let Some(why) = (rebuild.distrust)(path) {
+        output.say(format!("WARNING: {why}").as_bytes());
+        return not_made(path, output);
     }
+    if let Err(why) = compile(path, &table, origin) {
+        let code = not_made(path, output);
+        output.complain(format!("{}: {why}", database_path(path.as_os_str()).display()));
+        return code;
+    }
+    let bad_values = rebuild.check && table.check_values();
     for problem in table.problems() {
-        output.say(problem.to_string().as_bytes());
+        output.say(&problem.printed());
     }
     output.say(format!("{}: {}", path.display(), table.counts()).as_bytes());
     let bad = table.problems().iter().any(|problem| problem.severity == Severity::Error);
-    if bad { exit::SOFTWARE } else { exit::OK }
+    match (bad_values, bad) {
+        (true, _) => exit::USAGE,
+        (false, true) => exit::SOFTWARE,
+        (false, false) => exit::OK,
+    }
+}
+
+fn not_made(path: &Path, output: &mut Output<'_>) -> u8 {
+    output.say(format!("WARNING: cannot open alias database {}", path.display()).as_bytes());
+    output.say(format!("Cannot create database for alias file {}", path.display()).as_bytes());
+    exit::SOFTWARE
 }
 
 /// Opens a file that only its owner can write: an alias may name a program.

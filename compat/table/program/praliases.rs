@@ -31,7 +31,7 @@ fn run(arguments: &[OsString], files: &[AliasFile], output: &mut Output<'_>) -> 
         }
         (None, Some(cf)) => {
             let text = std::fs::read(cf).map_err(|error| {
-                output.complain(&format!("{}: {}", cf.display(), reason(&error)));
+                output.complain(format!("{}: {}", cf.display(), reason(&error)));
                 exit::NO_INPUT
             })?;
             named = AliasFile::of_configuration(&String::from_utf8_lossy(&text));
@@ -43,7 +43,7 @@ fn run(arguments: &[OsString], files: &[AliasFile], output: &mut Output<'_>) -> 
         match file {
             AliasFile::File { path, .. } => print(text_path(path.as_os_str()), &keys, output),
             AliasFile::Elsewhere(class) | AliasFile::Unknown(class) => {
-                output.complain(&format!("Skipping non-file based alias type {class}"));
+                output.complain(format!("Skipping non-file based alias type {class}"));
             }
         }
     }
@@ -53,7 +53,7 @@ fn run(arguments: &[OsString], files: &[AliasFile], output: &mut Output<'_>) -> 
 /// Prints one file. What cannot be read is told, and the exit code stays 0, as in sendmail.
 fn print(path: &Path, keys: &[OsString], output: &mut Output<'_>) {
     if let Err(why) = entries(path, keys, output) {
-        output.complain(&format!("{}: open: {why}", path.display()));
+        output.complain(format!("{}: open: {why}", path.display()));
     }
 }
 

@@ -33,11 +33,17 @@ impl Room {
             "editmap" => editmap(&arguments, &mut out, &mut err),
             "praliases" => praliases(&arguments, &[], &mut out, &mut err),
             "newaliases" => {
-                let files: Vec<AliasFile> =
-                    arguments.iter().map(|word| AliasFile::parse(word.to_str().unwrap())).collect();
+                let named = arguments.iter().filter(|word| *word != "-on");
+                let files: Vec<AliasFile> = named.map(|word| AliasFile::parse(word.to_str().unwrap())).collect();
                 let is_local = |domain: &str| domain == "this.example";
-                let rebuild =
-                    Rebuild { files: &files, is_local: &is_local, group_writable: false, world_writable: false };
+                let rebuild = Rebuild {
+                    files: &files,
+                    is_local: &is_local,
+                    group_writable: false,
+                    world_writable: false,
+                    distrust: &|path| path.ends_with("ww/al").then(|| "World writable directory /w/ww".to_owned()),
+                    check: words.contains(&"-on"),
+                };
                 newaliases(&rebuild, &mut out, &mut err)
             }
             other => panic!("{other}"),
@@ -162,7 +168,6 @@ fn a_berkeley_file_is_listed_appended_to_and_kept() {
     let room = Room::new();
     let old = include_bytes!("../../../src/table/golden/terminated.db");
     room.put("m.db", old);
-    std::thread::sleep(std::time::Duration::from_millis(40));
     assert_eq!(room.run("makemap -u hash /w/m", b"").lines().count(), 65);
     assert_eq!(room.run("editmap -q hash /w/m Alice", b""), "value one # no comment \nrc=0");
     let said = room.run("makemap -v -o hash /w/m", b"new one\n");
@@ -268,6 +273,94 @@ fn aliases_that_are_unsafe_or_cannot_be_made() {
     assert_eq!(room.run("praliases -C /nope", b""), "E: praliases: /nope: No such file or directory\nrc=66");
     let usage = "E: usage: praliases [-C cffile] [-f aliasfile] [key ...]\nrc=64";
     assert_eq!(room.run("praliases -Z", b""), format!("E: praliases: invalid option -- 'Z'\n{usage}"));
+}
+
+/// As 8.17.1.9 said it of the same file.
+#[test]
+fn newaliases_looks_at_the_right_hand_sides_if_asked() {
+    let room = Room::new();
+    room.put(
+        "al",
+        b"good: alice, <bob@x>\na: <alice\nb: alice@\nc: b@c@d, <x, (y\nbad\nz: a)b\nz: x, dup\nn: b@ ,\n  x\xe4@\n",
+    );
+    let expected = "/w/al: line 2: <alice... Unbalanced '<'
+/w/al: line 3: alice@... Hostname required
+/w/al: line 4: b@c@d, <x, (y... Invalid route address
+/w/al: line 4: <x, (y... Unbalanced '<'
+/w/al: line 4: (y... Unbalanced '('
+/w/al: line 4: (y... (y... bad address
+/w/al: line 5: missing colon
+/w/al: line 6: a)b... Unbalanced ')'
+/w/al: line 7: dup... Warning: duplicate alias name z
+/w/al: line 9: b@ ,  x\u{fffd}@... Hostname required
+/w/al: line 9: x\u{fffd}@... Hostname required
+/w/al: 7 aliases, longest 14 bytes, 67 bytes total
+rc=64";
+    assert_eq!(room.run("newaliases -on /w/al", b""), expected);
+    room.put("al", b"b: alice@\n");
+    let expected =
+        "/w/al: line 1: alice@... Hostname required\n/w/al: 1 aliases, longest 6 bytes, 7 bytes total\nrc=64";
+    assert_eq!(room.run("newaliases -on /w/al", b""), expected);
+    assert!(room.run("newaliases /w/al", b"").ends_with("total\nrc=0"));
+}
+
+#[test]
+fn no_aliases_are_made_where_others_may_write() {
+    let room = Room::new();
+    std::fs::create_dir(room.path("ww")).unwrap();
+    room.put("ww/al", b"a: b\n");
+    let expected = "WARNING: World writable directory /w/ww
+WARNING: cannot open alias database /w/ww/al
+Cannot create database for alias file /w/ww/al
+rc=70";
+    assert_eq!(room.run("newaliases /w/ww/al", b""), expected);
+    assert!(!room.path("ww/al.db").exists());
+}
+
+#[test]
+fn a_map_with_two_names_is_not_read() {
+    let room = Room::new();
+    room.run("makemap hash /w/m", b"k v\n");
+    std::fs::hard_link(room.path("m.db"), room.path("other.db")).unwrap();
+    let expected =
+        |program: &str| format!("E: {program}: error opening type hash map /w/m: Hard links not allowed\nrc=73");
+    assert_eq!(room.run("makemap -u hash /w/m", b""), expected("makemap"));
+    assert_eq!(room.run("editmap -q hash /w/m k", b""), expected("editmap"));
+}
+
+/// Bytes of any character set, but no control characters.
+#[test]
+fn messages_have_the_bytes_of_the_text() {
+    let room = Room::new();
+    let input = b"a\xe4 1\nA\xe4 2\n\xfc\nx\x01y\n";
+    room.put("stdin", input);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = [OsString::from("hash"), room.path("m").into()];
+    makemap(&arguments, &File::open(room.path("stdin")).unwrap(), &mut out, &mut err);
+    let has = |said: &[u8], part: &[u8]| said.windows(part.len()).any(|found| found == part);
+    assert!(has(&err, b"line 2: key a\xe4: duplicate key\n") && has(&err, b"no RHS for LHS \xfc\n"));
+    assert!(has(&err, b"no RHS for LHS x\\x01y\n"));
+    room.put("al", b"\xe4: x\n\xe4: y\n\xfc@far: x\n");
+    let files = [AliasFile::File { path: room.path("al"), optional: false }];
+    let rebuild = Rebuild {
+        files: &files,
+        is_local: &|_| false,
+        group_writable: false,
+        world_writable: false,
+        distrust: &|_| None,
+        check: false,
+    };
+    newaliases(&rebuild, &mut out, &mut err);
+    assert!(has(&out, b"line 2: \xe4... Warning: duplicate alias name \xe4\n"), "{}", out.escape_ascii());
+    assert!(has(&out, b"line 3: \xfc@far... cannot alias non-local names\n"));
+}
+
+/// What was written this moment is looked at again, not refused.
+#[test]
+fn a_berkeley_file_of_this_moment_is_waited_for() {
+    let room = Room::new();
+    room.put("m.db", include_bytes!("../../../src/table/golden/terminated.db"));
+    assert_eq!(room.run("makemap -u hash /w/m", b"").lines().count(), 65);
 }
 
 #[test]

@@ -147,6 +147,39 @@ async fn what_has_gone_or_cannot_be_used_leaves_the_last_good_version() {
     host.until(&table, "new").await;
 }
 
+/// `cp garbage t.db`: the descriptor in use shows the garbage.
+#[tokio::test]
+async fn a_compiled_form_damaged_in_place_is_read_from_its_text() {
+    let host = Host::new();
+    host.write("t", "k old\n");
+    let text = fs::File::open(host.path("t")).unwrap();
+    let compiled = fs::File::create_new(host.path("t.db")).unwrap();
+    let mut writer = table::Writer::new(&compiled);
+    writer.put(b"k", b"old", 1, table::Duplicate::Keep).unwrap();
+    writer.finish(table::origin(&text, Some(&host.path("t"))).unwrap()).unwrap();
+    let table = host.start(false, None).await;
+    assert_eq!(ask(&table).await, "old");
+    // At a reload it is remembered as well.
+    let table = host.start(false, Some(table)).await;
+    host.write("t.db", "what is this");
+    assert_eq!(ask(&table).await, "later");
+    host.until(&table, "old").await;
+    assert!(host.said("which it was made from, serves"), "{:?}", host.log.0);
+    // Another text may lack what the compiled form had: who knows.
+    host.write("t", "x new\n");
+    fs::File::open(host.path("t"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now() - Duration::from_secs(60))
+        .unwrap();
+    host.write("t.db", "what is that");
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        host.look(&table).await;
+        assert_eq!(ask(&table).await, "old");
+    }
+    assert!(!host.said("t.db: new version in use"));
+}
+
 #[tokio::test]
 async fn an_old_compiled_form_does_not_step_in_for_a_text_that_is_being_replaced() {
     let host = Host::new();

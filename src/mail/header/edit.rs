@@ -40,7 +40,7 @@ pub fn qualify(header: &[u8], host: &str) -> Vec<u8> {
                 copied = copied.max(last);
             }
             last_end = Some(end);
-            if listed.address.is_ok_and(|address| address.domain().is_none()) {
+            if listed.address.is_ok_and(|address| is_bare(&address)) {
                 out.extend_from_slice(header.get(copied..end).unwrap_or_default());
                 out.push(b'@');
                 out.extend_from_slice(host.as_bytes());
@@ -50,6 +50,12 @@ pub fn qualify(header: &[u8], host: &str) -> Vec<u8> {
     }
     out.extend_from_slice(header.get(copied..).unwrap_or_default());
     out
+}
+
+/// Whether only a domain is missing; `host!user` has one.
+fn is_bare(address: &Address) -> bool {
+    let bang = address.local().split_once('!').is_some_and(|(host, _)| host.contains('.'));
+    address.domain().is_none() && (!bang || address.local().starts_with('"'))
 }
 
 /// The header without the fields of these names.
@@ -153,7 +159,13 @@ mod tests {
             qualified("resent-to: bob\nERRORS-TO: x\nX-To: y\nResent-Errors-To: z\n"),
             "resent-to: bob@mx.example\nERRORS-TO: x@mx.example\nX-To: y\nResent-Errors-To: z\n"
         );
-        for same in ["To: undisclosed-recipients:;\r\n", "From: <>\r\n", "To: a@\r\nCc: \"unterminated\r\n", ""] {
+        for same in [
+            "To: far.example!joe\r\n",
+            "To: undisclosed-recipients:;\r\n",
+            "From: <>\r\n",
+            "To: a@\r\nCc: \"unterminated\r\n",
+            "",
+        ] {
             assert_eq!(qualified(same), same);
         }
     }

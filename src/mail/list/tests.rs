@@ -23,6 +23,7 @@ fn lists_as_people_and_programs_write_them() {
         ("=?utf-8?Q?Smith,_J?= <a@b>, =?x?B?PGE=?=\r\n =?x?B?PGE=?= <c@d>", &["a@b", "c@d"]),
         ("Müller <m@exämple.org>", &["m@exämple.org"]),
         ("<@a.example,@b.example:u@d>", &["u@d"]),
+        ("@a.example:u@d, b@c", &["u@d", "b@c"]),
         ("\"q s\"@d, \"a\\\"b\"@d", &["\"q s\"@d", "\"a\\\"b\"@d"]),
         ("pete (a (nested, <x@y>) one) @ (c) host . example", &["pete@host.example"]),
         ("u@[192.0.2.1], <u@[IPv6:::1]>", &["u@[192.0.2.1]", "u@[IPv6:::1]"]),
@@ -32,6 +33,11 @@ fn lists_as_people_and_programs_write_them() {
         ("friends: a@b, c <d@e>; f@g", &["a@b (group)", "d@e (group)", "f@g"]),
         ("x:;, y@z", &["y@z"]),
         ("bob carol dave@x", &["bob", "carol", "dave@x"]),
+        // No alias is asked about such a name; without its backslash it would be another recipient.
+        ("\\bob", &["\\bob"]),
+        ("alice, \\bob", &["alice", "\\bob"]),
+        ("bob \\carol", &["bob", "\\carol"]),
+        ("al\\ice@x, <\\bob@mx.test>", &["al\\ice@x", "\\bob@mx.test"]),
         ("", &[]),
         ("()", &[]),
         (" \r\n\t", &[]),
@@ -44,6 +50,7 @@ fn lists_as_people_and_programs_write_them() {
 fn broken_elements_are_reported_and_the_others_kept() {
     for (body, expected) in [
         ("a@, b@c", &["! a@", "b@c"][..]),
+        ("\\, \\ bob, b@c", &["! \\", "! \\ bob", "b@c"]),
         ("bob smith, c@d", &["! bob smith", "c@d"]),
         ("<a@b, c@d", &["! a@b", "c@d"]),
         ("<>, c@d", &["! <>", "c@d"]),

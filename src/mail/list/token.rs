@@ -1,7 +1,10 @@
 //! Tokens of structured field bodies (RFC 5322 3.2). White space and comments separate and are dropped.
 
+use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::combinator::recognize;
+use nom::multi::many1_count;
+use nom::sequence::preceded;
 use nom::{IResult, Parser};
 use std::ops::Range;
 
@@ -45,8 +48,11 @@ pub(super) fn tokens(body: &[u8]) -> impl Iterator<Item = Token> + '_ {
                 b'"' => enclosed(rest, b'"'),
                 b'[' => enclosed(rest, b']'),
                 special @ (b'<' | b'>' | b'@' | b',' | b';' | b':' | b'.') => (Kind::Special(special), 1),
-                b')' | b']' | b'\\' => (Kind::Broken, 1),
-                _ => (Kind::Word, word(rest)),
+                b')' | b']' => (Kind::Broken, 1),
+                _ => match word(rest) {
+                    0 => (Kind::Broken, 1),
+                    length => (Kind::Word, length),
+                },
             };
             let span = at..at + length;
             at = span.end;
@@ -89,14 +95,17 @@ fn enclosed(rest: &[u8], close: u8) -> (Kind, usize) {
     (Kind::Broken, rest.len())
 }
 
-/// Length of an atom or encoded word, at least 1.
+/// Length of an atom or encoded word; 0 if there is none.
 fn word(rest: &[u8]) -> usize {
     let whole = encoded_word(rest).or_else(|_| atom(rest));
-    whole.map_or(1, |(_, word)| word.len().max(1))
+    whole.map_or(0, |(_, word)| word.len())
 }
 
+/// An atom, in which a backslash may stand before any of its characters: `\bob` is what people write for "the mailbox, no alias".
 fn atom(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    take_while1(|b: u8| !b.is_ascii_whitespace() && !b"()<>[]:;@\\,.\"".contains(&b)).parse(input)
+    let plain = |b: u8| !b.is_ascii_whitespace() && !b"()<>[]:;@\\,.\"".contains(&b);
+    let escaped = recognize(preceded(tag("\\"), take_while1(plain)));
+    recognize(many1_count(alt((take_while1(plain), escaped)))).parse(input)
 }
 
 /// `=?charset?encoding?text?=` with anything but blanks and `?` inside: some writers leave commas and dots in it.

@@ -68,7 +68,7 @@ pub(crate) struct Zone;
 impl Resolver for Zone {
     fn mx<'a>(&'a self, domain: &'a str) -> Dns<'a, Vec<Mx>> {
         Box::pin(std::future::ready(match domain {
-            "gone.example" => Err(DnsError::NoName),
+            "gone.example" | "gone.local.example" | "mx.example.org" | "mx" => Err(DnsError::NoName),
             "slow.example" => Err(DnsError::Temporary("SERVFAIL".into())),
             "empty.example" | "host.example" => Err(DnsError::NoRecord),
             _ => Ok(vec![Mx { preference: 10, host: "mx.far.example".into() }]),
@@ -88,9 +88,10 @@ impl Resolver for Zone {
 fn router(access: Fake) -> Router {
     let settings = route::Settings {
         host: "mx.example.org".into(),
-        local_domains: vec!["example.org".into()],
+        local_domains: vec!["example.org".into(), "gone.local.example".into()],
         virtual_domains: vec!["virtual.example".into()],
         relay_domains: vec!["partner.example".into()],
+        relay_clients: vec!["203.0.113.0/24".into()],
         alias_depth: 10,
         alias_limit: 100,
         ..route::Settings::default()
@@ -145,7 +146,7 @@ async fn senders() {
         ("from ok@gone.example", Judgement::Ok),
         (
             "from busy@far.example",
-            Judgement::Refuse(Refusal { code: 450, status: Status::temporary(2, 1), text: "later".into() }),
+            Judgement::Refuse(Refusal { code: 450, status: Status::temporary(2, 1), text: "later".into(), exit: None }),
         ),
     ];
     for (client, from, reply) in [
@@ -161,6 +162,15 @@ async fn senders() {
         (STRANGER, "a@broken.example", "451 4.3.0 Temporary system failure. Please try again later."),
         (STRANGER, "a", "553 5.5.4 Domain name required for sender address a"),
         (STRANGER, "a@localhost", "553 5.5.4 Real domain name required for sender address"),
+        // Who may relay is asked like everybody else (as 8.17.1.9 answers a client in class R and one with `Connect: RELAY`).
+        ("203.0.113.9", "a@gone.example", "553 5.1.8 Domain of sender address a@gone.example does not exist"),
+        ("203.0.113.9", "a", "553 5.5.4 Domain name required for sender address a"),
+        ("203.0.113.9", "a@localhost", "553 5.5.4 Real domain name required for sender address"),
+        (STRANGER, "a@localhost.Example.org", "553 5.5.4 Real domain name required for sender address"),
+        // So is who has a local domain, but not the host's own name.
+        (STRANGER, "a@gone.local.example", "553 5.1.8 Domain of sender address a@gone.local.example does not exist"),
+        (STRANGER, "a@mx.example.org", "pass, pass, pass"),
+        (STRANGER, "a@mx", "pass, pass, pass"),
         // Who is at home need not be known to DNS.
         ("127.0.0.1", "a@gone.example", "pass, pass, pass"),
         ("127.0.0.1", "a", "pass, pass, pass"),
@@ -181,6 +191,7 @@ async fn recipients_are_refused_only_if_asked_for() {
         ("to held@example.org", Judgement::Quarantine("look".into())),
         ("to gone@example.org", Judgement::Discard),
         ("to ok@far.example", Judgement::Ok),
+        ("to bad@partner.example", Judgement::Reject),
     ];
     let mut settings = Settings::default();
     assert_eq!(asked(&entries, &settings, STRANGER, "", "u@example.org").await, "pass, pass, pass");
@@ -192,6 +203,11 @@ async fn recipients_are_refused_only_if_asked_for() {
         ("u%example.org@localhost", "550 5.2.1 Mailbox disabled for this recipient"),
         ("held@example.org", "pass, pass, accepted and held: look"),
         ("gone@example.org", "pass, pass, accepted and thrown away"),
+        // So does where it leads to behind hosts that may be relayed to (as 8.17.1.9 answers).
+        ("bad%partner.example@virtual.example", "550 5.2.1 Mailbox disabled for this recipient"),
+        ("bad%partner.example@a.partner.example", "550 5.2.1 Mailbox disabled for this recipient"),
+        ("partner.example!bad@partner.example", "550 5.2.1 Mailbox disabled for this recipient"),
+        ("x%partner.example@virtual.example", "pass, pass, pass"),
         // OK allows no relaying.
         ("ok@far.example", "550 5.7.1 Relaying denied. IP name possibly forged [198.51.100.9]"),
     ] {
@@ -224,6 +240,11 @@ async fn delayed_checks_come_in_their_order() {
         (DelayChecks::Hater, "a@far.example", "broken@example.org", LATER),
     ] {
         assert_eq!(asked(&entries, &with(mode), STRANGER, from, to).await, reply, "{mode:?} {from} {to}");
+    }
+    // By then the sender has the host's name for `localhost`, but still no domain if it had none.
+    let name = "553 5.5.4 Domain name required for sender address a";
+    for (from, reply) in [("a@localhost", "pass, pass, pass"), ("a@[127.0.0.1]", "pass, pass, pass"), ("a", name)] {
+        assert_eq!(asked(&[], &with(DelayChecks::On), STRANGER, from, "u@example.org").await, reply, "{from}");
     }
 }
 

@@ -296,7 +296,8 @@ async fn senders_are_shown_as_configured() {
 #[tokio::test]
 async fn what_leaves_shows_no_name_alone() {
     let trusting = route::Settings { relay_clients: vec!["0.0.0.0/0".into()], ..route::Settings::default() };
-    let side = Side::new(Settings::default(), trusting, &[]);
+    // With FEATURE(accept_unqualified_senders); without it such a sender would be refused.
+    let side = Side::new(Settings { accept_unqualified_senders: true, ..Settings::default() }, trusting, &[]);
     let content = "From: joe\nCc: bob (b), u@localhost,\n c@[127.0.0.1], d@far.example\n\nTo: bob\n";
     assert!(side.send("joe@localhost.example.org", &["bob@far.example"], content).await.starts_with("250 "));
     assert!(side.send("joe@far.example", &["alice@example.org"], content).await.starts_with("250 "));

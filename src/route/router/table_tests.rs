@@ -19,7 +19,7 @@ impl VirtualUsers for Virtual {
                 Some((_, text)) => {
                     let (code, status) = if text.starts_with("450") { (450, 4) } else { (550, 5) };
                     let status = if status == 4 { Status::temporary(2, 1) } else { Status::permanent(7, 0) };
-                    Redirect::Refuse(Refusal { code, status, text: text.into() })
+                    Redirect::Refuse(Refusal { code, status, text: text.into(), exit: None })
                 }
                 None => match value.strip_prefix('\\') {
                     Some(user) => Redirect::Mailbox(user.into()),
@@ -40,7 +40,7 @@ impl Mailers for Hops {
     fn hop<'a>(&'a self, domain: &'a str) -> Answer<'a, Found<Hop>> {
         let host = |name: &str, mx| Host { name: name.into(), mx };
         let smtp = |mailer: &str, hosts| Hop::Smtp { mailer: mailer.into(), hosts };
-        let refusal = Refusal { code: 550, status: Status::permanent(1, 2), text: "no such host".into() };
+        let refusal = Refusal { code: 550, status: Status::permanent(1, 2), text: "no such host".into(), exit: None };
         let hop = match domain {
             "one.example" => smtp("esmtp", vec![host("gw.example", true)]),
             "two.example" => smtp("relay", vec![host("a", false), host("b", false)]),
@@ -148,7 +148,7 @@ async fn virtual_users() {
             ("two@v.example", "553 5.1.3 Invalid route address"),
             ("no@v.example", "550 5.7.0 nope"),
             ("later@v.example", "450 4.2.1 450 busy"),
-            ("a@v.example", "554 5.4.6 aliasing/forwarding loop broken (2 aliases deep; 10 max)"),
+            ("a@v.example", "554 5.4.6 rewrite: excessive recursion (max 50)"),
             ("pct@v.example", "u@far.example smtp:far.example"),
             ("bang@v.example", "u@far.example smtp:far.example"),
             ("route@v.example", "u@far.example smtp:far.example"),
@@ -197,6 +197,77 @@ async fn the_mailer_table_is_for_other_domains() {
     .await;
 }
 
+/// As 8.17.1.9 answers: only a domain loses its last dot.
+#[tokio::test]
+async fn a_dot_behind_a_name_is_part_of_it() {
+    let r = router(settings(), &[("team", "alice"), ("dot", "alice.")], &[("far@v.example", "x@far.example.")], &[]);
+    let unknown = "550 5.1.1 User unknown";
+    let cases = [
+        ("alice.", unknown),
+        ("alice.@mx.example.org", unknown),
+        ("\"alice.\"@example.org", unknown),
+        ("Team.@Example.org", unknown),
+        ("root.", unknown),
+        ("postmaster.", unknown),
+        ("dot", "alice. error:5.1.1 User unknown"),
+        ("alice@example.org.", "alice local:alice"),
+        ("z@far.example.", "z@far.example smtp:far.example"),
+        ("far@v.example", "x@far.example smtp:far.example"),
+    ];
+    all(&r, &cases).await;
+}
+
+/// As 8.17.1.9 answers: a literal of ours is the host, whatever the domain table makes of the host's name; others are nobody's domain.
+#[tokio::test]
+async fn literals_and_tables_of_domains() {
+    let virtual_domains = vec!["[198.51.100.1]".to_owned()];
+    let with = Settings { virtual_domains, ..settings() };
+    let r = router(with, &[], &[("x@[198.51.100.1]", "alice")], &[("mx.example.org", "new.example")]);
+    let cases = [
+        ("alice@[127.0.0.1]", "alice local:alice"),
+        ("alice@[192.0.2.1]", "alice local:alice"),
+        ("alice@localhost", "alice local:alice"),
+        ("alice@mx.example.org", "alice@new.example smtp:new.example"),
+        ("x@[198.51.100.1]", "x@[198.51.100.1] smtp:[198.51.100.1]"),
+    ];
+    all(&r, &cases).await;
+}
+
+#[tokio::test]
+async fn an_alias_that_names_itself_without_an_account() {
+    let aliases: Pairs = &[("team", "team\nu@far.example"), ("own", "own"), ("alice", "alice\nbob")];
+    let cases = [
+        ("team", "u@far.example smtp:far.example"),
+        ("own", "own error:5.1.1 User unknown"),
+        ("alice", "alice local:alice; bob local:bob"),
+    ];
+    all(&router(settings(), aliases, &[], &[]), &cases).await;
+}
+
+/// As 8.17.1.9 sends it (masquerade_envelope, a domain table); what comes back goes to the owner as the alias has him.
+#[tokio::test]
+async fn owners_are_shown_as_senders_are() {
+    let aliases: Pairs = &[
+        ("ext", "u@far.example"),
+        ("owner-ext", "bob"),
+        ("l2", "u@far.example"),
+        ("owner-l2", "alice\nbob"),
+        ("l3", "u@far.example"),
+        ("owner-l3", "o@old.example"),
+    ];
+    let masked = Settings { masquerade_as: "masq.example".into(), masquerade_envelope: true, ..settings() };
+    let r = router(masked, aliases, &[], &[("old.example", "new.example")]);
+    let cases = [
+        ("ext", "u@far.example smtp:far.example owner=bob@masq.example"),
+        ("l2", "u@far.example smtp:far.example owner=owner-l2@masq.example"),
+        ("l3", "u@far.example smtp:far.example owner=o@new.example"),
+    ];
+    all(&r, &cases).await;
+    let Verdict::Targets(targets) = r.expand(&Address::parse("ext").unwrap()).await else { panic!() };
+    assert_eq!(targets[0].owner.as_ref().unwrap().given.as_str(), "bob@mx.example.org");
+    assert_eq!(targets[0].asked, "u@far.example");
+}
+
 #[tokio::test]
 async fn routing_characters_and_the_domain_table() {
     let domains: Pairs =
@@ -216,7 +287,7 @@ async fn routing_characters_and_the_domain_table() {
         ("bob%x@far.example", "bob%x@far.example smtp:far.example"),
         ("bob@[192.0.2.1]", "bob local:bob"),
         ("u@Old.Example", "u@new.example smtp:new.example"),
-        ("u@Old.Example.", "u@Old.Example. smtp:old.example"),
+        ("u@Old.Example.", "u@Old.Example smtp:old.example"),
         ("bob@localhost.Example.org", "bob local:bob"),
         ("bob@LOCALHOST.uucp", "bob local:bob"),
         ("bob@localhost.", "bob local:bob"),
@@ -255,6 +326,8 @@ async fn hubs_and_relays_take_what_aliases_leave() {
         ],
     )
     .await;
+    let named = Settings { mail_hub: Some("[hub.example]".into()), ..settings() };
+    all(&router(named, &[], &[], &[]), &[("alice", "alice@[hub.example] relay:[hub.example]:25")]).await;
     let sticky = Settings { stickyhost: true, local_relay: Some("[192.0.2.7]:25".into()), ..hub.clone() };
     all(
         &router(sticky, aliases, &[], &[]),
