@@ -2,7 +2,6 @@
 //! the types here; the engine never depends on this crate.
 
 pub mod access;
-mod address;
 pub mod aliases;
 pub mod auth_info;
 pub mod check;
@@ -11,7 +10,6 @@ pub mod class;
 #[cfg(test)]
 mod collection_test;
 pub mod domains;
-mod entry;
 pub mod forward;
 pub mod generics;
 mod judgement;
@@ -20,10 +18,10 @@ mod name;
 pub mod program;
 #[cfg(test)]
 mod scratch;
-mod token;
 mod value;
 pub mod virtual_users;
 
 pub use aliases::{Aliases, Counts, Problem, Severity};
-pub use entry::entries;
+pub use mail::alias::entries;
+pub(crate) use mail::alias::{entry, token, wrapped as address};
 pub use table::AliasEntry as Entry;

@@ -9,6 +9,7 @@ mod inputs;
 mod load;
 mod measure;
 mod plan;
+mod privacy;
 mod problem;
 mod scalar;
 mod schema;
@@ -166,6 +167,12 @@ impl Config {
     #[must_use]
     pub fn trusts(&self, word: &str) -> bool {
         self.draft.trust.iter().any(|given| given == word)
+    }
+
+    /// For whom programs and files of aliases run, if that was said.
+    #[must_use]
+    pub fn default_user(&self) -> Option<&str> {
+        self.draft.local.default_user.as_deref()
     }
 
     /// What the engine is told.

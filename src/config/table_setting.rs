@@ -1,6 +1,7 @@
 //! The settings about tables and addresses, each declared once (see `setting.rs`).
 
 use crate::draft::{FileWords, Names};
+use crate::privacy::Word;
 use crate::scalar::{Delay, Flag, Maybe, Scalar, scalar};
 use crate::schema::{ENTRY, Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::text::{Domain, EntryText, FilePath, MasqueradeName, Onward, TableFile, User};
@@ -270,5 +271,16 @@ pub(crate) const TRUST: Node = Node::new(
         Blame,
         trust,
         "Files and folders that are used although others may write them: words of DontBlameSendmail."
+    )],
+);
+
+pub(crate) const PRIVACY: Node = Node::new(
+    "privacy",
+    "",
+    all![list!(
+        Part::Arguments,
+        Word,
+        privacy,
+        "What is asked of clients and kept from them: words of PrivacyOptions, these and no others; \"public\" is none."
     )],
 );

@@ -5,19 +5,26 @@
 //! | `role` | which program this is: by name, by first argument; the sibling beside it or itself |
 //! | `plan` | `postrider plan`: the configuration as the keeper needs it |
 //! | `engine` | the unprivileged server process |
+//! | `sandbox` | what it may still reach |
 //! | `link`, `brought` | its socket to the keeper, and what comes through it at a start |
+//! | `outward` | what delivering asks of the engine |
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
 //! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
 //! | `renaming` | domaintable, bitdomain and uucpdomain as one |
 //! | `people` | accounts, asked of `postrider-users` |
 //! | `clock`, `logger` | the real clock, the real log |
+//! | `tally` | statistics and host status, out of the log's events |
+//! | `names`, `seats` | DNS and the number of sessions, as a reload changes them |
 //! | `log_file` | whether the engine can open its log |
 //! | `problem` | what is wrong in a table's lines |
 //! | `snapshot` | the router of a configuration, tables read once |
 //! | `explain`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
 //! | `program` | `makemap`, `newaliases`, `editmap`, `praliases` |
+//! | `test_mode` | `sendmail -bt` |
+//! | `status` | `hoststat`, `purgestat`, `mailstats` |
 //! | `output` | what commands print |
+//! | `offline` | the spool for `mailq` without an engine |
 //! | `operate`, `settings` | `postrider queue …`, `postrider config …` |
 //! | `tour` | `postrider try` |
 
@@ -34,19 +41,27 @@ mod lists;
 mod live;
 mod log_file;
 mod logger;
+mod names;
+mod offline;
 mod operate;
 mod output;
+mod outward;
 mod people;
 mod plan;
 mod problem;
 mod program;
 mod renaming;
 pub mod role;
+mod sandbox;
+mod seats;
 mod settings;
 mod sink;
 mod snapshot;
+mod status;
 mod sysexits;
 mod system;
 mod tables;
+mod tally;
+mod test_mode;
 mod tour;
 mod verify;

@@ -1,15 +1,19 @@
 //! `makemap`, `newaliases`, `editmap`, `praliases`: sendmail's programs (`compat_table::program`) with the alias files of the configuration.
 
+use crate::clock::RealClock;
+use crate::logger::Logger;
 use crate::output::Output;
 use crate::plan::configuration;
 use compat_table::program::{self, AliasFile, Rebuild};
 use config::Config;
 use mail::Address;
+use mail::log::{Event, Log as _};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Runs one of them with the arguments behind its name; returns its exit code.
 pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
@@ -40,7 +44,7 @@ pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
     }
 }
 
-/// `newaliases [--config FILE]`.
+/// `newaliases [--config FILE | --file ALIASES]`.
 fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let path = match arguments {
         [flag, path] if flag == "--config" => PathBuf::from(path),
@@ -59,13 +63,37 @@ fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) 
         }
     };
     let router = route::Router::new(config.route.clone(), route::Tables::default());
+    // `sendmail -bi -oAFILE`.
+    let files = match arguments {
+        [flag, file] if flag == "--file" => vec![AliasFile::File { path: PathBuf::from(file), optional: false }],
+        _ => alias_files(&config),
+    };
     let rebuild = Rebuild {
-        files: &alias_files(&config),
+        files: &files,
         is_local: &|domain| router.local(&Address::from_parts("x", Some(domain))).is_some(),
         group_writable: config.trusts("GroupWritableAliasFile"),
         world_writable: config.trusts("WorldWritableAliasFile"),
     };
-    program::newaliases(&rebuild, out, err)
+    let mut said = Vec::new();
+    let code = program::newaliases(&rebuild, &mut said, err);
+    log(&config, &String::from_utf8_lossy(&said));
+    let _nobody_listens = out.write_all(&said);
+    code
+}
+
+/// What was rebuilt, in sendmail's words, to syslog. Never to the server's log file: if it were made here the server could not write it.
+fn log(config: &Config, said: &str) {
+    let settings = config::Log { file: None, ..config.log.clone() };
+    let Ok(logger) = Logger::new(&settings, Arc::new(RealClock::new())) else { return };
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    let user = user.map_or_else(|| "unknown".to_owned(), |user| user.name);
+    for line in said.lines() {
+        let Some((file, _)) = line.split_once(": ").filter(|(_, rest)| rest.contains(" aliases, longest ")) else {
+            continue;
+        };
+        logger.write(&Event::Server { text: format!("alias database {file} rebuilt by {user}") });
+        logger.write(&Event::Server { text: line.to_owned() });
+    }
 }
 
 /// The alias files that newaliases makes: those with a compiled form.

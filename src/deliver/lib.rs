@@ -7,10 +7,14 @@ mod auth;
 mod batch;
 mod claim;
 mod connect;
+mod entry;
+mod expand;
+mod field;
 mod hop;
 mod hops;
 mod job;
 mod line;
+mod lmtp;
 mod local;
 mod notice;
 mod outcome;
@@ -28,6 +32,7 @@ mod transaction;
 mod tests;
 
 pub use auth::{Known, Secret, Secrets};
+pub use field::Fields;
 pub use settings::{Current, Settings, Tls};
 pub use start::{Agents, Deliver, Parts, Routes, Started};
 

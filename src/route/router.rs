@@ -170,6 +170,12 @@ impl Router {
         Some(setting("relay-clients", &format!("{}/{}", hit.address, hit.bits)))
     }
 
+    /// Whether a local user may give any sender without a note in the header (class `t`).
+    #[must_use]
+    pub fn trusts_user(&self, name: &str) -> bool {
+        self.settings.trusted_users.iter().any(|user| user == name)
+    }
+
     /// The address with this host's name if it has no domain. The null address stays null.
     #[must_use]
     pub fn qualify(&self, address: &Address) -> Address {

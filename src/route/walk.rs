@@ -96,7 +96,7 @@ impl Walk {
     }
     fn reach(&mut self, address: Address, key: Key, named: Option<Why>, why: Why, code: Option<u16>) {
         let person = match &key {
-            Key::Local { user } => format!("local:{user}"),
+            Key::Local { user, detail, .. } => format!("local:{user}+{detail}"),
             _ => format!("{key} {}@{}", address.local(), address.domain_key().unwrap_or_default()),
         };
         self.arrived += 1;

@@ -4,7 +4,6 @@
 //! `daemon` fills a [`Registry`] with both, so that a table kind named in the configuration is found.
 
 mod accounts;
-mod alias;
 mod berkeley;
 mod choose;
 pub mod cidr;
@@ -27,13 +26,13 @@ mod words;
 mod writer;
 
 pub use accounts::{Account, Accounts};
-pub use alias::{AliasEntry, alias_entries, alias_value};
 pub use berkeley::Berkeley;
 pub use choose::{Chosen, Form, choose, load_map};
 pub use compiled::{Compiled, Record, Records};
 pub use database::Database;
 pub use inline::Inline;
 pub use layout::Origin;
+pub use mail::alias::{AliasEntry, alias_entries, alias_value};
 pub use new_file::{NewFile, origin};
 pub use question::{
     Access, Client, Credentials, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect, Refusal,
