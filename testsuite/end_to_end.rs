@@ -15,8 +15,20 @@ mod command;
 mod host;
 #[path = "cases/local.rs"]
 mod local;
+#[path = "cases/local_alias.rs"]
+mod local_alias;
+#[path = "cases/local_forward.rs"]
+mod local_forward;
+#[path = "cases/local_refusal.rs"]
+mod local_refusal;
+#[path = "cases/manner.rs"]
+mod manner;
+#[path = "cases/modes.rs"]
+mod modes;
 #[path = "cases/operate.rs"]
 mod operate;
+#[path = "cases/reader.rs"]
+mod reader;
 #[path = "cases/relay.rs"]
 mod relay;
 #[path = "cases/table.rs"]

@@ -104,7 +104,7 @@ pub fn count(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> (BTreeMap<Str
         match read(path) {
             Err(e) => wrong.push(e),
             Ok(entries) => {
-                for entry in entries {
+                for entry in entries.iter().filter(|entry| !is_notes(entry)) {
                     match message::whole(&entry.text) {
                         Ok(id) => *ids.entry(id).or_default() += 1,
                         Err(e) => wrong.push(format!("{}: {e}", path.display())),
@@ -114,6 +114,11 @@ pub fn count(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> (BTreeMap<Str
         }
     }
     (ids, wrong)
+}
+
+/// Dovecot and c-client keep notes of their own as a first message.
+fn is_notes(entry: &Entry) -> bool {
+    entry.field("Subject").is_some_and(|text| text.starts_with("DON'T DELETE THIS MESSAGE"))
 }
 
 /// The files of a Maildir's `new` and `cur`.

@@ -106,6 +106,26 @@ pub fn ids(pid: i32, field: &str) -> Vec<u32> {
         .unwrap_or_default()
 }
 
+/// A thread's `/proc/PID/task/TID/status`.
+#[derive(Debug)]
+pub struct Thread(String);
+
+impl Thread {
+    /// The first number of a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<u32> {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+}
+
+/// All threads of a process.
+#[must_use]
+pub fn threads(pid: i32) -> Vec<Thread> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    entries.filter_map(|e| fs::read_to_string(e.ok()?.path().join("status")).ok()).map(Thread).collect()
+}
+
 /// What the open descriptors of a process point to.
 #[must_use]
 pub fn open_files(pid: i32) -> Vec<String> {

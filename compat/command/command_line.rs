@@ -1,13 +1,16 @@
-//! Reads the command line as sendmail 8.18 does (sendmail.md 1.1 to 1.5): options after recipients, `--`, attached values.
-//! Called by `run`. What a flag takes and whether it is built stands in [`crate::flag`] and [`crate::option`].
+//! Understands the command line as sendmail 8.18 does (sendmail.md 1.1 to 1.5). Called by `run`. [`crate::argument`] takes it apart, what a flag
+//! takes and what becomes of it stands in [`crate::flag`] and [`crate::option`], and [`crate::setting`] applies options.
 
-use crate::exit;
-use crate::flag::{self, Arity, Class};
-use crate::option::{self, Effect, Found, Setting};
+use crate::argument::{Arguments, Given};
+use crate::flag_value::{debug_category_0, envelope_id, hops, notify};
+use crate::option::Setting;
+use crate::output::plain;
 use crate::queue_run::QueueRun;
+use crate::setting::{NoRecipient, macro_name};
+use crate::{debug, exit};
 use call::submit::Mode as Delivery;
-use lexopt::{Arg, Parser};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Mode {
     Smtp,
     /// `-bp`.
     PrintQueue,
+    /// `-bP`.
+    CountQueue,
     /// `-bd`, `-bD`.
     Server {
         /// `-bD`: stay in the foreground.
@@ -27,6 +32,38 @@ pub enum Mode {
     Rebuild,
     /// `-bv`: say where addresses go.
     Verify,
+    /// `-bC`: check the configuration.
+    CheckConfiguration,
+    /// `-bO`: names of the options.
+    Options,
+    /// `-bh`: what is known of remote hosts.
+    HostStatus,
+    /// `-bH`: forget what is known of remote hosts.
+    PurgeHostStatus,
+    /// `-bt`.
+    Test,
+}
+
+impl Mode {
+    /// The letter behind `-b`.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Deliver => 'm',
+            Self::Smtp => 's',
+            Self::PrintQueue => 'p',
+            Self::CountQueue => 'P',
+            Self::Server { foreground: false } => 'd',
+            Self::Server { foreground: true } => 'D',
+            Self::Rebuild => 'i',
+            Self::Verify => 'v',
+            Self::CheckConfiguration => 'C',
+            Self::Options => 'O',
+            Self::HostStatus => 'h',
+            Self::PurgeHostStatus => 'H',
+            Self::Test => 't',
+        }
+    }
 }
 
 /// `-oe`: who hears of errors (sendmail.md 1.6).
@@ -47,6 +84,8 @@ pub enum ErrorMode {
 pub struct Command {
     /// What is to be done.
     pub mode: Mode,
+    /// `-ba`: complaints look like SMTP replies.
+    pub arpanet: bool,
     /// Arguments that are no options: recipients, several in one separated by commas.
     pub recipients: Vec<String>,
     /// `-t`.
@@ -59,6 +98,10 @@ pub struct Command {
     pub verbose: bool,
     /// `-f`, `-r`.
     pub sender: Option<String>,
+    /// The flag that gave it.
+    pub sender_flag: char,
+    /// `-p`: protocol and, after a colon, host.
+    pub protocol: String,
     /// `-F`.
     pub full_name: Option<String>,
     /// `-B8BITMIME`.
@@ -73,18 +116,50 @@ pub struct Command {
     pub envelope_id: Option<String>,
     /// `-od`.
     pub delivery: Delivery,
+    /// `-odb`: the caller does not want to wait for anything but safety.
+    pub in_background: bool,
     /// `-oe`.
     pub errors: ErrorMode,
     /// `-q`.
     pub queue_run: Option<QueueRun>,
     /// `-Q`: a reason to quarantine, or empty to release.
     pub quarantine: Option<String>,
-    /// `-oA`, for `-bi` only.
-    pub alias_files: Option<String>,
     /// `-on`, for `-bi` only.
     pub check_aliases: bool,
     /// `-Ac`: meant for the submission program's own queue, which does not exist here.
     pub submission_only: bool,
+    /// `-C`.
+    pub configuration: Option<String>,
+    /// `-d0.1` or above.
+    pub debug: bool,
+    /// `-D`.
+    pub debug_file: Option<PathBuf>,
+    /// `-D` came after `-d`.
+    pub debug_file_late: bool,
+    /// `-X`.
+    pub traffic_file: Option<PathBuf>,
+    /// Option AliasFile.
+    pub alias_file: Option<String>,
+    /// Option QueueDirectory.
+    pub queue_directory: Option<String>,
+    /// Option MaxQueueRunSize.
+    pub print_at_most: Option<u64>,
+    /// Option DaemonPortOptions was given.
+    pub daemon_ports: bool,
+    /// Option PrivacyOptions: restrictmailq.
+    pub restrict_queue_print: bool,
+    /// Option PrivacyOptions: restrictqrun.
+    pub restrict_queue_run: bool,
+    /// Option NoRecipientAction.
+    pub no_recipient: NoRecipient,
+    /// Option SevenBitInput.
+    pub seven_bit: bool,
+    /// Options that were given and have no effect on a message.
+    pub ignored: Vec<&'static Setting>,
+    /// `-B`, as given.
+    body: Option<String>,
+    /// A mistake after which nothing else is looked at.
+    pub(crate) ended: bool,
     /// Texts to print before anything else, each a line.
     pub notices: Vec<String>,
     /// Exit code if all else goes well: `-Bfoo` delivers and still ends with 64.
@@ -97,28 +172,28 @@ pub enum Stop {
     /// The caller's mistake: text on standard output, exit code.
     #[error("{1}")]
     Refused(u8, String),
-    /// getopt's complaint: on standard error, exit 64.
-    #[error("sendmail: {0}")]
+    /// getopt's complaint, with the program's name as called before it: on standard error, exit 64.
+    #[error("{0}")]
     Getopt(String),
-    /// A flag, mode or option that is not built yet: exit 70, nothing sent.
-    #[error("sendmail: {0} is not built yet; nothing was done")]
-    NotBuilt(String),
 }
 
-fn usage(text: impl Into<String>) -> Stop {
+pub(crate) fn usage(text: impl Into<String>) -> Stop {
     Stop::Refused(exit::USAGE, text.into())
 }
 
-impl Command {
-    fn new() -> Self {
+impl Default for Command {
+    fn default() -> Self {
         Self {
             mode: Mode::Deliver,
+            arpanet: false,
             recipients: Vec::new(),
             from_header: false,
             ignore_dots: false,
             save_from_line: false,
             verbose: false,
             sender: None,
+            sender_flag: 'f',
+            protocol: String::new(),
             full_name: None,
             eight_bit: false,
             hops: 0,
@@ -126,17 +201,40 @@ impl Command {
             return_headers: None,
             envelope_id: None,
             delivery: Delivery::Background,
+            in_background: false,
             errors: ErrorMode::Print,
             queue_run: None,
             quarantine: None,
-            alias_files: None,
             check_aliases: false,
             submission_only: false,
+            configuration: None,
+            debug: false,
+            debug_file: None,
+            debug_file_late: false,
+            traffic_file: None,
+            alias_file: None,
+            queue_directory: None,
+            print_at_most: None,
+            daemon_ports: false,
+            restrict_queue_print: false,
+            restrict_queue_run: false,
+            no_recipient: NoRecipient::None,
+            seven_bit: false,
+            ignored: Vec::new(),
+            body: None,
+            ended: false,
             notices: Vec::new(),
             exit: exit::OK,
         }
     }
+}
 
+impl Command {
+    /// `-odb`, `-odq`: the original exits as soon as the message is safe, before it knows of errors.
+    #[must_use]
+    pub fn leaves_at_once(&self) -> bool {
+        self.in_background || self.delivery == Delivery::Queue
+    }
     /// Reads a command line; the first argument is the name of the program, which picks a mode.
     ///
     /// # Errors
@@ -145,117 +243,175 @@ impl Command {
         let mut args: Vec<OsString> = args.collect();
         // argc may be 0: then there is no name either.
         let name = if args.is_empty() { OsString::new() } else { args.remove(0) };
-        // A line break in an argument would become a header line of its own (-F, -f) or a second address.
-        if args.iter().any(|a| a.as_encoded_bytes().iter().any(|b| b"\r\n\0".contains(b))) {
-            return Err(usage("Line breaks are not allowed in arguments"));
-        }
-        let mut command = Self::new();
-        command.set_mode(mode_of_name(&name))?;
-        let mut parser = Parser::from_args(args);
-        parser.set_short_equals(false);
-        while let Some(arg) = parser.next().map_err(getopt)? {
-            match arg {
-                Arg::Value(value) => command.recipients.push(text(value)),
-                Arg::Long(_) => return Err(Stop::Getopt("illegal option -- -".into())),
-                Arg::Short(letter) => command.flag(letter, &mut parser)?,
-            }
-        }
-        command.check()?;
+        let arguments = Arguments::read(&name.to_string_lossy(), args)?;
+        let mut command = Self { recipients: arguments.rest, ..Self::default() };
+        command.set_mode(crate::program::mode(&name));
+        command.apply_all(arguments.flags).map_err(|stop| command.after_version(stop))?;
         Ok(command)
     }
 
-    fn flag(&mut self, letter: char, parser: &mut Parser) -> Result<(), Stop> {
-        let Some(flag) = flag::find(letter) else {
-            return Err(Stop::Getopt(format!("illegal option -- {letter}")));
-        };
-        let value = match flag.arity {
-            Arity::None => String::new(),
-            Arity::Attached => parser.optional_value().map(text).unwrap_or_default(),
-            Arity::Value => match parser.value() {
-                Ok(value) => text(value),
-                Err(_) => return Err(Stop::Getopt(format!("option requires an argument -- {letter}"))),
-            },
-        };
-        match flag.class {
-            Class::NotBuilt => Err(Stop::NotBuilt(format!("-{letter}"))),
-            Class::Refused(why) => Err(usage(why)),
-            Class::Ignored(_) => {
-                self.submission_only |= letter == 'A' && value == "c";
-                Ok(())
+    /// Mode and debugging come first, as in sendmail, so that what the others say comes after it.
+    fn apply_all(&mut self, flags: Vec<Given>) -> Result<(), Stop> {
+        let (first, second): (Vec<Given>, Vec<Given>) =
+            flags.into_iter().partition(|given| matches!(given.flag.letter, 'b' | 'I' | 'D' | 'd'));
+        for Given { flag, value } in first {
+            self.apply(flag.letter, value)?;
+        }
+        if self.mode == Mode::Options {
+            return Ok(());
+        }
+        let mut refused = Vec::new();
+        for Given { flag, value } in second {
+            // All mistakes are told, not only the first.
+            if let Err(Stop::Refused(code, text)) = self.apply(flag.letter, value) {
+                self.notices.push(self.worded(code, &text));
+                refused.push(code);
             }
-            Class::Done | Class::Partly => self.apply(letter, &value),
+            if self.ended {
+                break;
+            }
+        }
+        if let Some(code) = refused.iter().find(|code| **code == exit::USAGE).or(refused.first()) {
+            return Err(Stop::Refused(*code, self.notices.join("\n")));
+        }
+        self.check().map_err(|stop| self.in_its_words(stop))
+    }
+
+    /// What can be seen only when all is known.
+    fn check(&mut self) -> Result<(), Stop> {
+        if let Some(group) = self.queue_run.as_ref().and_then(QueueRun::unknown_group) {
+            return Err(Stop::Refused(exit::OK, format!("Queue group {} unknown", plain(group, 100))));
+        }
+        if self.submission_only && matches!(self.mode, Mode::Server { .. }) {
+            return Err(usage("Mail submission program cannot be used as daemon"));
+        }
+        // A wrong body type is reported and the message goes out all the same, with exit 64 (sendmail.md 1.3).
+        if let Some(body) = self.body.take() {
+            self.eight_bit = body.eq_ignore_ascii_case("8BITMIME");
+            if !self.eight_bit && !body.eq_ignore_ascii_case("7BIT") {
+                self.notices.push(format!("Illegal body type {body}"));
+                self.exit = exit::USAGE;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queue runs and quarantining go with some modes only.
+    fn check_combination(&self, flag: char) -> Result<(), Stop> {
+        match self.mode {
+            Mode::Deliver | Mode::Options => Ok(()),
+            Mode::PrintQueue | Mode::CountQueue | Mode::Server { .. } if flag == 'q' => Ok(()),
+            other => Err(usage(format!("Can not use -{flag} with -b{}", other.letter()))),
         }
     }
 
-    fn apply(&mut self, letter: char, value: &str) -> Result<(), Stop> {
+    /// `-d0.1` prints the version before anything is refused.
+    fn after_version(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(code, text) if self.debug && self.debug_file.is_none() => {
+                Stop::Refused(code, debug::version() + &text)
+            }
+            other => other,
+        }
+    }
+
+    /// A refusal; what was to be said before it goes before it.
+    pub(crate) fn in_its_words(&self, stop: Stop) -> Stop {
+        let Stop::Refused(code, text) = stop else { return stop };
+        let lines = self.notices.iter().cloned().chain([self.worded(code, &text)]);
+        Stop::Refused(code, lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Where SMTP is spoken, a refusal looks like a reply.
+    fn worded(&self, code: u8, text: &str) -> String {
+        let reply = match code {
+            exit::SOFTWARE => "554 5.0.0",
+            exit::OS_FILE | exit::CANNOT_CREATE => "451 4.0.0",
+            _ => "550",
+        };
+        match self.mode {
+            Mode::Smtp | Mode::Server { foreground: false } => format!("{reply} {text}\r"),
+            _ if self.arpanet => format!("{reply} {text}\r"),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn apply(&mut self, letter: char, value: String) -> Result<(), Stop> {
         match letter {
-            'B' => self.body(value),
-            'b' => self.set_mode(value)?,
-            'e' => self.error_mode(value),
-            'F' => self.full_name = Some(value.to_owned()),
+            'A' => self.submission_only = value.starts_with('c'),
+            'B' => self.body = Some(value),
+            'b' => {
+                self.arpanet = value.starts_with('a');
+                self.set_mode(value.chars().next().unwrap_or('m'));
+            }
+            'C' => self.configuration = Some(if value.is_empty() { "sendmail.cf".into() } else { value }),
+            'D' => self.debug_file(value),
+            'd' => self.debug |= debug_category_0(&value),
+            'e' => self.error_mode(&value),
+            'F' => self.full_name = Some(value),
             'f' | 'r' => {
-                if self.sender.replace(value.to_owned()).is_some() {
+                self.sender_flag = letter;
+                if self.sender.replace(value).is_some() {
                     return Err(usage("More than one \"from\" person"));
                 }
             }
-            'h' => self.hops = value.parse().map_err(|_| usage(format!("Bad hop count ({value})")))?,
-            'I' => self.set_mode("i")?,
+            'h' => self.hops = hops(&value).ok_or_else(|| usage(format!("Bad hop count ({value})")))?,
+            'I' => self.set_mode('i'),
             'i' => self.ignore_dots = true,
-            'M' if value.starts_with(['r', 's']) => {}
-            'M' => return Err(Stop::NotBuilt(format!("-M{value}"))),
-            'N' => self.notify = notify(value)?,
-            'O' => self.long_option(value)?,
-            'o' => self.letter_option(value)?,
-            'Q' if value == "." => return Err(usage("Can not use -Q.")),
-            'Q' => self.quarantine = Some(value.to_owned()),
-            'q' => self.queue_run.get_or_insert_default().add(value)?,
-            'R' => self.returned(value)?,
+            'M' => macro_name(&value)?,
+            'N' => self.notify = notify(&value)?,
+            'O' => self.long_option(&value)?,
+            'o' => self.letter_option(&value)?,
+            'p' => self.protocol = value,
+            'Q' if value.starts_with('.') => {
+                self.ended = true;
+                return Err(usage("Can not use -Q."));
+            }
+            'Q' => {
+                self.check_combination('Q')?;
+                self.quarantine = Some(value);
+            }
+            'q' => {
+                self.check_combination('q')?;
+                self.queue_run.get_or_insert_default().add(&value)?;
+            }
+            'R' => self.returned(&value)?,
             's' => self.save_from_line = true,
+            'T' => self.time(if value.is_empty() { "T" } else { &value }, 2),
             't' => self.from_header = true,
-            'V' => self.envelope_id = Some(xtext(value).ok_or_else(|| usage("Invalid syntax in -V flag"))?),
+            'V' => self.envelope_id = envelope_id(&value)?,
             'v' => self.verbose = true,
-            other => return Err(Stop::NotBuilt(format!("-{other}"))),
+            'X' => self.traffic_file = Some(value.into()),
+            // The others are ignored: `flag` has the reasons.
+            _ => {}
         }
         Ok(())
     }
 
-    fn set_mode(&mut self, value: &str) -> Result<(), Stop> {
-        let letter = value.chars().next().unwrap_or(' ');
-        let Some(mode) = flag::find_mode(letter) else {
-            return Err(usage(format!("Invalid operation mode {letter}")));
+    /// `Arguments::read` has refused other letters.
+    fn set_mode(&mut self, letter: char) {
+        self.mode = match letter {
+            's' => Mode::Smtp,
+            'p' => Mode::PrintQueue,
+            'P' => Mode::CountQueue,
+            'd' => Mode::Server { foreground: false },
+            'D' => Mode::Server { foreground: true },
+            'i' => Mode::Rebuild,
+            'v' => Mode::Verify,
+            'C' => Mode::CheckConfiguration,
+            'O' => Mode::Options,
+            'h' => Mode::HostStatus,
+            'H' => Mode::PurgeHostStatus,
+            't' => Mode::Test,
+            _ => Mode::Deliver,
         };
-        self.mode = match (mode.class, letter) {
-            (Class::Refused(why), _) => return Err(usage(why)),
-            (Class::Done, 'm' | 'a') => Mode::Deliver,
-            (Class::Done, 's') => Mode::Smtp,
-            (Class::Done, 'p') => Mode::PrintQueue,
-            (Class::Done, 'd') => Mode::Server { foreground: false },
-            (Class::Done, 'D') => Mode::Server { foreground: true },
-            (Class::Done, 'i') => Mode::Rebuild,
-            (Class::Done, 'v') => Mode::Verify,
-            _ => return Err(Stop::NotBuilt(format!("-b{letter}"))),
-        };
-        Ok(())
     }
 
-    /// A wrong body type is reported and the message goes out all the same, with exit 64 (sendmail.md 1.3).
-    fn body(&mut self, value: &str) {
-        if value.eq_ignore_ascii_case("8BITMIME") {
-            self.eight_bit = true;
-        } else if !value.eq_ignore_ascii_case("7BIT") {
-            self.notices.push(format!("Illegal body type {value}"));
-            self.exit = exit::USAGE;
-        }
-    }
-
-    fn error_mode(&mut self, value: &str) {
-        match value.chars().next() {
-            Some('p') => self.errors = ErrorMode::Print,
-            Some('q') => self.errors = ErrorMode::Quiet,
-            // w writes to the user's terminal if he has one; mail is never missed.
-            Some('m' | 'w') => self.errors = ErrorMode::Mail,
-            Some('e') => self.errors = ErrorMode::Berknet,
-            _ => {} // as sendmail: the mode stays
+    fn debug_file(&mut self, value: String) {
+        if self.debug {
+            self.debug_file_late = true;
+        } else {
+            self.debug_file = Some(value.into());
         }
     }
 
@@ -270,135 +426,6 @@ impl Command {
         }
         Ok(())
     }
-
-    fn letter_option(&mut self, value: &str) -> Result<(), Stop> {
-        let mut rest = value.chars();
-        let letter = rest.next().unwrap_or(' ');
-        match option::by_letter(letter) {
-            Some(setting) => self.option(setting, rest.as_str(), &format!("-o{letter}")),
-            None => Err(Stop::Refused(exit::SOFTWARE, format!("readcf: unknown option name {letter}"))),
-        }
-    }
-
-    fn long_option(&mut self, value: &str) -> Result<(), Stop> {
-        let (name, value) = value.split_once('=').unwrap_or((value, ""));
-        let (name, value) = (name.trim(), value.trim());
-        // `Timeout.queuereturn`, `Milter.LogLevel`: the part before the dot is the option.
-        let name = name.split('.').next().unwrap_or(name);
-        let setting = match option::by_name(name) {
-            Found::Exact(setting) => setting,
-            Found::Abbreviated(setting) => {
-                self.notices.push(format!("Option {name} used as abbreviation for {}", setting.name));
-                setting
-            }
-            Found::Ambiguous(one, two) => {
-                let text = format!("readcf: ambiguous option name {name} (matches {one} and {two})");
-                return Err(Stop::Refused(exit::SOFTWARE, text));
-            }
-            Found::Unknown => {
-                return Err(Stop::Refused(exit::SOFTWARE, format!("readcf: unknown option name {name}")));
-            }
-        };
-        self.option(setting, value, &format!("-O{}", setting.name))
-    }
-
-    fn option(&mut self, setting: &Setting, value: &str, as_given: &str) -> Result<(), Stop> {
-        let first = value.chars().next();
-        // sendmail's atobool: no value, t, T, y, Y are true.
-        let on = matches!(first, None | Some('t' | 'T' | 'y' | 'Y' | '1'));
-        match setting.class {
-            option::Class::Ignored => {}
-            option::Class::IgnoredIf(values) if first.is_some_and(|c| values.contains(c.to_ascii_lowercase())) => {}
-            option::Class::NotBuilt | option::Class::IgnoredIf(_) => return Err(Stop::NotBuilt(as_given.to_owned())),
-            option::Class::Done(Effect::IgnoreDots) => self.ignore_dots = on,
-            option::Class::Done(Effect::SaveFromLine) => self.save_from_line = on,
-            option::Class::Done(Effect::Verbose) => self.verbose = on,
-            option::Class::Done(Effect::ErrorMode) => self.error_mode(value),
-            option::Class::Done(Effect::CheckAliases) => self.check_aliases = on,
-            option::Class::Done(Effect::AliasFile) => self.alias_files = Some(value.to_owned()),
-            option::Class::Done(Effect::DeliveryMode) => match first {
-                None | Some('i' | 'b') => self.delivery = Delivery::Background,
-                Some('q' | 'd') => self.delivery = Delivery::Queue,
-                Some(other) => return Err(usage(format!("Unknown delivery mode {other}"))),
-            },
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), Stop> {
-        // Only newaliases takes other files than the configuration's.
-        if self.alias_files.is_some() && self.mode != Mode::Rebuild {
-            return Err(Stop::NotBuilt("-oA".to_owned()));
-        }
-        if self.submission_only && matches!(self.mode, Mode::Server { .. }) {
-            return Err(usage("550 Mail submission program cannot be used as daemon"));
-        }
-        if self.quarantine.is_some() && self.queue_run.is_none() {
-            return Err(usage("Can not use -Q without -q"));
-        }
-        Ok(())
-    }
-}
-
-/// The mode that goes with the program's name (sendmail.md 1.1).
-fn mode_of_name(name: &OsStr) -> &'static str {
-    let bytes = name.as_encoded_bytes();
-    match bytes.rsplit(|&b| b == b'/').next().unwrap_or(bytes) {
-        b"mailq" => "p",
-        b"newaliases" => "i",
-        b"smtpd" => "d",
-        b"hoststat" => "h",
-        b"purgestat" => "H",
-        _ => "m",
-    }
-}
-
-fn getopt(error: lexopt::Error) -> Stop {
-    match error {
-        lexopt::Error::UnexpectedValue { .. } => Stop::Getopt("illegal option -- -".into()),
-        other => Stop::Getopt(other.to_string()),
-    }
-}
-
-/// An argument as text. What is no UTF-8 is taken for Latin-1, which is what it is on the hosts that still have it.
-fn text(value: OsString) -> String {
-    value.into_string().unwrap_or_else(|raw| raw.as_encoded_bytes().iter().map(|&b| char::from(b)).collect())
-}
-
-fn notify(value: &str) -> Result<u8, Stop> {
-    let wrong = || usage("Invalid -N argument");
-    if value.eq_ignore_ascii_case("never") {
-        return Ok(1);
-    }
-    value.split(',').try_fold(0, |bits, word| match word.trim().to_ascii_lowercase().as_str() {
-        "success" => Ok(bits | 2),
-        "failure" => Ok(bits | 4),
-        "delay" => Ok(bits | 8),
-        _ => Err(wrong()),
-    })
-}
-
-/// Decodes xtext (RFC 3461 4): `+` starts two upper-case hex digits, `=` is not allowed. Control characters stay out.
-fn xtext(value: &str) -> Option<String> {
-    let mut out = String::with_capacity(value.len());
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        let decoded = match byte {
-            b'+' => {
-                let digit = |b: u8| char::from(b).to_digit(16).filter(|_| !b.is_ascii_lowercase());
-                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            b'=' => return None,
-            b'!'..=b'~' => byte,
-            _ => return None,
-        };
-        if !(b' '..=b'~').contains(&decoded) {
-            return None;
-        }
-        out.push(char::from(decoded));
-    }
-    (!out.is_empty()).then_some(out)
 }
 
 #[cfg(test)]

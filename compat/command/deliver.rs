@@ -61,8 +61,8 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         }
     };
     drop(input); // its buffer, before the next one is made
-    let delivery = Delivery { command, places, caller: &caller, content: &content };
-    delivery.run(&prepared, output)
+    let delivery = Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
+    delivery.run(output)
 }
 
 /// The caller's umask may be anything: 0777 would make a drop file that not even its owner can open.
@@ -117,6 +117,7 @@ pub fn collect<R: Read>(
     content.write(&lines)?;
     content.finish()?;
     prepared.submission.eight_bit |= content.is_eight_bit();
+    prepared.submission.cut = input.is_cut();
     Ok(prepared)
 }
 
@@ -203,11 +204,15 @@ struct Delivery<'a> {
     places: &'a Places,
     caller: &'a Caller,
     content: &'a Content<'a>,
+    prepared: &'a Prepared,
 }
 
 impl Delivery<'_> {
-    fn run(&self, prepared: &Prepared, output: &mut Output) -> u8 {
-        let submission = &prepared.submission;
+    fn run(&self, output: &mut Output) -> u8 {
+        let (prepared, submission) = (self.prepared, &self.prepared.submission);
+        if let (Some(wrong), ErrorMode::Print) = (&prepared.sender_refused, self.command.errors) {
+            output.line(&format!("{}... {}", plain(&wrong.address, 400), plain(&wrong.text, 1_000)));
+        }
         if submission.recipients.len() > RECIPIENT_LIMIT {
             output.line(&format!("Too many recipients ({RECIPIENT_LIMIT} max)"));
             return exit::UNAVAILABLE;
@@ -235,7 +240,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.report(submission, &refused, bounced, output)
+        self.report(&refused, bounced, output)
     }
 
     /// `-v`: a line for each recipient.
@@ -252,25 +257,34 @@ impl Delivery<'_> {
 
     /// Refused recipients, as the error mode wants it (sendmail.md 1.6). The first error's code is the exit code. When errors
     /// are mailed, those that nobody mails (refused here, or by a server that knows nothing of it) are told as in mode p.
-    fn report(&self, submission: &Submission, refused: &[Refused], bounced: bool, output: &mut Output) -> u8 {
+    /// What is wrong in the text itself is printed even if it is mailed because the caller did not wait.
+    fn report(&self, refused: &[Refused], bounced: bool, output: &mut Output) -> u8 {
+        let (prepared, submission) = (self.prepared, &self.prepared.submission);
         let Some(first) = refused.first() else {
             return self.finish(exit::OK);
         };
-        let given = |address: &str| submission.recipients.iter().any(|r| r.address == address);
-        let told: Vec<&Refused> = match self.command.errors {
-            ErrorMode::Quiet => Vec::new(),
-            ErrorMode::Print => refused.iter().collect(),
-            ErrorMode::Mail | ErrorMode::Berknet => {
-                refused.iter().filter(|one| !bounced || !given(&one.address)).collect()
-            }
+        let mailed = |one: &Refused| bounced && submission.recipients.iter().any(|r| r.address == one.address);
+        let saved = match prepared.errors {
+            ErrorMode::Quiet => false,
+            ErrorMode::Print => true,
+            ErrorMode::Mail | ErrorMode::Berknet => refused.iter().any(|one| !mailed(one)),
         };
-        for one in &told {
-            output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
+        for (n, one) in refused.iter().enumerate() {
+            let told = match prepared.errors {
+                ErrorMode::Quiet => false,
+                ErrorMode::Print => true,
+                ErrorMode::Mail | ErrorMode::Berknet => !mailed(one),
+            };
+            if told || (n < prepared.refused.len() && self.command.errors == ErrorMode::Print) {
+                output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
+            }
         }
-        if !told.is_empty() {
+        if saved {
             self.bury(submission, output);
         }
-        self.finish(first.exit)
+        // Whoever does not wait has gone before the original knows of errors, but for those in the text.
+        let gone = self.command.leaves_at_once() && prepared.refused.is_empty();
+        self.finish(if gone { exit::OK } else { first.exit })
     }
 
     /// Saves the message in dead.letter and says so.
@@ -304,8 +318,9 @@ impl Delivery<'_> {
     fn finish(&self, code: u8) -> u8 {
         match (self.command.errors, code) {
             (ErrorMode::Berknet, _) => exit::OK,
-            (_, exit::OK) => self.command.exit,
-            (_, code) => code,
+            // The first error of a call is its code.
+            _ if self.command.exit != exit::OK => self.command.exit,
+            (_, code) => self.prepared.sender_refused.as_ref().map_or(code, |wrong| wrong.exit),
         }
     }
 }

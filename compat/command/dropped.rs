@@ -46,12 +46,14 @@ fn entry(path: &Path) -> Option<Entry> {
         body: if submission.eight_bit { "8BITMIME".to_owned() } else { String::new() },
         active: false,
         hold: None,
+        warned: false,
         recipients: submission.recipients.into_iter().map(recipient).collect(),
     })
 }
 
 fn recipient(recipient: call::submit::Recipient) -> EntryRecipient {
-    EntryRecipient { address: recipient.address, status: String::new(), tries: 0, next: 0 }
+    let (controlling, status) = (String::new(), String::new());
+    EntryRecipient { address: recipient.address, controlling, status, tries: 0, next: 0 }
 }
 
 #[cfg(test)]

@@ -17,6 +17,17 @@ pub enum Error {
     Nul,
 }
 
+/// Option SevenBitInput: takes the eighth bit off every byte.
+pub struct SevenBit<R>(pub R);
+
+impl<R: Read> Read for SevenBit<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        buffer.iter_mut().take(count).for_each(|byte| *byte &= 0x7f);
+        Ok(count)
+    }
+}
+
 /// The message as it comes in.
 pub struct Input<R> {
     source: R,
@@ -27,6 +38,7 @@ pub struct Input<R> {
     dots: bool,
     line_start: bool,
     finished: bool,
+    cut: bool,
 }
 
 impl<R: Read> Input<R> {
@@ -40,7 +52,15 @@ impl<R: Read> Input<R> {
             dots: !ignore_dots,
             line_start: true,
             finished: false,
+            cut: false,
         }
+    }
+
+    /// Whether a lone dot ended the message and more was there behind it, which is lost. Only what has been read counts: a
+    /// caller at a terminal waits for us to end.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// The next bytes: the rest of a line with its LF, or as much of a line as there is; `None` at the end.
@@ -89,6 +109,8 @@ impl<R: Read> Input<R> {
         self.fill(3)?;
         let rest = self.buffer.get(self.start..self.end).unwrap_or_default();
         if matches!(rest, b"." | b".\r" | [b'.', b'\n', ..] | [b'.', b'\r', b'\n', ..]) {
+            let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            self.cut = rest.len() > line;
             return Ok(true);
         }
         if rest.starts_with(b"..") {
@@ -173,8 +195,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_lone_dot_cuts_off_is_noticed() {
+        for (given, ignore, cut) in [
+            ("a\n.\nb\n", false, true),
+            ("a\r\n.\r\nb\n", false, true),
+            ("a\n.\n", false, false),
+            ("a\n.", false, false),
+            ("a\n.\nb\n", true, false),
+        ] {
+            let mut input = Input::new(given.as_bytes(), ignore);
+            while input.bulk().unwrap().is_some() {}
+            assert_eq!(input.is_cut(), cut, "{given:?}");
+        }
+    }
+
+    #[test]
     fn nul_is_refused() {
         assert!(matches!(all(&b"a\n\0\n"[..], true), Err(Error::Nul)));
         assert!(all(&b"a\n.\n\0\n"[..], false).is_ok(), "what follows the end is not looked at");
+    }
+
+    #[test]
+    fn the_eighth_bit_goes() {
+        let mut text = String::new();
+        SevenBit(&b"gr\xfc\xdfe\n"[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "gr|_e\n");
     }
 }

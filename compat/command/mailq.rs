@@ -1,69 +1,125 @@
-//! `mailq`, `sendmail -bp`: the queue in sendmail's layout, byte for byte (sendmail.md 2.1), always as `/var/spool/mqueue` because
-//! monitors look for it. Entries are printed as they come, through one buffer: 20,000 within 0.2 s.
+//! `mailq`, `sendmail -bp`: the queue in sendmail's layout, byte for byte (sendmail.md 2.1, and seen on the real program), always as
+//! `/var/spool/mqueue` because monitors look for it; `-bP`: how many there are. Entries are printed as they come, through one buffer.
+//!
+//! Without an engine root reads the spool (`postrider queue answer` speaks the engine's language) and the drop folder.
 
 use crate::command_line::Command;
-use crate::output::{Output, plain};
+use crate::hand_over::Verb;
+use crate::output::{Output, plain, without_number};
 use crate::place::Places;
 use crate::queue_run::QueueRun;
 use crate::zone::Zone;
 use crate::{dropped, engine, exit};
+use call::frame::Connection;
 use call::operator::{Entry, Reply, Request, Select};
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 const DIRECTORY: &str = "/var/spool/mqueue";
+/// What the engine says to somebody who may not look, and sendmail too.
+const REFUSED: &str = "You are not permitted to see the queue";
 
 /// Prints the queue; returns the exit code.
 pub fn run(command: &Command, places: &Places, output: &mut Output) -> u8 {
-    let select = command.queue_run.as_ref().map_or_else(Select::default, |run: &QueueRun| run.select.clone());
-    match list(&select, command.verbose, places, output) {
-        Ok(code) => code,
-        Err(error) => without_engine(command, &error.reason(), places, output),
+    if command.restrict_queue_print && !nix::unistd::getuid().is_root() {
+        return refused(REFUSED, output);
+    }
+    if command.submission_only {
+        // A script that adds up both queues must not count ours twice.
+        output.line("/var/spool/mqueue-client is empty\n\t\tTotal requests: 0");
+        return exit::OK;
+    }
+    if let Some(folder) = command.queue_directory.as_deref().filter(|folder| !is_ours(folder)) {
+        return other_folder(folder, output);
+    }
+    let run = command.queue_run.clone().unwrap_or_default();
+    let mut printer = Printer::new(command.verbose);
+    if run.lost {
+        printer.begin(0, None, output);
+        printer.end(0, output);
+        return exit::OK;
+    }
+    printer.group = run.group.is_some();
+    printer.at_most = command.print_at_most;
+    match replies(&run, places) {
+        Ok((connection, first)) => printer.all(connection, first, &[], output),
+        Err(error) => without_engine(printer, &run, &error.reason(), places, output),
     }
 }
 
-fn list(select: &Select, verbose: bool, places: &Places, output: &mut Output) -> Result<u8, engine::Error> {
-    // Both connections before the first byte of output: after that there is no going back to `without_engine`.
-    let mut counting = engine::open(&places.run, "control")?;
-    counting.send(&Request::Count(select.clone()), &[])?;
-    let count = match counting.message::<Reply>()?.ok_or(engine::Error::Silent)? {
-        Reply::End(count) => count,
-        Reply::Refused(text) => return Ok(refused(&text, output)),
-        Reply::Entries(_) => return Err(call::Error::Malformed.into()),
-    };
-    drop(counting);
-    let mut listing = engine::open(&places.run, "control")?;
-    listing.send(&Request::List(select.clone()), &[])?;
-    let mut next = listing.message::<Reply>()?.ok_or(engine::Error::Silent)?;
-    let mut printer = Printer::new(verbose);
-    printer.begin(count, output);
-    loop {
-        match next {
-            Reply::Entries(entries) => entries.iter().for_each(|entry| printer.entry(entry, output)),
-            Reply::End(_) => break,
-            Reply::Refused(text) => return Ok(refused(&text, output)),
-        }
-        match listing.message::<Reply>() {
-            Ok(Some(reply)) => next = reply,
-            Ok(None) | Err(_) => {
-                output.line("(the mail server stopped answering; the list is not complete)");
-                return Ok(exit::TEMPORARY);
-            }
-        }
-    }
-    printer.end(output);
-    Ok(exit::OK)
-}
-
-/// sendmail's text and its exit code 0, but without its `Total requests: 0`, which monitors take for an empty queue.
-fn refused(text: &str, output: &mut Output) -> u8 {
-    output.line(&plain(text, 400));
+/// `-bP`; returns the exit code.
+pub fn count(places: &Places, output: &mut Output) -> u8 {
+    let asked = engine::open(&places.run, "control").and_then(|mut connection| {
+        connection.send(&Request::Count(Select::default()), &[])?;
+        Ok(connection.message::<Reply>()?)
+    });
+    output.line(&match asked {
+        Ok(Some(Reply::End(count))) => format!("{DIRECTORY}: entries={count}"),
+        _ => format!("{DIRECTORY}: unknown number of entries"),
+    });
     exit::OK
 }
 
-/// The server does not answer: what stands in the drop folder is all that can be known, and only root may read it.
-fn without_engine(command: &Command, why: &str, places: &Places, output: &mut Output) -> u8 {
+/// The connection on which the engine, or whoever stands in for it, answers, and its first two answers: the number of entries, and
+/// the list's first.
+type Replies = (Connection, (Reply, Reply));
+
+/// Asks the engine. Its first answers are waited for before the first byte of output: after that there is no going back.
+fn replies(run: &QueueRun, places: &Places) -> Result<Replies, engine::Error> {
+    ask(engine::open(&places.run, "control")?, run)
+}
+
+fn ask(mut connection: Connection, run: &QueueRun) -> Result<Replies, engine::Error> {
+    connection.send(&Request::Count(run.select()), &[])?;
+    connection.send(&Request::List(run.select()), &[])?;
+    let count = connection.message::<Reply>()?.ok_or(engine::Error::Silent)?;
+    let first = match count {
+        Reply::Refused(_) => Reply::End(0),
+        _ => connection.message::<Reply>()?.ok_or(engine::Error::Silent)?,
+    };
+    Ok((connection, (count, first)))
+}
+
+/// sendmail's text and its exit code 0. Monitors take it for an empty queue; the administrator has chosen so.
+fn refused(text: &str, output: &mut Output) -> u8 {
+    output.line(&plain(text, 400));
+    output.line("\t\tTotal requests: 0");
+    exit::OK
+}
+
+/// Names of the queue: the server's, and those of a submission program, whose queue is the same here.
+fn is_ours(folder: &str) -> bool {
+    ["/var/spool/mqueue", "/var/spool/mqueue/", "/var/spool/mqueue/*"].contains(&folder)
+}
+
+/// Another folder: nothing of ours is there, and what sendmail left there must not be called empty.
+fn other_folder(folder: &str, output: &mut Output) -> u8 {
+    let names = match std::fs::read_dir(folder) {
+        Ok(names) => names,
+        Err(error) => {
+            output.line(&format!("can not chdir({folder}/): {}", without_number(&error.to_string())));
+            return exit::CONFIG;
+        }
+    };
+    let theirs = |name: std::ffi::OsString| name.as_encoded_bytes().starts_with(b"qf");
+    if names.flatten().any(|entry| theirs(entry.file_name())) {
+        output.line(&format!("{folder} holds sendmail's own queue, which this program does not read"));
+        return exit::CONFIG;
+    }
+    output.line(&format!("{folder} is empty\n\t\tTotal requests: 0"));
+    exit::OK
+}
+
+/// The server does not answer. Whoever can read its spool (root) is shown what lies there and in the drop folder.
+fn without_engine(mut printer: Printer, run: &QueueRun, why: &str, places: &Places, output: &mut Output) -> u8 {
+    let dropped = dropped::entries(&places.drop);
+    if let Ok((connection, first)) = stand_in().and_then(|connection| ask(connection, run)) {
+        return printer.all(connection, first, &dropped.unwrap_or_default(), output);
+    }
     output.line(&format!("The mail server does not answer ({}).", plain(why, 200)));
-    let Some(entries) = dropped::entries(&places.drop) else {
+    let Some(entries) = dropped else {
         output.line("Its queue cannot be listed.");
         return exit::TEMPORARY;
     };
@@ -73,17 +129,33 @@ fn without_engine(command: &Command, why: &str, places: &Places, output: &mut Ou
         return exit::TEMPORARY;
     }
     output.line("Messages waiting to be taken by it:");
-    let mut printer = Printer::new(command.verbose);
-    printer.begin(entries.len() as u64, output);
+    let count = entries.len() as u64;
+    printer.begin(count, None, output);
     entries.iter().for_each(|entry| printer.entry(entry, output));
-    printer.end(output);
+    printer.end(count, output);
     exit::OK
+}
+
+/// A connection to `postrider queue answer`, which reads the spool. It ends when we close the connection.
+pub(crate) fn stand_in() -> Result<Connection, engine::Error> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = OwnedFd::from(theirs);
+    Verb::new("queue", ["answer"]).spawn(|command| {
+        let socket = theirs.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
+        command.stdin(socket).stdout(Stdio::null()).stderr(Stdio::null());
+    })?;
+    drop(theirs);
+    ours.set_read_timeout(Some(engine::PATIENCE * 6))?;
+    Ok(Connection::new(ours))
 }
 
 /// Prints entries; keeps one line buffer and the zone.
 pub struct Printer {
     verbose: bool,
     zone: Zone,
+    /// A queue group was named: then sendmail prints no total.
+    group: bool,
+    at_most: Option<u64>,
     printed: u64,
     line: String,
 }
@@ -97,16 +169,54 @@ impl Printer {
     /// With a zone of one's own: tests.
     #[must_use]
     pub fn with_zone(verbose: bool, zone: Zone) -> Self {
-        Self { verbose, zone, printed: 0, line: String::new() }
+        Self { verbose, zone, group: false, at_most: None, printed: 0, line: String::new() }
     }
-    /// The lines above the entries.
-    pub fn begin(&mut self, count: u64, output: &mut Output) {
+
+    /// Prints what comes over the connection, and then `more`; returns the exit code.
+    fn all(&mut self, mut connection: Connection, first: (Reply, Reply), more: &[Entry], output: &mut Output) -> u8 {
+        let count = match first.0 {
+            Reply::End(count) => count + more.len() as u64,
+            Reply::Refused(text) => return refused(&text, output),
+            _ => 0,
+        };
+        let limit = self.at_most.filter(|most| *most < count);
+        self.begin(count, limit, output);
+        let left = |printer: &Self| limit.is_none_or(|most| printer.printed < most);
+        let mut next = first.1;
+        while left(self) {
+            match next {
+                Reply::Entries(entries) => entries.iter().for_each(|e| self.entry_if(left(self), e, output)),
+                Reply::Refused(text) => return refused(&text, output),
+                _ => break,
+            }
+            next = match connection.message::<Reply>() {
+                Ok(Some(reply)) => reply,
+                Ok(None) | Err(_) => {
+                    output.line("(the mail server stopped answering; the list is not complete)");
+                    return exit::TEMPORARY;
+                }
+            };
+        }
+        more.iter().for_each(|entry| self.entry_if(left(self), entry, output));
+        self.end(if limit.is_some() { count } else { self.printed }, output);
+        exit::OK
+    }
+
+    fn entry_if(&mut self, wanted: bool, entry: &Entry, output: &mut Output) {
+        if wanted {
+            self.entry(entry, output);
+        }
+    }
+
+    /// The lines above the entries; `limit` if fewer than `count` will be printed.
+    pub fn begin(&mut self, count: u64, limit: Option<u64>, output: &mut Output) {
         if count == 0 {
             output.line(&format!("{DIRECTORY} is empty"));
             return;
         }
         let plural = if count == 1 { "" } else { "s" };
-        output.line(&format!("\t\t{DIRECTORY} ({count} request{plural})"));
+        let only = limit.map(|most| format!(", only {most} printed")).unwrap_or_default();
+        output.line(&format!("\t\t{DIRECTORY} ({count} request{plural}{only})"));
         output.line(if self.verbose {
             "-----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------"
         } else {
@@ -122,8 +232,10 @@ impl Printer {
         output.text(&self.line);
     }
     /// The line below.
-    pub fn end(&mut self, output: &mut Output) {
-        output.line(&format!("\t\tTotal requests: {}", self.printed));
+    pub fn end(&mut self, total: u64, output: &mut Output) {
+        if !self.group {
+            output.line(&format!("\t\tTotal requests: {total}"));
+        }
     }
 
     fn format(&mut self, entry: &Entry) -> std::fmt::Result {
@@ -135,7 +247,8 @@ impl Printer {
         if self.verbose {
             // Without the weekday.
             let time = time.get(4..).unwrap_or_default();
-            write!(line, "{:>8} {:>10} {time:.12} ", entry.size, priority(entry))?;
+            let warned = if entry.warned { '+' } else { ' ' };
+            write!(line, "{:>8} {:>10}{warned}{time:.12} ", entry.size, priority(entry))?;
         } else {
             write!(line, "{:>8} {time:.16} ", entry.size)?;
         }
@@ -152,7 +265,11 @@ impl Printer {
         }
         for recipient in &entry.recipients {
             if self.verbose {
-                write!(line, "\n\t\t\t\t\t\t {}", plain(&recipient.address, 71))?;
+                if !recipient.controlling.is_empty() {
+                    let user = recipient.controlling.split_whitespace().next().unwrap_or_default();
+                    write!(line, "\n\t\t\t\t\t\t(---{}---)", plain(user, 64))?;
+                }
+                write!(line, "\n\t\t\t\t\t\t{}", plain(&recipient.address, 71))?;
                 if !recipient.status.is_empty() {
                     write!(line, "\n\t\t ({})", plain(&recipient.status, 100))?;
                 }

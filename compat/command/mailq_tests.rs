@@ -21,9 +21,9 @@ fn printed(verbose: bool, entries: &[Entry]) -> String {
     let sink = Sink::default();
     let mut output = Output::to(Box::new(sink.clone()));
     let mut printer = Printer::with_zone(verbose, Zone::utc());
-    printer.begin(entries.len() as u64, &mut output);
+    printer.begin(entries.len() as u64, None, &mut output);
     entries.iter().for_each(|entry| printer.entry(entry, &mut output));
-    printer.end(&mut output);
+    printer.end(entries.len() as u64, &mut output);
     output.flush();
     let bytes = sink.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -38,10 +38,12 @@ fn entry(id: &str, size: u64, arrived: i64, sender: &str, recipients: &[(&str, &
         body: String::new(),
         active: false,
         hold: None,
+        warned: false,
         recipients: recipients
             .iter()
             .map(|(address, status)| EntryRecipient {
                 address: (*address).into(),
+                controlling: String::new(),
                 status: (*status).into(),
                 tries: 1,
                 next: 0,
@@ -99,7 +101,7 @@ fn verbose_shows_priority_and_each_status() {
 -----Q-ID----- --Size-- -Priority- ---Q-Time--- --------Sender/Recipient--------
 6ALKh2FP025560       17     120017 Nov 21 20:43 root
                  (Deferred: Connection refused by a.example.)
-\t\t\t\t\t\t u@a.example
+\t\t\t\t\t\tu@a.example
 \t\t (Deferred: Connection refused by a.example.)
 \t\tTotal requests: 1
 ";

@@ -6,13 +6,17 @@ use crate::caller::{Caller, full_name_of};
 use crate::command_line::{Command, ErrorMode};
 use crate::exit;
 use crate::heading::{Field, Heading};
+use crate::setting::NoRecipient;
 use crate::zone::Zone;
-use call::submit::{Errors, RECIPIENT_LIMIT, Recipient, Refused, Submission, VERSION};
+use call::submit::{Errors, RECIPIENT_LIMIT, Received, Recipient, Refused, Submission, VERSION};
 use mail::list;
 use std::collections::HashSet;
 
 /// Longest full name taken, in characters: a header line has at most 998 bytes.
 const NAME_LIMIT: usize = 200;
+
+/// Most recipients named in a field that has to be made.
+const LISTED: usize = 1_000;
 
 /// Where a message comes from.
 pub struct Origin<'a> {
@@ -33,20 +37,38 @@ pub struct Origin<'a> {
 /// A message ready for its body.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Everything but `eight_bit`, which the body may still set.
+    /// Everything but `eight_bit` and `cut`, which the body may still set.
     pub submission: Submission,
     /// The user's fields that stay, without the empty line after them.
     pub header: Vec<u8>,
     /// Recipients that are none.
     pub refused: Vec<Refused>,
+    /// A sender that is no address; the caller stands in for him.
+    pub sender_refused: Option<Refused>,
+    /// Who hears of errors: as the command line says, but a sender who is not the caller gets mail, and so does whoever
+    /// does not wait (`-odb`, `-odq`).
+    pub errors: ErrorMode,
 }
 
 /// Makes a submission.
 #[must_use]
 pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Prepared {
     let resent = heading.fields.iter().any(is_resent);
-    let (recipients, refused) = recipients(command, heading, resent);
-    let sender = sender(command, origin.caller);
+    let (sender, sender_refused) = sender(command, origin.caller);
+    // A sender who is not the caller gets mail; the null sender cannot, so it stays with the caller.
+    let elsewhere = !sender.is_empty() && !is_self(origin, &sender);
+    let mode = match command.errors {
+        ErrorMode::Print if elsewhere => ErrorMode::Mail,
+        mode => mode,
+    };
+    // What is wrong in the text itself is seen before the caller leaves, the rest is not.
+    let late = match mode {
+        ErrorMode::Print if command.leaves_at_once() && !sender.is_empty() => ErrorMode::Mail,
+        mode => mode,
+    };
+    let (recipients, refused) = recipients(command, heading, resent, [mode, late]);
+    let mut header = kept(heading);
+    no_recipient(command, heading, &recipients, &mut header);
     let generated = generated(command, heading, origin, &sender, resent);
     Prepared {
         submission: Submission {
@@ -55,6 +77,8 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
             user: origin.caller.name.clone(),
             warnings: warning(command, origin, &sender),
             recipients,
+            cut: false,
+            received: received(command),
             eight_bit: command.eight_bit || !generated.is_ascii(),
             generated,
             message_id: !heading.has("message-id"),
@@ -64,10 +88,12 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
             envelope_id: command.envelope_id.clone().unwrap_or_default(),
             hops: command.hops,
             mode: command.delivery,
-            errors: errors(command.errors),
+            errors: errors(late),
         },
-        header: kept(heading),
+        header,
         refused,
+        sender_refused,
+        errors: late,
     }
 }
 
@@ -84,10 +110,25 @@ fn is_resent(field: &Field) -> bool {
     field.name().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"resent-"))
 }
 
-fn recipients(command: &Command, heading: &Heading, resent: bool) -> (Vec<Recipient>, Vec<Refused>) {
+/// What the Received field says: `-p`, and a recipient that is the only argument.
+fn received(command: &Command) -> Received {
+    let (protocol, host) = command.protocol.split_once(':').unwrap_or((&command.protocol, ""));
+    let recipient = match command.recipients.as_slice() {
+        [only] if list::addresses(only.trim_start_matches('\\').as_bytes()).len() == 1 => only.trim(),
+        _ => "",
+    };
+    Received { host: host.to_owned(), protocol: protocol.to_owned(), recipient: recipient.to_owned() }
+}
+
+fn recipients(
+    command: &Command,
+    heading: &Heading,
+    resent: bool,
+    modes: [ErrorMode; 2],
+) -> (Vec<Recipient>, Vec<Refused>) {
     let mut gathered = Gathered {
         // Errors are mailed: then the engine gets what we cannot read, too, and bounces it.
-        keep_bad: errors(command.errors) == Errors::Mail,
+        keep: modes.map(|mode| errors(mode) == Errors::Mail),
         notify: command.notify,
         ..Gathered::default()
     };
@@ -109,7 +150,8 @@ struct Gathered {
     seen: HashSet<String>,
     recipients: Vec<Recipient>,
     refused: Vec<Refused>,
-    keep_bad: bool,
+    /// Whether the engine gets what is wrong in the text, and what nobody may write to directly.
+    keep: [bool; 2],
     notify: u8,
 }
 
@@ -117,27 +159,41 @@ impl Gathered {
     /// Adds the addresses of a list. An empty group (`undisclosed-recipients:;`) adds none, which the original takes
     /// for an error and bounces (sendmail.md 1.7).
     fn add(&mut self, text: &[u8]) {
-        if text.trim_ascii().starts_with(b":include:") {
-            self.refuse(&String::from_utf8_lossy(text.trim_ascii()), "Cannot mail directly to :include:s");
+        let text = text.trim_ascii();
+        // `\bob`, as in .forward: bob himself. Aliases apply all the same, as they do in the original's daemon.
+        let text = text.strip_prefix(b"\\").unwrap_or(text);
+        if text.starts_with(b":include:") {
+            self.direct(&String::from_utf8_lossy(text), "Cannot mail directly to :include:s");
             return;
         }
         for listed in list::addresses(text) {
             match listed.address {
                 Ok(address) => match direct(&address) {
-                    Some(why) => self.refuse(address.as_str(), why),
+                    Some(why) => self.direct(address.as_str(), why),
                     None => self.take(&address),
                 },
-                Err(text) if text.starts_with(['|', '"']) && text.contains('|') => {
-                    self.refuse(&text, "Cannot mail directly to programs");
-                }
-                Err(text) => {
-                    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                    if self.keep_bad && self.recipients.len() <= RECIPIENT_LIMIT {
-                        self.push(text.clone());
-                    }
-                    self.refuse(&text, "Invalid address");
-                }
+                Err(text) => self.add_wrong(&text),
             }
+        }
+    }
+    /// What is no address.
+    fn add_wrong(&mut self, text: &str) {
+        if text.starts_with(['|', '"']) && text.contains('|') {
+            return self.direct(text, "Cannot mail directly to programs");
+        }
+        let text = without_controls(text);
+        if self.keep[0] && self.recipients.len() <= RECIPIENT_LIMIT {
+            self.push(text.clone());
+        }
+        let (code, why) = syntax_error(&text);
+        self.refuse(&text, code, why);
+    }
+    /// What nobody may write to directly. The engine refuses it as well, so it has it if errors are mailed.
+    fn direct(&mut self, address: &str, text: &str) {
+        if self.keep[1] && self.recipients.len() <= RECIPIENT_LIMIT {
+            self.push(without_controls(address));
+        } else {
+            self.refuse(address, exit::NO_USER, text);
         }
     }
     fn take(&mut self, address: &mail::Address) {
@@ -152,12 +208,27 @@ impl Gathered {
         }
     }
     fn push(&mut self, address: String) {
-        self.recipients.push(Recipient { address, notify: self.notify });
+        self.recipients.push(Recipient { address, notify: self.notify, orcpt: String::new() });
     }
-    fn refuse(&mut self, address: &str, text: &str) {
+    fn refuse(&mut self, address: &str, exit: u8, text: &str) {
         if self.refused.len() < RECIPIENT_LIMIT {
-            self.refused.push(Refused { address: address.to_owned(), exit: exit::USAGE, text: text.to_owned() });
+            self.refused.push(Refused { address: address.to_owned(), exit, text: text.to_owned() });
         }
+    }
+}
+
+fn without_controls(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What the original's rules say of a text that is no address.
+fn syntax_error(text: &str) -> (u8, &'static str) {
+    match text {
+        "<>" => (exit::NO_USER, "User unknown"),
+        _ if text.contains("..") => (exit::NO_HOST, "Invalid host name"),
+        _ if text.contains("@@") => (exit::USAGE, "Invalid route address"),
+        _ if text.ends_with('@') => (exit::USAGE, "Hostname required"),
+        _ => (exit::USAGE, "User address required"),
     }
 }
 
@@ -173,16 +244,22 @@ fn direct(address: &mail::Address) -> Option<&'static str> {
     }
 }
 
-/// The envelope sender. One that is no address is replaced by the caller, as the original does.
-fn sender(command: &Command, caller: &Caller) -> String {
-    match command.sender.as_deref().map(str::trim) {
-        None => caller.sender().to_owned(),
-        Some("" | "<>") => String::new(),
-        Some(given) => list::addresses(given.as_bytes())
-            .into_iter()
-            .find_map(|listed| listed.address.ok())
-            .filter(|address| direct(address).is_none())
-            .map_or_else(|| caller.sender().to_owned(), |address| address.as_str().to_owned()),
+/// The envelope sender. One that is no address is replaced by the caller, as the original does, and complained of.
+fn sender(command: &Command, caller: &Caller) -> (String, Option<Refused>) {
+    let Some(given) = command.sender.as_deref().map(str::trim) else {
+        return (caller.sender().to_owned(), None);
+    };
+    if matches!(given, "" | "<>") {
+        return (String::new(), None);
+    }
+    let found = list::addresses(given.as_bytes()).into_iter().find_map(|listed| listed.address.ok());
+    match found.filter(|address| direct(address).is_none()) {
+        Some(address) => (address.as_str().to_owned(), None),
+        None => {
+            let (exit, text) = syntax_error(given);
+            let wrong = Refused { address: given.to_owned(), exit, text: text.to_owned() };
+            (caller.sender().to_owned(), Some(wrong))
+        }
     }
 }
 
@@ -216,21 +293,23 @@ fn generated(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: 
 
 /// A From field's body: `-F`, else a Full-Name field, else `NAME`, else the account's name if the sender is one of ours.
 fn from(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: &str) -> String {
-    let given = command.full_name.clone().or_else(|| {
+    let given = command.full_name.clone().filter(|name| !name.is_empty()).or_else(|| {
         let field = heading.fields.iter().find(|f| f.is("full-name"))?;
         Some(mail::header::unfold(field.body(), NAME_LIMIT * 4))
     });
     if sender.is_empty() {
         return with_name(&given.unwrap_or_default(), "MAILER-DAEMON");
     }
-    let name = given.or_else(|| origin.name.clone()).unwrap_or_else(|| {
-        if sender == origin.caller.name {
-            origin.caller.full_name.clone()
-        } else if sender.contains('@') {
-            String::new()
-        } else {
-            full_name_of(sender)
+    let name = given.unwrap_or_else(|| {
+        let login = match sender.rsplit_once('@') {
+            Some(_) if !is_local(origin, sender) => return String::new(),
+            Some((login, _)) => login,
+            None => sender,
+        };
+        if let (Some(name), None) = (&origin.name, &command.full_name) {
+            return name.clone();
         }
+        if login == origin.caller.name { origin.caller.full_name.clone() } else { full_name_of(login) }
     });
     with_name(&name, sender)
 }
@@ -281,8 +360,10 @@ fn warning(command: &Command, origin: &Origin<'_>, sender: &str) -> String {
     if command.sender.is_none() || caller.is_trusted() || is_self(origin, sender) {
         return String::new();
     }
-    let shown = if sender.is_empty() { "<>" } else { sender };
-    let text = format!("{{host}}: {} set sender to {shown} using -f", caller.name);
+    let given = command.sender.as_deref().unwrap_or_default().trim();
+    let given: String = given.chars().take(NAME_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown = if sender.is_empty() { "<>" } else { given.as_str() };
+    let text = format!("{{host}}: {} set sender to {shown} using -{}", caller.name, command.sender_flag);
     format!("X-Authentication-Warning: {text}\r\n")
 }
 
@@ -294,21 +375,43 @@ fn is_self(origin: &Origin<'_>, sender: &str) -> bool {
     }
 }
 
+/// Whether a sender is one of this host, as far as the caller can know; so is the null sender.
+fn is_local(origin: &Origin<'_>, sender: &str) -> bool {
+    match sender.rsplit_once('@') {
+        None => true,
+        Some((_, domain)) => (origin.hosts)().iter().any(|host| host.eq_ignore_ascii_case(domain)),
+    }
+}
+
+/// Option NoRecipientAction: a field for a message that has none of the kind.
+fn no_recipient(command: &Command, heading: &Heading, recipients: &[Recipient], header: &mut Vec<u8>) {
+    if ["to", "cc", "bcc", "apparently-to"].iter().any(|name| heading.has(name)) {
+        return;
+    }
+    let all = || {
+        let all: Vec<&str> = recipients.iter().take(LISTED).map(|one| one.address.as_str()).collect();
+        all.join(",\r\n\t")
+    };
+    let field = match command.no_recipient {
+        NoRecipient::None => return,
+        NoRecipient::To => format!("To: {}\r\n", all()),
+        NoRecipient::ApparentlyTo => format!("Apparently-To: {}\r\n", all()),
+        NoRecipient::Bcc => "Bcc:\r\n".to_owned(),
+        NoRecipient::Undisclosed => "To: undisclosed-recipients:;\r\n".to_owned(),
+    };
+    header.extend_from_slice(field.as_bytes());
+}
+
 /// The user's fields that stay: without Return-Path, Content-Length, Full-Name; Bcc goes, or stays empty if it is the only
 /// recipient field (with or without `-t`).
 fn kept(heading: &Heading) -> Vec<u8> {
-    let visible = ["to", "cc", "apparently-to"].iter().any(|name| heading.has(name));
-    let resent_visible = ["resent-to", "resent-cc"].iter().any(|name| heading.has(name));
-    let (mut emptied, mut resent_emptied) = (visible, resent_visible);
+    let visible = ["to", "cc", "apparently-to", "resent-to", "resent-cc"].iter().any(|name| heading.has(name));
     let mut out = Vec::new();
     for field in &heading.fields {
-        if field.is("bcc") {
-            if !std::mem::replace(&mut emptied, true) {
-                out.extend_from_slice(b"Bcc:\r\n");
-            }
-        } else if field.is("resent-bcc") {
-            if !std::mem::replace(&mut resent_emptied, true) {
-                out.extend_from_slice(b"Resent-Bcc:\r\n");
+        if field.is("bcc") || field.is("resent-bcc") {
+            if !visible {
+                out.extend_from_slice(field.name());
+                out.extend_from_slice(b":\r\n");
             }
         } else if !["return-path", "content-length", "full-name"].iter().any(|name| field.is(name)) {
             out.extend_from_slice(&field.raw);

@@ -104,7 +104,7 @@ fn t_takes_recipients_from_the_header_and_adds_arguments() {
 fn a_lone_bcc_stays_empty_and_empty_groups_are_nobody() {
     let tail = "From: a\nDate: d\nMessage-Id: m\n\nhi\n";
     let given: &'static str = "Bcc: bob, carol\nBcc: dave\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
-    assert_eq!(golden(&case(&["-t"], given)), format!("<alice> -> bob carol dave\nBcc:\n{tail}"));
+    assert_eq!(golden(&case(&["-t"], given)), format!("<alice> -> bob carol dave\nBcc:\nBcc:\n{tail}"));
     let given: &'static str = "To: undisclosed-recipients:;\nBcc: bob\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
     let expected = format!("<alice> -> bob\nTo: undisclosed-recipients:;\n{tail}");
     assert_eq!(golden(&case(&["-ti"], given)), expected);
@@ -132,7 +132,10 @@ fn senders_and_names() {
     let warn = |who: &str| format!("X-Authentication-Warning: {{host}}: alice set sender to {who} using -f\n");
     with(&["-f", "<>", "bob"], "MAILER-DAEMON", "", &warn("<>"));
     with(&["-f", "x@y.example", "bob"], "x@y.example", "x@y.example", &warn("x@y.example"));
-    with(&["-f", "alice@mx.example.test", "bob"], "alice@mx.example.test", "alice@mx.example.test", "");
+    let full = "\"Alice A. Liddell\" <alice@mx.example.test>";
+    with(&["-f", "alice@mx.example.test", "bob"], full, "alice@mx.example.test", "");
+    let by_r = "X-Authentication-Warning: {host}: alice set sender to x@y.example using -r\n";
+    with(&["-r", "x@y.example", "bob"], "x@y.example", "x@y.example", by_r);
     with(&["-falice", "bob"], "\"Alice A. Liddell\" <alice>", "alice", "");
     with(&["-F", "Some Body", "bob"], "Some Body <alice>", "alice", "");
     with(&["-F", "\"Reminder Service\"", "bob"], "\"Reminder Service\" <alice>", "alice", "");
@@ -166,12 +169,93 @@ fn programs_files_and_nonsense_are_refused() {
         ("\"|/bin/sh\"", "\"|/bin/sh\"... Cannot mail directly to programs"),
         ("/etc/passwd", "/etc/passwd... Cannot mail directly to files"),
         (":include:/etc/shadow", ":include:/etc/shadow... Cannot mail directly to :include:s"),
-        ("bob@@mx..example.test", "bob@@mx..example.test... Invalid address"),
+        ("bob@@mx..example.test", "bob@@mx..example.test... Invalid host name"),
+        ("bob@@x", "bob@@x... Invalid route address"),
+        ("bob@", "bob@... Hostname required"),
+        ("@x", "@x... User address required"),
+        ("<>", "<>... User unknown"),
     ] {
         let text = golden(&case(&["--", argument], "A: b\n\n"));
         assert!(text.ends_with(&format!("! {line}\n")), "{text}");
         assert!(text.starts_with("<alice> -> \n"), "{text}");
     }
+}
+
+#[test]
+fn a_backslash_before_a_name_is_that_name() {
+    let text = golden(&case(&["\\bob"], "A: b\n\n"));
+    assert!(text.starts_with("<alice> -> bob\n"), "{text}");
+}
+
+#[test]
+fn a_sender_that_is_none_is_complained_of_and_replaced() {
+    let command = Command::read(["sendmail", "-f", "bad@@x", "bob"].iter().map(OsString::from)).unwrap();
+    let (sender, wrong) = sender(&command, &caller("alice"));
+    let wrong = wrong.unwrap();
+    assert_eq!((sender.as_str(), wrong.exit, wrong.text.as_str()), ("alice", exit::USAGE, "Invalid route address"));
+}
+
+/// The mode that counts, and what the engine is told.
+fn mode(line: &[&str]) -> (ErrorMode, Errors) {
+    let command = Command::read(std::iter::once(&"sendmail").chain(line).map(OsString::from)).unwrap();
+    let alice = caller("alice");
+    let hosts = || vec!["mx.example.test".into()];
+    let origin = Origin { caller: &alice, name: None, now: 0, zone: Zone::utc, hosts, id: [0; 16] };
+    let prepared = prepare(&command, &Heading::default(), &origin);
+    (prepared.errors, prepared.submission.errors)
+}
+
+#[test]
+fn errors_are_printed_mailed_or_neither() {
+    for (line, wanted) in [
+        (&["bob"][..], (ErrorMode::Print, Errors::Report)),
+        (&["-oep", "-f", "alice@mx.example.test", "bob"], (ErrorMode::Print, Errors::Report)),
+        (&["-f", "<>", "bob"], (ErrorMode::Print, Errors::Report)),
+        (&["-oem", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-oew", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-oee", "bob"], (ErrorMode::Berknet, Errors::Mail)),
+        (&["-oeq", "bob"], (ErrorMode::Quiet, Errors::Report)),
+        // A sender who is not the caller gets mail, and so does whoever does not wait.
+        (&["-f", "carol", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-f", "x@far.example", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-odb", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-odq", "bob"], (ErrorMode::Mail, Errors::Mail)),
+        (&["-oeq", "-odb", "bob"], (ErrorMode::Quiet, Errors::Report)),
+    ] {
+        assert_eq!(mode(line), wanted, "{line:?}");
+    }
+}
+
+#[test]
+fn a_field_for_a_message_without_recipients() {
+    for (action, field) in [
+        ("none", ""),
+        ("add-to", "To: bob,\n\tcarol\n"),
+        ("add-apparently-to", "Apparently-To: bob,\n\tcarol\n"),
+        ("add-bcc", "Bcc:\n"),
+        ("add-to-undisclosed", "To: undisclosed-recipients:;\n"),
+    ] {
+        let option = format!("-ONoRecipientAction={action}");
+        let line: &'static str = Box::leak(option.into_boxed_str());
+        let expected = format!("<alice> -> bob carol\n{DATE}{FROM}Message-Id: *\nA: b\n{field}\nhi\n");
+        assert_eq!(golden(&case(&[line, "bob", "carol"], "A: b\n\nhi\n")), expected);
+        assert!(!golden(&case(&[line, "bob"], "Cc: x\n\nhi\n")).contains("undisclosed"), "{action}");
+    }
+}
+
+#[test]
+fn the_received_field_names_an_only_argument_and_what_p_says() {
+    let received = |line: &[&str]| {
+        let command = Command::read(std::iter::once(&"sendmail").chain(line).map(OsString::from)).unwrap();
+        let Received { host, protocol, recipient } = super::received(&command);
+        (host, protocol, recipient)
+    };
+    let text = |host: &str, protocol: &str, to: &str| (host.to_owned(), protocol.to_owned(), to.to_owned());
+    assert_eq!(received(&["bob"]), text("", "", "bob"));
+    assert_eq!(received(&["-t"]), text("", "", ""));
+    assert_eq!(received(&["bob", "carol"]), text("", "", ""));
+    assert_eq!(received(&["bob,carol"]), text("", "", ""));
+    assert_eq!(received(&["-pUUCP:uuhost.UUCP", "Bob <bob>"]), text("uuhost.UUCP", "UUCP", "Bob <bob>"));
 }
 
 #[test]

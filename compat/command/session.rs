@@ -13,7 +13,7 @@ use crate::place::Places;
 use crate::wire::{Data, DataReader, Line, Wire};
 use crate::zone::Zone;
 use crate::{exit, host, zone};
-use call::submit::{Errors, RECIPIENT_LIMIT, Recipient};
+use call::submit::{Errors, RECIPIENT_LIMIT, Received, Recipient};
 use mail::Reply;
 use mail::server::{Limits, MailFrom, Notify, RcptTo, Ret, Session, Step};
 use std::io::Read;
@@ -90,6 +90,8 @@ impl<R: Read> Dialogue<'_, R> {
             Step::Verify(_) => {
                 Reply::success(252, 5, 2, "Cannot VRFY user; try RCPT to attempt delivery (or try finger)")
             }
+            // Refused by the session's default privacy.
+            Step::Expand(_) | Step::RunQueue(_) => Reply::permanent(502, 7, 0, "Sorry, we do not allow this operation"),
             Step::StartTls(_) => Reply::temporary(454, 3, 3, "TLS not available"),
         };
         self.reply(&reply);
@@ -148,12 +150,10 @@ impl<R: Read> Dialogue<'_, R> {
             return Ok(Fate::Never(exit::DATA, String::new()));
         }
         let submission = &mut prepared.submission;
+        submission.received = self.received();
         submission.recipients = self.recipients.iter().map(recipient).collect();
-        submission.warnings = if self.caller.is_trusted() {
-            String::new()
-        } else {
-            format!("X-Authentication-Warning: {{host}}: {} owned process doing -bs\r\n", self.caller.name)
-        };
+        // The submission program of the original adds none here: whoever runs it is named in the Received field.
+        submission.warnings = String::new();
         // With one recipient the reply says it all; with more, one reply cannot, and a bounce has to.
         submission.errors = if self.recipients.len() > 1 { Errors::Mail } else { Errors::Report };
         if let Some(from) = &self.from {
@@ -163,6 +163,18 @@ impl<R: Read> Dialogue<'_, R> {
             submission.return_headers = from.ret.map(|ret| ret == Ret::Headers);
         }
         Ok(offer(self.places, submission, &content))
+    }
+
+    /// What the Received field says, as for a message by SMTP.
+    fn received(&self) -> Received {
+        Received {
+            host: self.session.helo().to_owned(),
+            protocol: if self.session.is_extended() { "ESMTP" } else { "SMTP" }.to_owned(),
+            recipient: match self.recipients.as_slice() {
+                [only] => format!("<{}>", only.address.as_str()),
+                _ => String::new(),
+            },
+        }
     }
 
     /// The transaction as a command line would give it, for what is the same: the generated fields.
@@ -175,10 +187,12 @@ impl<R: Read> Dialogue<'_, R> {
     }
 
     fn judge(&mut self, result: Result<Fate, Error>) -> Reply {
+        if let Ok(Fate::Taken { refused, .. }) = &result {
+            self.exit = refused.first().map_or(self.exit, |first| first.exit);
+        }
         match result {
             Ok(Fate::Taken { id, refused, .. }) => match refused.first() {
                 Some(first) if refused.len() >= self.recipients.len() => {
-                    self.exit = first.exit;
                     Reply::permanent(550, 1, 1, format!("<{}>... {}", first.address, first.text))
                 }
                 _ if id.is_empty() => Reply::success(250, 0, 0, "Message accepted for delivery"),
@@ -212,6 +226,7 @@ fn recipient(to: &RcptTo) -> Recipient {
     let Notify { never, success, failure, delay } = to.notify;
     Recipient {
         address: to.address.as_str().to_owned(),
+        orcpt: to.orcpt.clone(),
         notify: u8::from(never) | u8::from(success) << 1 | u8::from(failure) << 2 | u8::from(delay) << 3,
     }
 }

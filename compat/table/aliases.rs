@@ -5,9 +5,10 @@
 //! is asked for. Loading is one pass and a sort.
 
 use crate::entry::entries;
-use crate::name::{name, name_end, spellings};
+use crate::name::{name, spellings};
 use crate::program::printable;
 use crate::right_side;
+use mail::alias::lines::{Logical, Raw, name_end, one_line};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
@@ -305,78 +306,6 @@ impl Table for Aliases {
 
 fn slice<'a>(text: &'a [u8], range: &Range<u32>) -> &'a [u8] {
     text.get(range.start as usize..range.end as usize).unwrap_or_default()
-}
-
-/// Lines joined, blanks in front taken off: a backslash before an LF goes away with it; before a continuation line only the LF does. A CR
-/// is a blank like any other.
-fn one_line(raw: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len());
-    for line in raw.trim_ascii_start().split(|&b| b == b'\n') {
-        // A backslash at the very end of the file protects nothing; elsewhere `\` ends only lines that go on.
-        out.extend_from_slice(line.strip_suffix(b"\\").unwrap_or(line));
-    }
-    let blanks = out.len() - out.trim_ascii_start().len();
-    out.drain(..blanks);
-    out
-}
-
-/// A comment, an entry with its continuation lines, or a stray continuation line.
-#[derive(Clone)]
-struct Raw {
-    /// Bytes in the file.
-    range: Range<usize>,
-    /// First line, from 1.
-    line: u32,
-    /// Last line: the one that sendmail names in its messages.
-    last: u32,
-}
-
-/// Groups physical lines.
-struct Logical<'a> {
-    text: &'a [u8],
-    at: usize,
-    line: u32,
-}
-
-impl<'a> Logical<'a> {
-    const fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, line: 0 }
-    }
-
-    /// Moves over one line, and those joined to it by a backslash as last character.
-    fn physical(&mut self) {
-        loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            let end = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
-            let body = rest.get(..end).unwrap_or_default();
-            self.at = (self.at + end + 1).min(self.text.len());
-            self.line = self.line.saturating_add(1);
-            if !body.ends_with(b"\\") || self.at >= self.text.len() {
-                return;
-            }
-        }
-    }
-
-    fn next_byte(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-}
-
-impl Iterator for Logical<'_> {
-    type Item = Raw;
-
-    fn next(&mut self) -> Option<Raw> {
-        let first = self.next_byte()?;
-        let (start, line) = (self.at, self.line + 1);
-        self.physical();
-        // A comment goes on like an entry, as in sendmail; only an empty line does not.
-        if first != b'\n' {
-            while matches!(self.next_byte(), Some(b' ' | b'\t')) {
-                self.physical();
-            }
-        }
-        Some(Raw { range: start..self.at, line, last: self.line })
-    }
 }
 
 /// A table being filled.

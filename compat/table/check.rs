@@ -196,7 +196,7 @@ impl Report {
         match mailers::read(&value.replace("%1", "x").replace("%2", "x")) {
             None => self.tell("expected mailer:host: sendmail passes over a value without a mailer"),
             Some(Hop::Unknown(what)) => {
-                self.tell(&format!("expected smtp, esmtp, smtp8, dsmtp, relay, local, discard or error with what belongs behind it, not \"{what}\": mail waits"));
+                self.tell(&format!("expected smtp, esmtp, smtp8, dsmtp, relay, lmtp, local, discard or error with what belongs behind it, not \"{what}\": mail waits"));
             }
             Some(Hop::Smtp { hosts, .. }) => {
                 for (n, host) in hosts.iter().enumerate() {
@@ -211,7 +211,7 @@ impl Report {
                 }
             }
             Some(Hop::Refuse(_)) => self.tell("expected a mailer for mail: refused with 550 5.7.1"),
-            Some(Hop::Local(_) | Hop::Discard) => {}
+            Some(Hop::Local(_) | Hop::Lmtp(_) | Hop::Discard) => {}
         }
     }
 

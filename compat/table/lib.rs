@@ -2,7 +2,6 @@
 //! the types here; the engine never depends on this crate.
 
 pub mod access;
-mod address;
 pub mod aliases;
 pub mod auth_info;
 pub mod check;
@@ -12,7 +11,6 @@ pub mod class;
 mod collection_test;
 mod demand;
 pub mod domains;
-mod entry;
 pub mod forward;
 pub mod generics;
 mod judgement;
@@ -25,11 +23,11 @@ pub mod program;
 mod right_side;
 #[cfg(test)]
 mod scratch;
-mod token;
 pub mod user_database;
 mod value;
 pub mod virtual_users;
 
 pub use aliases::{Aliases, Counts, Problem, Severity};
-pub use entry::entries;
+pub use mail::alias::entries;
+pub(crate) use mail::alias::{entry, token, wrapped as address};
 pub use table::AliasEntry as Entry;

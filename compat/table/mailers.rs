@@ -85,6 +85,8 @@ pub(crate) fn read(value: &str) -> Option<Hop> {
         "prog" => illegal("programs"),
         "*file*" => illegal("files"),
         "*include*" => illegal(":include:s"),
+        // Not sendmail's: it has no ports in this table, and needs a mailer definition for a socket.
+        "lmtp" => Hop::Lmtp(value.split_once(':').map_or("", |(_, rest)| rest).trim().to_owned()),
         // `smtp:user@host` replaces the whole address, which no hop can say.
         name if SMTP.contains(&name) && !host.contains('@') => match hosts(&host) {
             hosts if hosts.is_empty() => Hop::Unknown(format!("{name}: without a host")),

@@ -109,3 +109,9 @@ fn limits_and_failures() {
     let _ = read(&hostile);
     assert!(start.elapsed().as_secs() < 5);
 }
+
+#[test]
+fn lmtp_keeps_its_socket_as_written() {
+    assert_eq!(value("lmtp:unix:/run/Dovecot/lmtp"), "Lmtp(\"unix:/run/Dovecot/lmtp\")");
+    assert_eq!(value("LMTP:[127.0.0.1]:2003"), "Lmtp(\"[127.0.0.1]:2003\")");
+}

@@ -3,34 +3,7 @@
 use crate::Entry;
 use crate::entry::entries;
 use crate::token::{Token, joined, tokens};
-use nom::branch::alt;
-use nom::bytes::complete::{tag, take, take_while1};
-use nom::combinator::recognize;
-use nom::multi::many0_count;
-use nom::sequence::pair;
-use nom::{IResult, Parser};
 use std::borrow::Cow;
-
-/// Offset of the first `:` outside quotes: the end of the name.
-pub(crate) fn name_end(bytes: &[u8]) -> Option<usize> {
-    let (rest, _) = many0_count(name_piece).parse(bytes).ok()?;
-    (rest.first() == Some(&b':')).then(|| bytes.len() - rest.len())
-}
-
-/// A quoted string, an escaped byte or a run of anything else but `:` and the line's end.
-fn name_piece(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let inside = alt((recognize(take_while1(|b| !matches!(b, b'"' | b'\\'))), escaped));
-    alt((
-        take_while1(|b| !matches!(b, b'"' | b'\\' | b':' | b'\n')),
-        recognize((tag(&b"\""[..]), many0_count(inside), tag(&b"\""[..]))),
-        escaped,
-    ))
-    .parse(input)
-}
-
-fn escaped(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    recognize(pair(tag(&b"\\"[..]), take(1usize))).parse(input)
-}
 
 /// The key for a name as written, as sendmail stores it: comments off, blanks outside quotes to dots, quotes off where they protect nothing
 /// but operators, letters folded. Bytes that are no ASCII stay as they are. What is wrong comes in sendmail's words.

@@ -44,6 +44,8 @@ pub enum ToEngine {
     },
     /// Finish within the bound and exit.
     Stop,
+    /// Write the state to the log (SIGUSR1).
+    Dump,
 }
 
 /// State of one input file.

@@ -18,6 +18,12 @@ pub enum Request {
     Delete(Select),
     /// Count matching messages.
     Count(Select),
+    /// Counters per mailer; the answer is [`Reply::Statistics`]. With `true` they begin anew.
+    Statistics(bool),
+    /// What is known of other hosts; the answer is [`Reply::Hosts`].
+    Hosts,
+    /// Forgets it.
+    PurgeHosts,
 }
 
 /// Which messages; all given conditions must hold, an empty value means everything.
@@ -37,6 +43,32 @@ pub struct Select {
     pub held: Option<bool>,
     /// Arrived at least this many seconds ago.
     pub older: Option<u64>,
+    /// sendmail's `-q` selectors (sendmail.md 1.5): one of each part must match.
+    pub patterns: Vec<Pattern>,
+}
+
+/// One of sendmail's selectors, `-q[!]Rtext`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pattern {
+    /// Where to look.
+    pub part: Part,
+    /// What for: a substring.
+    pub text: String,
+    /// Only where it is not found; for recipients: with one that does not have it.
+    pub negated: bool,
+}
+
+/// What a [`Pattern`] looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The queue id, as it stands.
+    Id,
+    /// The sender, any case.
+    Sender,
+    /// The recipients, any case.
+    Recipient,
+    /// The reason of the hold, as it stands.
+    Reason,
 }
 
 /// Answers.
@@ -48,6 +80,51 @@ pub enum Reply {
     End(u64),
     /// Not allowed, or failed.
     Refused(String),
+    /// Counters.
+    Statistics(Statistics),
+    /// Hosts, the last tried one first.
+    Hosts(Vec<Host>),
+}
+
+/// What sendmail keeps in its statistics file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Counted since then, Unix seconds.
+    pub since: i64,
+    /// Each mailer that did something, by number.
+    pub mailers: Vec<MailerCount>,
+    /// Connections in, out, and refused.
+    pub connections: [u64; 3],
+}
+
+/// One line of the statistics. Sizes in KiB, each message rounded up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailerCount {
+    /// sendmail's number of it.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Messages that came from senders of this mailer, and their size.
+    pub from: [u64; 2],
+    /// Messages that went to its recipients, one for each, and their size.
+    pub to: [u64; 2],
+    /// Refused.
+    pub rejected: u64,
+    /// Thrown away.
+    pub discarded: u64,
+    /// Held.
+    pub quarantined: u64,
+}
+
+/// How the last attempt at another host went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name, or its address.
+    pub name: String,
+    /// When, Unix seconds.
+    pub at: i64,
+    /// The last reply, `Deferred: Connection refused`, `OK`.
+    pub result: String,
 }
 
 /// One message of a list.
@@ -67,6 +144,8 @@ pub struct Entry {
     pub active: bool,
     /// Why it is held.
     pub hold: Option<String>,
+    /// A delay warning was sent.
+    pub warned: bool,
     /// Unfinished recipients.
     pub recipients: Vec<EntryRecipient>,
 }
@@ -76,6 +155,8 @@ pub struct Entry {
 pub struct EntryRecipient {
     /// Final address.
     pub address: String,
+    /// Controlling user, whose file named this address; empty if it was given directly.
+    pub controlling: String,
     /// Last reply or reason, as it stands in the log after `stat=`; empty if not tried yet.
     pub status: String,
     /// Attempts so far.

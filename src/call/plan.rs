@@ -45,6 +45,33 @@ impl Input {
     }
 }
 
+/// Rules for `.forward` files and programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Where `.forward` files are (sendmail's ForwardPath).
+    pub forward: String,
+    /// Write bits that make such a file, and a folder on the way to it, unsafe; octal.
+    pub unsafe_file: String,
+    /// The same for folders.
+    pub unsafe_folder: String,
+    /// This host's name without its domain.
+    pub host: String,
+    /// What runs programs.
+    pub shell: String,
+    /// Longest time of a program, seconds.
+    pub seconds: String,
+    /// For whom aliases' programs run: a name, or `uid:gid`.
+    pub default_user: String,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        let [forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user] =
+            ["", "022", "022", "localhost", "/bin/sh", "3600", "1:1"].map(str::to_owned);
+        Self { forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user }
+    }
+}
+
 /// Everything the keeper knows about the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -64,6 +91,10 @@ pub struct Plan {
     pub drop: PathBuf,
     /// Format, path template, group.
     pub mailbox: (String, String, u32),
+    /// What agents are told of `.forward` files and programs.
+    pub local: Local,
+    /// Files whose programs, files and lists a system agent may act on.
+    pub alias_files: Vec<String>,
     /// Accounts below get no agent, but root a mailbox agent.
     pub min_uid: u32,
     /// Where our pid goes.
@@ -92,7 +123,7 @@ impl Plan {
         for line in lines {
             let fields: Vec<&str> = line.split('\t').collect();
             let name = fields.first().copied().unwrap_or_default();
-            if !matches!(name, "listen" | "input") && seen.contains(&name) {
+            if !matches!(name, "listen" | "input" | "alias-file") && seen.contains(&name) {
                 return Err(format!("plan: {name} given twice"));
             }
             plan.item(&fields).ok_or_else(|| format!("plan: bad line {line:.200}"))?;
@@ -128,6 +159,12 @@ impl Plan {
             ["mailbox", format @ ("mbox" | "maildir"), template, group] => {
                 self.mailbox = (format.to_owned(), template.to_owned(), group.parse().ok()?);
             }
+            ["local", forward, file, folder, host, shell, seconds, user] => {
+                let [forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user] =
+                    [forward, file, folder, host, shell, seconds, user].map(str::to_owned);
+                self.local = Local { forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user };
+            }
+            ["alias-file", path] => self.alias_files.push(absolute(path)?.to_str()?.to_owned()),
             ["min-uid", uid] => self.min_uid = uid.parse().ok()?,
             ["pid-file", path] => self.pid_file = absolute(path)?,
             ["command-line", text] => self.command_line = text.to_owned(),
@@ -153,6 +190,7 @@ mod tests {
     const TEXT: &str = "postrider-plan\t1\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
         submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\t022\t022\ninput\t1\t/etc/mail/x\t0\t0\n\
         engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox\tmbox\t/var/mail/{user}\t8\nmin-uid\t1\n\
+        local\t$z/.forward\t022\t022\tmx\t/bin/sh\t3600\tmail\nalias-file\t/etc/aliases\nalias-file\t/etc/more\n\
         pid-file\t/r/pid\ncommand-line\tpostrider -bd\nsettings\t{}\n";
 
     #[test]
@@ -161,7 +199,7 @@ mod tests {
         assert_eq!((plan.listen.len(), plan.inputs.len(), plan.engine), (2, 2, (5, 6)));
         assert!(plan.listen[0].required && !plan.listen[1].required);
         assert_eq!(plan.sockets[0], ("/r/submit".into(), 0o666));
-        assert_eq!(plan.mailbox.2, 8);
+        assert_eq!((plan.mailbox.2, &plan.local.default_user[..], plan.alias_files.len()), (8, "mail", 2));
     }
 
     #[test]
@@ -176,6 +214,8 @@ mod tests {
             ("spool\t/s", "spool\ts"),
             ("drop\t/d", "drop\t/d\nspool\t/t"),
             ("0666", "1666"),
+            ("\tmail\n", "\n"),
+            ("alias-file\t/etc/more", "alias-file\tmore"),
             ("\toptional", "\tperhaps"),
             ("users\t7\t8", "users\t7\t8\t9"),
             ("settings\t{}", "settings\t{}\nnice\t5"),

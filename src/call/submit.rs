@@ -11,13 +11,14 @@
 use serde::{Deserialize, Serialize};
 
 /// First bytes of a drop file; the last one is the version.
-pub const MAGIC: &[u8; 8] = b"PRDROP\0\x01";
+pub const MAGIC: &[u8; 8] = b"PRDROP\0\x02";
 /// Version of the socket dialogue.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// At most this many recipients in one submission.
 pub const RECIPIENT_LIMIT: usize = 100_000;
 
 /// Client → engine.
+#[allow(clippy::large_enum_variant, reason = "one at a time: made, encoded, gone")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// A submission begins; data frames follow.
@@ -48,6 +49,10 @@ pub struct Submission {
     /// Recipients as given; may be unqualified. More than [`RECIPIENT_LIMIT`] do not decode.
     #[serde(deserialize_with = "bounded")]
     pub recipients: Vec<Recipient>,
+    /// A lone dot ended the content and more followed, which is lost (no `-i`): to be logged.
+    pub cut: bool,
+    /// What the Received field says of the way here.
+    pub received: Received,
     /// Generated header lines that go before the Message-Id (Date, From …), each ending in CRLF.
     pub generated: String,
     /// A Message-Id has to be made.
@@ -69,6 +74,17 @@ pub struct Submission {
     pub mode: Mode,
     /// Who hears of recipients that are refused at once.
     pub errors: Errors,
+}
+
+/// Parts of the Received field that only the caller knows (sendmail.md 1.9).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// Where it came from: the host of `-p`, the HELO name of `-bs`; empty for `(from USER@localhost)`.
+    pub host: String,
+    /// The protocol, from the same; may be empty.
+    pub protocol: String,
+    /// What stands behind `for`: the only recipient given as an argument; empty for none.
+    pub recipient: String,
 }
 
 /// Stops at the limit instead of building what a few megabytes of empty recipients would become.
@@ -100,6 +116,8 @@ pub struct Recipient {
     pub address: String,
     /// `-N`: NOTIFY as bits 1 never, 2 success, 4 failure, 8 delay; 0 if not given.
     pub notify: u8,
+    /// ORCPT (RFC 3461), decoded; empty if not given.
+    pub orcpt: String,
 }
 
 /// Delivery mode, `-od`.

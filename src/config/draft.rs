@@ -20,6 +20,8 @@ choice!(
         Mbox = "mbox",
         /// One folder for each user, one file for each message.
         Maildir = "maildir",
+        /// With another program of this host or network, which takes it by LMTP.
+        Lmtp = "lmtp",
     }
 );
 choice!(
@@ -114,6 +116,17 @@ pub struct Run {
     pub pid_file: Option<String>,
 }
 
+/// `.forward` files, and programs that aliases name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Where `.forward` files are; empty: nowhere.
+    pub forward: String,
+    /// For whom programs and files of aliases run; `None`: the first of the usual accounts.
+    pub default_user: Option<String>,
+    /// What runs programs.
+    pub shell: String,
+}
+
 /// Where events go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
@@ -123,6 +136,8 @@ pub struct Log {
     pub file: Option<String>,
     /// In which shape.
     pub format: LogFormat,
+    /// sendmail's LogLevel.
+    pub level: u32,
 }
 
 /// The settings as written, on top of the defaults.
@@ -170,6 +185,8 @@ pub struct Draft {
     pub trusted_users: Vec<Names>,
     /// Words of DontBlameSendmail.
     pub trust: Vec<String>,
+    /// Words of PrivacyOptions; empty: the usual ones.
+    pub privacy: Vec<String>,
     /// Domains relayed for.
     pub relay_domains: Vec<Names>,
     /// Networks relayed for.
@@ -188,6 +205,8 @@ pub struct Draft {
     pub null_client: bool,
     /// Kind of mailbox.
     pub mailbox: MailboxKind,
+    /// Who takes local mail by LMTP, as `route::Key::lmtp` reads it.
+    pub lmtp: Option<String>,
     /// Where it is; `None`: as usual for the kind.
     pub mailbox_path: Option<String>,
     /// Spool.
@@ -198,6 +217,8 @@ pub struct Draft {
     pub deliver: deliver::Settings,
     /// Router.
     pub route: route::Settings,
+    /// `.forward` files and programs.
+    pub local: Local,
     /// Processes.
     pub run: Run,
     /// Log.
@@ -228,6 +249,7 @@ impl Default for Draft {
             exposed_users: Vec::new(),
             trusted_users: Vec::new(),
             trust: Vec::new(),
+            privacy: Vec::new(),
             relay_domains: Vec::new(),
             relay_clients: Vec::new(),
             listen: Vec::new(),
@@ -237,11 +259,17 @@ impl Default for Draft {
             smart_host_tls: None,
             null_client: false,
             mailbox: MailboxKind::Mbox,
+            lmtp: None,
             mailbox_path: None,
             queue: queue::Settings::default(),
             receive: receive::Settings::default(),
             deliver: deliver::Settings::default(),
             route: route::Settings { alias_depth: 10, alias_limit: 100_000, ..route::Settings::default() },
+            local: Local {
+                forward: "$z/.forward.$w+$h:$z/.forward+$h:$z/.forward.$w:$z/.forward".into(),
+                default_user: None,
+                shell: "/bin/sh".into(),
+            },
             run: Run {
                 folder: "/run/postrider".into(),
                 drop: "/var/spool/postrider/drop".into(),
@@ -251,7 +279,7 @@ impl Default for Draft {
                 min_uid: 1,
                 pid_file: None,
             },
-            log: Log { syslog: true, file: None, format: LogFormat::Sendmail },
+            log: Log { syslog: true, file: None, format: LogFormat::Sendmail, level: 9 },
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::draft::{Draft, Listen, MailboxKind, Role};
 use crate::inputs::Inputs;
 use crate::load::Reader;
 use crate::problem::{Place, Severity};
-use crate::{Config, Listener, Mailbox, System, trust};
+use crate::{Config, Listener, Mailbox, System, privacy, trust};
 use std::path::Path;
 
 /// The alias file of a host that names none.
@@ -29,10 +29,18 @@ impl Reader {
         let mut deliver = draft.deliver.clone();
         deliver.host = host.clone();
         deliver.maildir = draft.mailbox == MailboxKind::Maildir;
+        let lmtp = draft.lmtp.as_deref().filter(|_| draft.mailbox == MailboxKind::Lmtp);
+        deliver.lmtp = lmtp.and_then(route::Key::lmtp).map(|key| key.to_string());
         deliver.tls = draft.smart_host_tls.unwrap_or(deliver.tls);
         let mut receive = draft.receive.clone();
         receive.host = host;
         receive.tls = tls;
+        receive.privacy = privacy::towards_clients(&draft.privacy);
+        receive.auth_warnings = privacy::has(&draft.privacy, "authwarnings");
+        receive.restrict_mailq = privacy::has(&draft.privacy, "restrictmailq");
+        if privacy::has(&draft.privacy, "nobodyreturn") {
+            deliver.return_size = 0;
+        }
         let config = Config {
             receive,
             deliver,
@@ -62,8 +70,11 @@ impl Reader {
         if draft.listen.is_empty() {
             draft.listen = usual_listeners();
         }
+        if draft.privacy.is_empty() {
+            draft.privacy = privacy::USUAL.map(str::to_owned).to_vec();
+        }
         let usual = match draft.mailbox {
-            MailboxKind::Mbox => "/var/mail/{user}",
+            MailboxKind::Mbox | MailboxKind::Lmtp => "/var/mail/{user}",
             MailboxKind::Maildir => "{home}/Maildir",
         };
         draft.mailbox_path.get_or_insert_with(|| usual.to_owned());
@@ -88,6 +99,9 @@ impl Reader {
         let policy = draft.deliver.policy;
         if draft.null_client && draft.smart_host.is_none() {
             self.error_at("null-client", "\"null-client\" needs a \"smart-host\"");
+        }
+        if draft.mailbox == MailboxKind::Lmtp && draft.lmtp.is_none() {
+            self.error_at("mailbox", "\"lmtp\" needs socket=");
         }
         if policy.min_backoff > policy.max_backoff {
             self.error_at("queue.retry", "min= is longer than max=");
@@ -123,11 +137,6 @@ impl Reader {
             if let Some(place) = self.place("trust") {
                 self.sources.warn(place, format!("{word} has no effect here"));
             }
-        }
-        if !draft.trusted_users.is_empty()
-            && let Some(place) = self.place("trusted-users#0")
-        {
-            self.sources.warn(place, "has no effect yet: -f by others than root is still noted in the header");
         }
         if draft.route.promiscuous_relay
             && let Some(place) = self.place("relaying.promiscuous")

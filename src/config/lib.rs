@@ -9,6 +9,7 @@ mod inputs;
 mod load;
 mod measure;
 mod plan;
+mod privacy;
 mod problem;
 mod scalar;
 mod schema;
@@ -172,6 +173,11 @@ impl Config {
     #[must_use]
     pub fn unsafe_alias_folders(&self) -> u32 {
         trust::refused(trust::What::Aliases, &self.draft.trust).1
+    }
+    /// For whom programs and files of aliases run, if that was said.
+    #[must_use]
+    pub fn default_user(&self) -> Option<&str> {
+        self.draft.local.default_user.as_deref()
     }
 
     /// What the engine is told.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 const COMMAND_LINE: &str = "/usr/sbin/sendmail -bd";
 
 /// Numbers of the accounts named in `run`; the daemon asks NSS, this crate never does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
     /// The engine's user.
     pub engine_uid: u32,
@@ -20,6 +20,8 @@ pub struct Ids {
     pub users_gid: u32,
     /// The group that may write mailboxes.
     pub mail_gid: u32,
+    /// For whom programs and files of aliases run: a name, or `uid:gid`.
+    pub default_user: String,
 }
 
 /// The plan. What cannot stand in a field (TAB, line ends, NUL) becomes a blank.
@@ -45,10 +47,27 @@ pub fn plan_text(config: &Config, ids: &Ids) -> String {
     plan.line(&["spool", &config.queue.path]);
     plan.line(&["drop", &run.drop]);
     let kind = match config.mailbox.kind {
-        MailboxKind::Mbox => "mbox",
+        // With LMTP no agent is asked to write one.
+        MailboxKind::Mbox | MailboxKind::Lmtp => "mbox",
         MailboxKind::Maildir => "maildir",
     };
     plan.line(&["mailbox", kind, &config.mailbox.path, &ids.mail_gid.to_string()]);
+    let (file, folder) = crate::trust::forward(&config.draft.trust);
+    let (host, local) = (&config.route.host, &config.draft.local);
+    plan.line(&[
+        "local",
+        &local.forward,
+        &format!("{file:03o}"),
+        &format!("{folder:03o}"),
+        host.split_once('.').map_or(host, |(short, _)| short),
+        &local.shell,
+        // A part of a second is one.
+        &config.deliver.program_time.div_ceil(1_000).to_string(),
+        &ids.default_user,
+    ]);
+    for file in config.tables.aliases.iter().filter(|file| file.text.is_some()) {
+        plan.line(&["alias-file", &file.name]);
+    }
     plan.line(&["min-uid", &run.min_uid.to_string()]);
     plan.line(&["pid-file", run.pid_file.as_deref().unwrap_or_default()]);
     plan.line(&["command-line", COMMAND_LINE]);

@@ -6,12 +6,12 @@ use crate::measure::{Duration, Size};
 use crate::scalar::{Count, Flag, Maybe, Scalar, scalar};
 use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::table_setting::{
-    ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, RELAYING, SENDERS, TRUST,
+    ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, PRIVACY, RELAYING, SENDERS, TRUST,
     TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_USERS, names,
 };
 use crate::text::{
-    Account, Domain, FilePath, HostName, ListenAddress, MailboxPath, NameServer, Network, Recipient, RelayDomain,
-    SmartHost, TableFile,
+    Account, Domain, FilePath, ForwardPath, HostName, ListenAddress, LmtpPlace, MailboxPath, NameServer, Network,
+    Recipient, RelayDomain, SmartHost, TableFile,
 };
 use deliver::Tls;
 
@@ -81,6 +81,7 @@ pub static NODES: &[Node] = &[
     RELAYING,
     TRUSTED_USERS,
     TRUST,
+    PRIVACY,
     Node::new(
         "listen",
         "Where SMTP is served; by default 127.0.0.1 and ::1, ports 25 and 587.",
@@ -139,8 +140,39 @@ pub static NODES: &[Node] = &[
                 mailbox_path,
                 "By default \"/var/mail/{user}\" or \"{home}/Maildir\"."
             ),
+            item!(
+                Part::Property("socket"),
+                Maybe<LmtpPlace>,
+                lmtp,
+                "For \"lmtp\": who takes it, \"/run/dovecot/lmtp\" or \"[host]:port\"."
+            ),
+            item!(
+                Part::Property("size"),
+                Size,
+                deliver.mailbox_size,
+                "Largest mailbox, 0 for any size; a Maildir's own quota (maildirsize) goes before it."
+            ),
+            item!(
+                Part::Property("return-path"),
+                Flag,
+                deliver.fields.return_path,
+                "Put Return-Path with the sender before a message."
+            ),
+            item!(
+                Part::Property("original-to"),
+                Flag,
+                deliver.fields.original_to,
+                "Put X-Original-To with the address as given before a message."
+            ),
+            item!(
+                Part::Property("delivered-to"),
+                Flag,
+                deliver.fields.delivered_to,
+                "Put Delivered-To with the address that aliases led to before a message."
+            ),
         ],
     ),
+    LOCAL,
     QUEUE,
     LIMITS,
     DELIVERY,
@@ -165,10 +197,43 @@ pub static NODES: &[Node] = &[
             setting!("syslog", Flag, log.syslog, "Write to syslog, facility mail."),
             setting!("file", Maybe<FilePath>, log.file, "Write to a file as well."),
             setting!("format", LogFormat, log.format, "Shape of the lines."),
+            setting!(
+                "level",
+                Count<1, 98>,
+                log.level,
+                "sendmail's LogLevel: from 10 on with the reason of each refusal, from 11 on with each connection; below 9 as 9."
+            ),
         ],
     ),
     RUN,
 ];
+
+const LOCAL: Node = Node::block(
+    "local",
+    "What users and aliases may have done with their mail.",
+    all![
+        setting!(
+            "forward-path",
+            ForwardPath,
+            local.forward,
+            "Where a user's .forward is looked for; the first that exists and is safe counts."
+        ),
+        setting!(
+            "default-user",
+            Maybe<Account>,
+            local.default_user,
+            "For whom programs and files of aliases run; by default mailnull, else sendmail, else uid 1."
+        ),
+        setting!("shell", FilePath, local.shell, "Runs programs, with -c and the command: /bin/sh or smrsh."),
+        setting!(
+            "program-time",
+            Duration,
+            deliver.program_time,
+            "A program that takes longer is ended, and its message tried again."
+        ),
+        setting!("programs", Count<1, 10_000>, deliver.programs, "Most programs, files and lists at once."),
+    ],
+);
 
 const QUEUE: Node = Node::block(
     "queue",

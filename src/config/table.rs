@@ -150,8 +150,8 @@ impl ListName {
     }
 
     /// Where the router's settings keep its members.
-    fn slot(self, route: &mut route::Settings) -> Option<&mut Vec<String>> {
-        Some(match self {
+    fn slot(self, route: &mut route::Settings) -> &mut Vec<String> {
+        match self {
             Self::LocalDomains => &mut route.local_domains,
             Self::RelayDomains => &mut route.relay_domains,
             Self::RelayClients => &mut route.relay_clients,
@@ -160,8 +160,8 @@ impl ListName {
             Self::MasqueradeDomains => &mut route.masquerade_domains,
             Self::MasqueradeExceptions => &mut route.masquerade_exceptions,
             Self::ExposedUsers => &mut route.exposed_users,
-            Self::TrustedUsers => return None,
-        })
+            Self::TrustedUsers => &mut route.trusted_users,
+        }
     }
 }
 
@@ -182,14 +182,10 @@ pub fn fill(
 ) -> Vec<ListProblem> {
     let mut problems = Vec::new();
     for name in ListName::ALL {
-        if let Some(slot) = name.slot(route) {
-            slot.clear();
-        }
+        name.slot(route).clear();
     }
     let mut add = |name: ListName, member: String| {
-        if let Some(slot) = name.slot(route) {
-            slot.push(member);
-        }
+        name.slot(route).push(member);
     };
     for list in lists {
         list.members.iter().for_each(|member| add(list.name, member.clone()));
@@ -204,10 +200,9 @@ pub fn fill(
         }
     }
     for name in ListName::ALL {
-        if let Some(slot) = name.slot(route) {
-            slot.sort_unstable();
-            slot.dedup();
-        }
+        let slot = name.slot(route);
+        slot.sort_unstable();
+        slot.dedup();
     }
     problems
 }

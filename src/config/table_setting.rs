@@ -2,6 +2,7 @@
 
 use crate::draft::{FileWords, Names};
 use crate::measure::Duration;
+use crate::privacy::Word;
 use crate::problem::did_you_mean;
 use crate::scalar::{Delay, Flag, Maybe, Scalar, scalar};
 use crate::schema::{ENTRY, Item, Node, Part, all, each, each_list, item, list, setting};
@@ -310,5 +311,16 @@ pub(crate) const TRUST: Node = Node::new(
         Blame,
         trust,
         "Files and folders that are used although others may write them: words of DontBlameSendmail."
+    )],
+);
+
+pub(crate) const PRIVACY: Node = Node::new(
+    "privacy",
+    "",
+    all![list!(
+        Part::Arguments,
+        Word,
+        privacy,
+        "What is asked of clients and kept from them: words of PrivacyOptions, these and no others; \"public\" is none."
     )],
 );

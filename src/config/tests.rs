@@ -109,6 +109,10 @@ fn settings_reach_the_crates_they_are_for() {
     assert_eq!([delay(""), delay("delay-checks"), delay("delay-checks \"friend\"")], [Off, On, Friend]);
     assert!(config.deliver.maildir && config.route.null_client);
     assert_eq!(config.mailbox.path, "{home}/Maildir");
+    let lmtp = good("mailbox \"lmtp\" socket=\"unix:/run/lmtp\" size=\"5MiB\" delivered-to=#true").0.deliver;
+    assert_eq!((lmtp.lmtp.as_deref(), lmtp.mailbox_size), (Some("lmtp:/run/lmtp"), 5 << 20));
+    assert!(lmtp.fields.delivered_to && lmtp.fields.return_path && !lmtp.fields.original_to);
+    assert!(Config::parse("t.kdl", "mailbox \"lmtp\"", &system()).unwrap_err().to_string().contains("needs socket="));
     assert_eq!(
         warnings,
         [
@@ -130,7 +134,14 @@ fn the_drop_folder_never_lies_in_a_closed_spool() {
 #[test]
 fn the_plan_is_what_the_keeper_reads() {
     let (config, _) = good("listen \"[::]:25\"\nmailbox \"mbox\" path=\"/m/{user}\"\nrun { folder \"/r\" }");
-    let ids = Ids { engine_uid: 101, engine_gid: 102, users_uid: 103, users_gid: 104, mail_gid: 8 };
+    let ids = Ids {
+        engine_uid: 101,
+        engine_gid: 102,
+        users_uid: 103,
+        users_gid: 104,
+        mail_gid: 8,
+        default_user: "mail".into(),
+    };
     let plan = plan_text(&config, &ids);
     let (head, settings) = plan.split_once("settings\t").unwrap();
     assert_eq!(head, include_str!("golden/plan.txt"));

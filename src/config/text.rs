@@ -55,12 +55,20 @@ text!(
     SmartHost, "a host such as \"[relay.example]:587\" or \"relay.example\"", smart_host
 );
 text!(
+    /// Where LMTP is spoken, see `route::Key::lmtp`.
+    LmtpPlace, "a socket such as \"/run/dovecot/lmtp\", or \"[host]:port\"", lmtp_place
+);
+text!(
     /// A name server as `address:port`.
     NameServer, "an address, with a port if it is not 53", name_server
 );
 text!(
     /// A login or group name.
     Account, "the name of an account", account
+);
+text!(
+    /// A colon list of paths, see sendmail's ForwardPath.
+    ForwardPath, "paths such as \"$z/.forward\", with colons between them, or nothing", forward_path
 );
 text!(
     /// A mailbox path with `{user}` or `{home}`.
@@ -317,6 +325,15 @@ fn smart_host(text: &str) -> Result<String, String> {
     }
 }
 
+fn lmtp_place(text: &str) -> Result<String, String> {
+    match route::Key::lmtp(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(format!(
+            "\"{text}\" is no LMTP server, expected one such as \"/run/dovecot/lmtp\" or \"[127.0.0.1]:24\""
+        )),
+    }
+}
+
 fn name_server(text: &str) -> Result<String, String> {
     let bare = text.trim_start_matches('[').trim_end_matches(']');
     if let Ok(ip) = bare.parse::<IpAddr>() {
@@ -324,6 +341,17 @@ fn name_server(text: &str) -> Result<String, String> {
     }
     let bad = || format!("\"{text}\" is no address of a name server, expected one such as \"127.0.0.1:5353\"");
     text.parse::<SocketAddr>().map(|a| a.to_string()).map_err(|_| bad())
+}
+
+fn forward_path(text: &str) -> Result<String, String> {
+    let known = |path: &str| {
+        let macros: Vec<_> = path.match_indices('$').map(|(at, _)| path.as_bytes().get(at + 1)).collect();
+        path.starts_with(['/', '$']) && macros.iter().all(|name| matches!(name, Some(b'z' | b'u' | b'h' | b'w' | b'$')))
+    };
+    if text.contains(char::is_control) || !text.split(':').all(|path| path.is_empty() || known(path)) {
+        return Err(format!("\"{text}\" is no list of paths; known are $z (home), $u (user), $h (detail), $w (host)"));
+    }
+    Ok(text.to_owned())
 }
 
 fn account(text: &str) -> Result<String, String> {

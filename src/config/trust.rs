@@ -18,6 +18,14 @@ enum Effect {
     ClassFolders,
     /// Folders that a group may write are safe.
     GroupFolders,
+    /// A group may write `.forward` files, or everybody.
+    GroupForward,
+    /// Everybody may.
+    WorldForward,
+    /// `.forward` files may lie in folders that a group may write.
+    ForwardGroupFolders,
+    /// Or everybody.
+    ForwardFolders,
     /// None: it is so in any case, or about something that is not checked here.
     Nothing,
 }
@@ -40,7 +48,10 @@ text!(
     Blame, "a word of sendmail's DontBlameSendmail", blame
 );
 
-use Effect::{ClassFolders, GroupAliases, GroupFolders, MapFolders, Nothing, WorldAliases};
+use Effect::{
+    ClassFolders, ForwardFolders, ForwardGroupFolders, GroupAliases, GroupFolders, GroupForward, MapFolders, Nothing,
+    WorldAliases, WorldForward,
+};
 
 /// The words of sendmail 8.18.
 #[rustfmt::skip] // one entry, one line
@@ -53,15 +64,15 @@ const WORDS: &[(&str, Effect)] = &[
     ("ErrorHeaderInUnsafeDirPath", Nothing),
     ("FileDeliveryToHardLink", Nothing),
     ("FileDeliveryToSymLink", Nothing),
-    ("ForwardFileInGroupWritableDirPath", Nothing),
-    ("ForwardFileInUnsafeDirPath", Nothing),
+    ("ForwardFileInGroupWritableDirPath", ForwardGroupFolders),
+    ("ForwardFileInUnsafeDirPath", ForwardFolders),
     ("ForwardFileInUnsafeDirPathSafe", Nothing),
     ("GroupReadableDefaultAuthInfoFile", Nothing),
     ("GroupReadableKeyFile", Nothing),
     ("GroupReadableSASLDBFile", Nothing),
     ("GroupWritableAliasFile", GroupAliases),
     ("GroupWritableDirPathSafe", GroupFolders),
-    ("GroupWritableForwardFile", Nothing),
+    ("GroupWritableForwardFile", GroupForward),
     ("GroupWritableForwardFileSafe", Nothing),
     ("GroupWritableIncludeFile", Nothing),
     ("GroupWritableIncludeFileSafe", Nothing),
@@ -83,7 +94,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("RunWritableProgram", Nothing),
     ("TrustStickyBit", Nothing),
     ("WorldWritableAliasFile", WorldAliases),
-    ("WorldWritableForwardFile", Nothing),
+    ("WorldWritableForwardFile", WorldForward),
     ("WorldWritableIncludeFile", Nothing),
     ("WriteMapToHardLink", Nothing),
     ("WriteMapToSymLink", Nothing),
@@ -132,6 +143,22 @@ pub fn refused(what: What, words: &[String]) -> (u32, u32) {
     (file, folders)
 }
 
+/// The same for users' `.forward` files.
+#[must_use]
+pub fn forward(words: &[String]) -> (u32, u32) {
+    let (mut file, mut folders) = (0o022, 0o022);
+    for effect in effects(words) {
+        match effect {
+            GroupForward => file &= !0o020,
+            WorldForward => file = 0,
+            ForwardGroupFolders | GroupFolders => folders &= !0o020,
+            ForwardFolders => folders = 0,
+            _ => {}
+        }
+    }
+    (file, folders)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +175,8 @@ mod tests {
         assert_eq!(refused(What::Table, &["MapInUnsafeDirPath"]), (0o002, 0));
         assert_eq!(refused(What::List, &["MapInUnsafeDirPath"]), (0o002, 0o022));
         assert!(blame("GroupWriteableAliasFile").unwrap_err().contains("did you mean \"GroupWritableAliasFile\""));
+        let debian = ["GroupWritableForwardFileSafe", "ForwardFileInGroupWritableDirPath"].map(str::to_owned);
+        assert_eq!((forward(&[]), forward(&debian)), ((0o022, 0o022), (0o022, 0o002)));
         assert!(has_effect("MapInUnsafeDirPath") && !has_effect("NonRootSafeAddr"));
     }
 }

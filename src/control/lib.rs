@@ -2,11 +2,11 @@
 //! whoever changes something must be root or the user the server runs as. The kernel says who calls.
 
 use call::frame::{self, Decoder, Frame};
-use call::operator::{Entry, EntryRecipient, Reply, Request};
+use call::operator::{Entry, EntryRecipient, Host, Reply, Request, Statistics};
 use call::seat::Seats;
 use mail::QueueId;
 use mail::time::Clock;
-use queue::{Body, Envelope, Protocol, Select, State, Store, Summary};
+use queue::{Body, Envelope, Part, Pattern, Protocol, Select, State, Store, Summary};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,10 +28,24 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// Callers served at once, in all and of one uid.
 const CALLERS: (u32, u32) = (256, 32);
 
+/// What the engine counts and remembers beside the queue (sendmail's statistics and host status).
+pub trait Ledger: Send + Sync {
+    /// The counters; with `clear` they begin anew.
+    fn statistics(&self, clear: bool) -> Statistics;
+    /// How the last attempts at other hosts went, the last one first.
+    fn hosts(&self) -> Vec<Host>;
+    /// Forgets the hosts; how many there were.
+    fn purge_hosts(&self) -> u64;
+}
+
 /// What the verbs work on.
 pub struct Control {
     /// The queue.
     pub store: Arc<dyn Store>,
+    /// Statistics and host status.
+    pub ledger: Arc<dyn Ledger>,
+    /// Whether only root, the server's user and its group may look (PrivacyOptions=restrictmailq).
+    pub restricted: bool,
     /// Clock.
     pub clock: Arc<dyn Clock>,
     /// The server's own uid: it may do what root may.
@@ -46,26 +60,38 @@ pub async fn listen(control: Arc<Control>, listener: UnixListener) {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         };
-        let Ok(uid) = stream.peer_cred().map(|caller| caller.uid()) else { continue };
-        let Some(seat) = seats.take(uid) else { continue };
+        let Ok(peer) = stream.peer_cred() else { continue };
+        let Some(seat) = seats.take(peer.uid()) else { continue };
         let control = Arc::clone(&control);
+        let caller = Caller {
+            own_group: peer.gid() == rustix::process::getegid().as_raw(),
+            trusted: peer.uid() == 0 || peer.uid() == control.uid,
+        };
         tokio::spawn(async move {
             // A caller that hangs up in the middle of its list is its own business.
-            let _gone = connection(&control, stream, uid).await;
+            let _gone = connection(&control, stream, caller).await;
             drop(seat);
         });
     }
 }
 
-async fn connection(control: &Control, mut stream: UnixStream, uid: u32) -> Result<(), frame::Error> {
-    let trusted = uid == 0 || uid == control.uid;
-    let mut decoder = Decoder::with_limit(if trusted { frame::LIMIT } else { ASKED });
+/// Who asks, as the kernel says.
+#[derive(Clone, Copy)]
+struct Caller {
+    /// Of the server's own group.
+    own_group: bool,
+    /// Root, or the server's own user.
+    trusted: bool,
+}
+
+async fn connection(control: &Control, mut stream: UnixStream, caller: Caller) -> Result<(), frame::Error> {
+    let mut decoder = Decoder::with_limit(if caller.trusted { frame::LIMIT } else { ASKED });
     let mut buffer = Vec::new();
     loop {
         match decoder.next()? {
             Some(Frame::Message(payload)) => {
                 let request = frame::decode(&payload)?;
-                answer(control, uid, request, &mut stream).await?;
+                answer(control, caller, request, &mut stream).await?;
             }
             Some(Frame::Data(_)) => return Err(frame::Error::Malformed),
             None => {
@@ -80,14 +106,33 @@ async fn connection(control: &Control, mut stream: UnixStream, uid: u32) -> Resu
     }
 }
 
-async fn answer(control: &Control, uid: u32, request: Request, stream: &mut UnixStream) -> Result<(), frame::Error> {
-    let reading = matches!(request, Request::List(_) | Request::Count(_));
-    if !reading && uid != 0 && uid != control.uid {
-        let text = "You do not have permission to process the queue".to_owned();
-        return send(stream, &Reply::Refused(text)).await;
+/// What the caller may not do, in sendmail's words.
+fn forbidden(restricted: bool, caller: Caller, request: &Request) -> Option<&'static str> {
+    match request {
+        _ if caller.trusted => None,
+        Request::List(_) | Request::Count(_) if restricted && !caller.own_group => {
+            Some("You are not permitted to see the queue")
+        }
+        Request::List(_) | Request::Count(_) | Request::Statistics(false) | Request::Hosts => None,
+        Request::PurgeHosts => Some("Permission denied (real uid not trusted)"),
+        _ => Some("You do not have permission to process the queue"),
     }
-    let store = &control.store;
+}
+
+async fn answer(
+    control: &Control,
+    caller: Caller,
+    request: Request,
+    stream: &mut UnixStream,
+) -> Result<(), frame::Error> {
+    if let Some(text) = forbidden(control.restricted, caller, &request) {
+        return send(stream, &Reply::Refused(text.to_owned())).await;
+    }
+    let (store, ledger) = (&control.store, &control.ledger);
     let selected = match &request {
+        Request::Statistics(clear) => return send(stream, &Reply::Statistics(ledger.statistics(*clear))).await,
+        Request::Hosts => return send(stream, &Reply::Hosts(ledger.hosts())).await,
+        Request::PurgeHosts => return send(stream, &Reply::End(ledger.purge_hosts())).await,
         Request::List(s)
         | Request::Flush(s)
         | Request::Hold(s, _)
@@ -95,17 +140,17 @@ async fn answer(control: &Control, uid: u32, request: Request, stream: &mut Unix
         | Request::Delete(s)
         | Request::Count(s) => s,
     };
-    let select = match select(control, selected) {
+    let select = match select(selected, control.clock.now().wall) {
         Ok(select) => select,
         Err(text) => return send(stream, &Reply::Refused(text)).await,
     };
     let done = match request {
         Request::List(_) => return list(control, select, stream).await,
-        Request::Count(_) => store.count(select).await,
         Request::Flush(_) => store.flush(select).await,
         Request::Hold(_, reason) => store.hold(select, reason).await,
         Request::Release(_) => store.release(select).await,
         Request::Delete(_) => store.delete(select).await,
+        _ => store.count(select).await,
     };
     let reply = match done {
         Ok(count) => Reply::End(count),
@@ -137,7 +182,7 @@ async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Res
 async fn send_page(page: &[Summary], stream: &mut UnixStream) -> Result<(), frame::Error> {
     let (mut entries, mut bytes) = (Vec::new(), 0);
     for summary in page {
-        let entry = entry(summary);
+        let entry = entry(&summary.envelope, summary.active);
         bytes += size(&entry);
         entries.push(entry);
         if bytes > FRAME {
@@ -156,7 +201,7 @@ fn size(entry: &Entry) -> usize {
 }
 
 fn recipient_size(recipient: &EntryRecipient) -> usize {
-    24 + recipient.address.len() + recipient.status.len()
+    24 + recipient.address.len() + recipient.controlling.len() + recipient.status.len()
 }
 
 async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), frame::Error> {
@@ -164,11 +209,15 @@ async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), frame::Error
     Ok(timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??)
 }
 
-fn select(control: &Control, asked: &call::operator::Select) -> Result<Select, String> {
+/// What is asked for, in the queue's terms; `now` in wall milliseconds.
+///
+/// # Errors
+/// A queue id that is none.
+pub fn select(asked: &call::operator::Select, now: i64) -> Result<Select, String> {
     let id = |text: &String| QueueId::parse(text).ok_or_else(|| format!("\"{text}\" is not a queue id"));
     let before = asked.older.map(|seconds| {
         let ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
-        control.clock.now().wall.saturating_sub(ms)
+        now.saturating_sub(ms)
     });
     Ok(Select {
         ids: asked.ids.iter().map(id).collect::<Result<_, _>>()?,
@@ -178,14 +227,26 @@ fn select(control: &Control, asked: &call::operator::Select) -> Result<Select, S
         reason: asked.reason.clone(),
         held: asked.held,
         before,
+        patterns: asked.patterns.iter().map(pattern).collect(),
     })
 }
 
+fn pattern(asked: &call::operator::Pattern) -> Pattern {
+    let part = match asked.part {
+        call::operator::Part::Id => Part::Id,
+        call::operator::Part::Sender => Part::Sender,
+        call::operator::Part::Recipient => Part::Recipient,
+        call::operator::Part::Reason => Part::Reason,
+    };
+    Pattern { part, text: asked.text.clone(), negated: asked.negated }
+}
+
 /// A list entry; recipients that are finished are left out.
-fn entry(summary: &Summary) -> Entry {
-    let envelope = &summary.envelope;
+#[must_use]
+pub fn entry(envelope: &Envelope, active: bool) -> Entry {
     let recipients = envelope.recipients.iter().filter(|r| !r.state.is_finished()).map(|r| EntryRecipient {
         address: r.address.to_string(),
+        controlling: r.controlling.clone(),
         status: r.last_reply.clone(),
         tries: r.tries,
         next: match r.state {
@@ -203,7 +264,8 @@ fn entry(summary: &Summary) -> Entry {
     if fitting < all {
         recipients.truncate(fitting);
         let address = format!("({} more)", all - fitting);
-        recipients.push(EntryRecipient { address, status: String::new(), tries: 0, next: 0 });
+        let (controlling, status) = (String::new(), String::new());
+        recipients.push(EntryRecipient { address, controlling, status, tries: 0, next: 0 });
     }
     Entry {
         id: envelope.id.to_string(),
@@ -211,8 +273,9 @@ fn entry(summary: &Summary) -> Entry {
         arrived: envelope.arrived.div_euclid(1_000),
         sender: sender(envelope),
         body: if envelope.body == Body::EightBitMime { "8BITMIME".into() } else { String::new() },
-        active: summary.active,
+        active,
         hold: envelope.hold.clone(),
+        warned: envelope.recipients.iter().any(|r| r.warned && !r.state.is_finished()),
         recipients,
     }
 }
@@ -222,5 +285,31 @@ fn sender(envelope: &Envelope) -> String {
         Protocol::Local if !envelope.sender_given.is_empty() => envelope.sender_given.clone(),
         Protocol::Local | Protocol::Internal if envelope.sender.is_null() => "MAILER-DAEMON".into(),
         _ => format!("<{}>", envelope.sender),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_ask_for_what() {
+        let any = call::operator::Select::default;
+        let caller = |own_group, trusted| Caller { own_group, trusted };
+        let (stranger, member, root) = (caller(false, false), caller(true, false), caller(false, true));
+        for (request, restricted, refused) in [
+            (Request::List(any()), false, [false, false, false]),
+            (Request::List(any()), true, [true, false, false]),
+            (Request::Count(any()), true, [true, false, false]),
+            (Request::Flush(any()), false, [true, true, false]),
+            (Request::Delete(any()), false, [true, true, false]),
+            (Request::Statistics(false), true, [false, false, false]),
+            (Request::Statistics(true), false, [true, true, false]),
+            (Request::Hosts, true, [false, false, false]),
+            (Request::PurgeHosts, false, [true, true, false]),
+        ] {
+            let said = [stranger, member, root].map(|caller| forbidden(restricted, caller, &request).is_some());
+            assert_eq!(said, refused, "{request:?} {restricted}");
+        }
     }
 }

@@ -5,32 +5,40 @@
 
 use crate::brought::{Brought, Listeners};
 use crate::clock::RealClock;
-use crate::link::{self, Incoming, Link};
+use crate::link::{self, Inbox, Incoming, Link};
 use crate::logger::Logger;
+use crate::names::Names;
 use crate::output::complain;
+use crate::outward::KeeperAgents;
 use crate::people::People;
 use crate::routes::Routes;
+use crate::sandbox;
+use crate::seats::Seats;
 use crate::tables::{Assembly, Following};
-use call::agent::Kind;
+use crate::tally::Tally;
+use anyhow::Context as _;
 use call::keep::{FromEngine, InputState, ToEngine};
 use config::EngineSettings;
+use confine::Confined;
 use control::Control;
 use deliver::Deliver;
 use mail::log::{Event, Log};
 use mail::time::Clock;
 use queue::Store;
 use receive::{Current, Receive, Taken};
-use route::{Hickory, Resolver};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use table::Accounts;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// Longest wait for deliveries in progress at a stop.
 const STOP: Duration = Duration::from_secs(10);
+/// What sendmail's log line about a restart names; log readers expect a path.
+const PROGRAM: &str = "/usr/sbin/sendmail";
+/// Most hosts of a state dump.
+const SHOWN: usize = 100;
 
 /// Runs the engine on fd 3; returns the exit code.
 pub(crate) fn run() -> u8 {
@@ -41,13 +49,7 @@ pub(crate) fn run() -> u8 {
         return 64;
     }
     let _closed_on_exec = rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
-    let Ok(runtime) = runtime else {
-        complain!("postrider engine: cannot start threads");
-        return 71;
-    };
-    match runtime.block_on(serve(socket)) {
+    match begin(socket.into()) {
         Ok(()) => 0,
         Err(error) => {
             complain!("postrider engine: {error:#}");
@@ -56,13 +58,31 @@ pub(crate) fn run() -> u8 {
     }
 }
 
-async fn serve(socket: OwnedFd) -> anyhow::Result<()> {
-    let (link, mut incoming) = link::open(socket.into())?;
-    let Some((ToEngine::Start { settings, listeners, inputs }, descriptors)) = incoming.next().await? else {
+/// What has to happen while there is one thread: settings, and giving up what they do not need.
+fn begin(socket: UnixStream) -> anyhow::Result<()> {
+    let mut inbox = Inbox::default();
+    let Some((ToEngine::Start { settings, listeners, inputs }, descriptors)) = inbox.first(&socket)? else {
         anyhow::bail!("the keeper sent no settings");
     };
+    let confined = serde_json::from_str(&settings).map(|settings| sandbox::enter(&settings));
     let brought = Brought::new(settings, listeners, inputs, descriptors);
-    let (mut engine, assembly, listeners) = match Engine::start(brought, link.clone()).await {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
+    runtime.context("cannot start threads")?.block_on(serve(socket, inbox, brought, confined?))
+}
+
+async fn serve(
+    socket: UnixStream,
+    inbox: Inbox,
+    brought: Brought,
+    confined: Result<Confined, confine::Error>,
+) -> anyhow::Result<()> {
+    let (link, mut incoming) = link::open(socket, inbox)?;
+    let started = match confined {
+        Ok(confined) => Engine::start(brought, link.clone(), confined).await,
+        Err(error) => Err(error.into()),
+    };
+    let (mut engine, assembly, listeners) = match started {
         Ok(started) => started,
         Err(error) => {
             link.send(&FromEngine::Refused(format!("{error:#}")), None);
@@ -91,37 +111,40 @@ struct Engine {
     deliver: Arc<Deliver>,
     delivery: Arc<deliver::Current>,
     routes: Arc<Routes>,
-    seats: Arc<Semaphore>,
+    seats: Seats,
+    names: Arc<Names>,
+    tally: Arc<Tally>,
+    restricted: bool,
     listening: Vec<JoinHandle<()>>,
     following: Following,
 }
 
 impl Engine {
-    async fn start(mut brought: Brought, link: Link) -> anyhow::Result<(Self, Assembly, Listeners)> {
+    async fn start(
+        mut brought: Brought,
+        link: Link,
+        confined: Confined,
+    ) -> anyhow::Result<(Self, Assembly, Listeners)> {
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-        let log: Arc<dyn Log> = Arc::new(Logger::new(&settings.log, Arc::clone(&clock))?);
-        let server = |text: String| log.write(&Event::Server { text });
-        let (spool, recovery) = queue::spool::Spool::open(&settings.queue, clock.now())?;
-        recovery.lines.into_iter().for_each(server);
-        spool.log_to(Arc::clone(&log));
-        let store: Arc<dyn Store> = spool;
+        let (tally, store) = open(&settings, &clock)?;
+        let log: Arc<dyn Log> = Arc::<Tally>::clone(&tally);
+        log.write(&Event::Server { text: format!("engine: {confined}") });
         let people = Arc::new(People::default());
         if let Some(users) = brought.users.take() {
             people.connect(users)?;
         }
-        let resolver = resolver(&settings)?;
+        let names = Arc::new(Names::new(&settings.route.name_servers)?);
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
         let bring = |number| brought.input(number);
         let assembly = Assembly::make(&settings, bring, accounts, &log, &Following::default()).await;
         let routes = Arc::new(Routes::new(assembly.router()));
         let delivery = Arc::new(deliver::Current::new(settings.deliver.clone(), assembly.local()));
-        let (next, agents) = (AtomicU32::new(1), link.clone());
         let deliver = Arc::new(Deliver::start(deliver::Parts {
             settings: Arc::clone(&delivery),
             store: Arc::clone(&store),
-            resolver: Arc::clone(&resolver),
-            agents: Arc::new(KeeperAgents { link: agents, next }),
+            resolver: Arc::<Names>::clone(&names),
+            agents: Arc::new(KeeperAgents::new(link.clone())),
             routes: Arc::<Routes>::clone(&routes),
             secrets: Arc::<Routes>::clone(&routes),
             demands: Arc::<Routes>::clone(&routes),
@@ -132,19 +155,38 @@ impl Engine {
         let parts = receive::Parts {
             store: Arc::clone(&store),
             next: Arc::new(Onward { deliver: Arc::clone(&deliver) }),
-            resolver,
+            resolver: Arc::<Names>::clone(&names),
             accounts: Arc::<People>::clone(&people),
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         };
         let current = Current { settings: settings.receive.clone(), router: routes.current(), tls };
         let receive = Receive::new(current, parts);
-        let seats = Arc::new(Semaphore::new(settings.receive.sessions.max(1) as usize));
-        let (listening, following) = (Vec::new(), Following::default());
-        let engine =
-            Self { link, log, clock, store, people, receive, deliver, delivery, routes, seats, listening, following };
-        engine.server(format!("starting daemon ({}): SMTP+queueing", settings.receive.version));
+        let engine = Self {
+            seats: Seats::new(settings.receive.sessions),
+            restricted: settings.receive.restrict_mailq,
+            listening: Vec::new(),
+            following: Following::default(),
+            link,
+            log,
+            clock,
+            store,
+            people,
+            receive,
+            deliver,
+            delivery,
+            routes,
+            names,
+            tally,
+        };
+        engine.announce(&settings);
         Ok((engine, assembly, listeners))
+    }
+
+    /// The line that monitors wait for after a start and after a reload.
+    fn announce(&self, settings: &EngineSettings) {
+        let interval = mail::log::duration(settings.deliver.policy.min_backoff / 1_000);
+        self.server(format!("starting daemon ({}): SMTP+queueing@{interval}", settings.receive.version));
     }
 
     /// Tables and lists follow their files from now on.
@@ -166,9 +208,9 @@ impl Engine {
 
     /// Serves these listeners, then gives up the old ones; the sockets are the same, so no client is refused.
     fn listen(&mut self, listeners: Listeners) {
-        let mut listening = Vec::new();
+        let mut listening = vec![tokio::spawn(Arc::clone(&self.tally).keep())];
         for (name, listener) in listeners.smtp {
-            let seats = Arc::clone(&self.seats);
+            let seats = self.seats.shared();
             listening.push(tokio::spawn(receive::listen(Arc::clone(&self.receive), listener, name, seats)));
         }
         if let Some(listener) = listeners.submit {
@@ -176,7 +218,13 @@ impl Engine {
         }
         if let Some(listener) = listeners.control {
             let uid = rustix::process::geteuid().as_raw();
-            let control = Control { store: Arc::clone(&self.store), clock: Arc::clone(&self.clock), uid };
+            let control = Control {
+                store: Arc::clone(&self.store),
+                clock: Arc::clone(&self.clock),
+                ledger: Arc::<Tally>::clone(&self.tally),
+                restricted: self.restricted,
+                uid,
+            };
             listening.push(tokio::spawn(control::listen(Arc::new(control), listener)));
         }
         let old = std::mem::replace(&mut self.listening, listening);
@@ -214,6 +262,7 @@ impl Engine {
                 }
                 ToEngine::AgentEnded { how, .. } if how != "exit 0" => self.server(format!("agent ended: {how}")),
                 ToEngine::AgentEnded { .. } | ToEngine::Input { .. } => {}
+                ToEngine::Dump => self.dump().await,
                 ToEngine::Stop => return Ok(()),
             }
         }
@@ -227,17 +276,36 @@ impl Engine {
             self.people.connect(users)?;
         }
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
+        let names = Names::ask(&settings.route.name_servers)?;
         let (tls, listeners) = (tls(&settings, &mut brought)?, brought.listeners()?);
+        self.server(format!("restarting {PROGRAM} due to signal"));
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&self.people);
         let bring = |number| brought.input(number);
         let assembly = Assembly::make(&settings, bring, accounts, &self.log, &self.following).await;
+        self.names.swap(names);
+        self.seats.resize(settings.receive.sessions);
+        self.restricted = settings.receive.restrict_mailq;
         self.routes.swap(assembly.router());
         self.delivery.set(settings.deliver.clone());
         self.delivery.set_local(assembly.local());
         self.receive.swap(Current { settings: settings.receive.clone(), router: self.routes.current(), tls });
         self.listen(listeners);
-        self.server("configuration reloaded".into());
+        self.announce(&settings);
         Ok(assembly)
+    }
+
+    /// What SIGUSR1 asks for, between sendmail's lines (sendmail.md 2.9).
+    async fn dump(&self) {
+        let note = |text: String| self.log.write(&Event::Note { id: None, text });
+        note(format!("--- dumping state on user signal: $j = {} ---", self.receive.current().settings.host));
+        note(format!("CurChildren = {}", self.seats.taken()));
+        let count = self.store.count(queue::Select::default()).await;
+        note(format!("messages queued = {}", count.map_or_else(|error| error.to_string(), |count| count.to_string())));
+        note("--- connection cache: ---".into());
+        control::Ledger::hosts(&*self.tally).into_iter().take(SHOWN).for_each(|host| {
+            note(format!("{}: {}", host.name, host.result));
+        });
+        note("--- end of state dump ---".into());
     }
 
     fn dropped(&self, name: String, uid: u32, size: u64, descriptor: OwnedFd) {
@@ -256,6 +324,8 @@ impl Engine {
             listening.abort();
         }
         self.deliver.stop(STOP).await;
+        let tally = Arc::clone(&self.tally);
+        let _written = tokio::task::spawn_blocking(move || tally.write_file()).await;
         if let Err(error) = self.store.close().await {
             self.server(format!("queue: {error}"));
         }
@@ -263,10 +333,14 @@ impl Engine {
     }
 }
 
-fn resolver(settings: &EngineSettings) -> anyhow::Result<Arc<dyn Resolver>> {
-    let servers: Result<Vec<_>, _> = settings.route.name_servers.iter().map(|s| s.parse()).collect();
-    let resolver = Hickory::new(&servers?).map_err(|text| anyhow::anyhow!("DNS: {text}"))?;
-    Ok(Arc::new(resolver))
+/// The log with its counters, and the spool, which says in it what it found.
+fn open(settings: &EngineSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<Tally>, Arc<dyn Store>)> {
+    let log: Arc<dyn Log> = Arc::new(Logger::new(&settings.log, Arc::clone(clock))?);
+    let (spool, recovery) = queue::spool::Spool::open(&settings.queue, clock.now())?;
+    let tally = Arc::new(Tally::new(log, Arc::clone(clock), &settings.queue.path));
+    recovery.lines.into_iter().for_each(|text| tally.write(&Event::Server { text }));
+    spool.log_to(Arc::<Tally>::clone(&tally));
+    Ok((tally, spool))
 }
 
 fn tls(settings: &EngineSettings, brought: &mut Brought) -> anyhow::Result<Option<tokio_rustls::TlsAcceptor>> {
@@ -290,24 +364,5 @@ struct Onward {
 impl receive::Next for Onward {
     fn accepted(&self, message: queue::Accepted) {
         self.deliver.submit(message);
-    }
-}
-
-/// Agents, started by the keeper.
-struct KeeperAgents {
-    link: Link,
-    next: AtomicU32,
-}
-
-impl deliver::Agents for KeeperAgents {
-    fn start<'a>(&'a self, kind: Kind, user: &'a str) -> deliver::Started<'a> {
-        let pair = std::os::unix::net::UnixStream::pair();
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        let started = pair.map_err(|e| e.to_string()).map(|(ours, theirs)| {
-            let user = user.to_owned();
-            self.link.send(&FromEngine::StartAgent { ticket, kind, user }, Some(theirs.into()));
-            ours
-        });
-        Box::pin(std::future::ready(started))
     }
 }

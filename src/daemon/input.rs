@@ -12,7 +12,7 @@ use table::Stamp;
 /// Largest file that is taken into memory whole.
 const LIMIT: u64 = 512 << 20;
 /// A changed file is used once it has been still for this long.
-const STILL: Duration = if cfg!(test) { Duration::from_millis(30) } else { Duration::from_secs(1) };
+const STILL: Duration = if cfg!(test) { Duration::from_millis(120) } else { Duration::from_secs(1) };
 /// Somebody may forget to close a file; after this long without a change it is used all the same.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 

@@ -76,6 +76,24 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// The tables by the names that sendmail's maps have, as `sendmail -bt` asks them.
+    pub(crate) fn named(&self) -> Vec<(String, Arc<dyn Table>)> {
+        let single = [
+            ("virtuser", &self.virtual_users),
+            ("mailertable", &self.mailers),
+            ("access", &self.access),
+            ("authinfo", &self.auth_info),
+            ("domaintable", &self.domains),
+            ("bitdomain", &self.bitdomain),
+            ("uudomain", &self.uucpdomain),
+            ("generics", &self.generics),
+        ];
+        let named = single.into_iter().filter_map(|(name, table)| Some((name.to_owned(), Arc::clone(table.as_ref()?))));
+        let aliases: Arc<dyn Table> = Arc::new(FallThrough::new(self.aliases.clone()));
+        let each = self.aliases.iter().enumerate().map(|(n, table)| (format!("alias{n}"), Arc::clone(table)));
+        named.chain([("aliases".to_owned(), aliases)]).chain(each).collect()
+    }
+
     /// As the router asks them.
     pub(crate) fn wrap(self, host: &str, options: AccessOptions, accounts: Arc<dyn Accounts>) -> route::Tables {
         let aliases: Arc<dyn Table> =

@@ -5,7 +5,9 @@
 //! | `role` | which program this is: by name, by first argument; the sibling beside it or itself |
 //! | `plan` | `postrider plan`: the configuration as the keeper needs it |
 //! | `engine` | the unprivileged server process |
+//! | `sandbox` | what it may still reach |
 //! | `link`, `brought` | its socket to the keeper, and what comes through it at a start |
+//! | `outward` | agents for delivering |
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
 //! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
@@ -14,12 +16,17 @@
 //! | `routes` | what delivering asks of them |
 //! | `people` | accounts, asked of `postrider-users` |
 //! | `clock`, `logger` | the real clock, the real log |
+//! | `tally` | statistics and host status, out of the log's events |
+//! | `names`, `seats` | DNS and the number of sessions, as a reload changes them |
 //! | `log_file` | whether the engine can open its log |
 //! | `problem` | what is wrong in a table's lines |
 //! | `snapshot` | the router of a configuration, tables read once |
 //! | `explain`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
 //! | `program` | `makemap`, `newaliases`, `editmap`, `praliases` |
+//! | `test_mode` | `sendmail -bt` |
+//! | `status` | `hoststat`, `purgestat`, `mailstats` |
 //! | `output` | what commands print |
+//! | `offline` | the spool for `mailq` without an engine |
 //! | `operate`, `settings` | `postrider queue …`, `postrider config …` |
 //! | `tour` | `postrider try` |
 
@@ -36,8 +43,11 @@ mod lists;
 mod live;
 mod log_file;
 mod logger;
+mod names;
+mod offline;
 mod operate;
 mod output;
+mod outward;
 mod people;
 mod plan;
 mod problem;
@@ -45,12 +55,17 @@ mod program;
 mod renaming;
 pub mod role;
 mod routes;
+mod sandbox;
+mod seats;
 mod settings;
 mod sink;
 mod snapshot;
+mod status;
 mod stranger;
 mod sysexits;
 mod system;
 mod tables;
+mod tally;
+mod test_mode;
 mod tour;
 mod verify;

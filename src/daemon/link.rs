@@ -10,6 +10,9 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+/// Bytes read at once.
+const BUFFER: usize = 65_536;
+
 /// What is to be sent.
 type Outgoing = (Vec<u8>, Option<OwnedFd>);
 
@@ -23,24 +26,63 @@ pub(crate) struct Link {
     waiting: Arc<Mutex<Waiting>>,
 }
 
+/// What arrived and was not taken yet.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    decoder: Decoder,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+/// A message with its descriptors.
+pub(crate) type Arrived = (ToEngine, Vec<OwnedFd>);
+
+impl Inbox {
+    /// The next whole message, if there is one.
+    fn take(&mut self) -> Result<Option<Arrived>, frame::Error> {
+        let Some(frame) = self.decoder.next()? else { return Ok(None) };
+        let Frame::Message(payload) = frame else {
+            return Err(frame::Error::Malformed);
+        };
+        let message: ToEngine = frame::decode(&payload)?;
+        let count = descriptors_of(&message).min(self.descriptors.len());
+        Ok(Some((message, self.descriptors.drain(..count).collect())))
+    }
+    fn put(&mut self, bytes: &[u8], descriptors: Vec<OwnedFd>) {
+        self.descriptors.extend(descriptors);
+        self.decoder.feed(bytes);
+    }
+    /// The first message, waited for without a runtime: nothing of ours may have threads yet. `None` when the keeper is gone.
+    pub(crate) fn first(&mut self, stream: &std::os::unix::net::UnixStream) -> Result<Option<Arrived>, frame::Error> {
+        loop {
+            if let Some(arrived) = self.take()? {
+                return Ok(Some(arrived));
+            }
+            let (mut buffer, mut got) = (vec![0; BUFFER], Vec::new());
+            let n = frame::receive(stream.as_fd(), &mut buffer, &mut got)?;
+            if n == 0 {
+                return Ok(None);
+            }
+            self.put(&buffer[..n], got);
+        }
+    }
+}
+
 /// The receiving side.
 pub(crate) struct Incoming {
     stream: Arc<UnixStream>,
-    decoder: Decoder,
-    descriptors: VecDeque<OwnedFd>,
+    inbox: Inbox,
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// Both sides over the keeper's socket.
-pub(crate) fn open(stream: std::os::unix::net::UnixStream) -> io::Result<(Link, Incoming)> {
+/// Both sides over the keeper's socket, with what has already arrived.
+pub(crate) fn open(stream: std::os::unix::net::UnixStream, inbox: Inbox) -> io::Result<(Link, Incoming)> {
     stream.set_nonblocking(true)?;
     let stream = Arc::new(UnixStream::from_std(stream)?);
     // Unbounded, but what is sent is bounded by what is in progress: agents, inputs, dropped entries.
     let (outgoing, queue) = mpsc::unbounded_channel();
     tokio::spawn(send_all(Arc::clone(&stream), queue));
     let waiting: Arc<Mutex<Waiting>> = Arc::default();
-    let incoming =
-        Incoming { stream, decoder: Decoder::default(), descriptors: VecDeque::new(), waiting: Arc::clone(&waiting) };
+    let incoming = Incoming { stream, inbox, waiting: Arc::clone(&waiting) };
     Ok((Link { outgoing, waiting }, incoming))
 }
 
@@ -84,28 +126,20 @@ impl Incoming {
     /// The next message with its descriptors; `None` when the keeper is gone.
     pub(crate) async fn next(&mut self) -> Result<Option<(ToEngine, Vec<OwnedFd>)>, frame::Error> {
         loop {
-            if let Some(frame) = self.decoder.next()? {
-                let Frame::Message(payload) = frame else {
-                    return Err(frame::Error::Malformed);
+            while let Some((message, descriptors)) = self.inbox.take()? {
+                let ToEngine::Input { number, state } = message else {
+                    return Ok(Some((message, descriptors)));
                 };
-                let message: ToEngine = frame::decode(&payload)?;
-                let count = descriptors_of(&message).min(self.descriptors.len());
-                let descriptors: Vec<OwnedFd> = self.descriptors.drain(..count).collect();
-                if let ToEngine::Input { number, state } = message {
-                    self.answer(number, state, descriptors);
-                    continue;
-                }
-                return Ok(Some((message, descriptors)));
+                self.answer(number, state, descriptors);
             }
-            let (mut buffer, mut got) = (vec![0; 65_536], Vec::new());
+            let (mut buffer, mut got) = (vec![0; BUFFER], Vec::new());
             let stream = &self.stream;
             let n =
                 stream.async_io(Interest::READABLE, || frame::receive(stream.as_fd(), &mut buffer, &mut got)).await?;
-            self.descriptors.extend(got);
             if n == 0 {
                 return Ok(None);
             }
-            self.decoder.feed(&buffer[..n]);
+            self.inbox.put(&buffer[..n], got);
         }
     }
 
@@ -134,6 +168,6 @@ fn descriptors_of(message: &ToEngine) -> usize {
         }
         ToEngine::Input { state, .. } => usize::from(state.has_descriptor()),
         ToEngine::Users | ToEngine::Dropped { .. } => 1,
-        ToEngine::AgentEnded { .. } | ToEngine::Stop => 0,
+        ToEngine::AgentEnded { .. } | ToEngine::Stop | ToEngine::Dump => 0,
     }
 }

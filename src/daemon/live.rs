@@ -23,7 +23,7 @@ type Loaded = Result<Arc<dyn Table>, Unavailable>;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// When the file that was in use has gone, an older one beside it (a stale `X.db`) is used only after this long: perhaps it is being
 /// replaced.
-const GONE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
+const GONE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// Problems of one version that are logged one by one.
 const TOLD: usize = 20;
 /// From this size on memory of an old version is given back to the system.

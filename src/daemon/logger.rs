@@ -1,7 +1,7 @@
 //! The real log: syslog, a file, or standard error; sendmail's lines or JSON. Writing never waits: what syslog
 //! cannot take now is kept, up to a limit, and sent with a later line.
 
-use mail::log::{Event, Log};
+use mail::log::{Event, Line, Log};
 use mail::time::Clock;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -14,11 +14,14 @@ const BACKLOG: usize = 10_000;
 /// Facility mail (2), severity info (6).
 const PRIORITY: u8 = 2 * 8 + 6;
 const SYSLOG: &str = "/dev/log";
+/// The tag that log readers look for, and the one of lines that sendmail does not have.
+const TAGS: [&str; 2] = ["postrider", "sendmail"];
 
 /// Writes events where the configuration says.
 pub(crate) struct Logger {
     clock: Arc<dyn Clock>,
     json: bool,
+    level: u8,
     out: Mutex<Out>,
 }
 
@@ -43,7 +46,8 @@ impl Logger {
         let file = settings.file.as_ref().map(open).transpose()?;
         let syslog = settings.syslog.then(|| Syslog { socket: None, waiting: VecDeque::new(), lost: 0 });
         let json = settings.format == config::LogFormat::Json;
-        Ok(Self { clock, json, out: Mutex::new(Out { syslog, file }) })
+        let level = u8::try_from(settings.level).unwrap_or(u8::MAX);
+        Ok(Self { clock, json, level, out: Mutex::new(Out { syslog, file }) })
     }
 
     fn json(&self, event: &Event) -> String {
@@ -60,23 +64,25 @@ impl Logger {
 
 impl Log for Logger {
     fn write(&self, event: &Event) {
-        let text = if self.json { self.json(event) } else { event.to_string() };
+        let mut lines = event.lines(self.level);
+        if self.json && !lines.is_empty() {
+            // One object has the reasons too.
+            lines = vec![Line { text: self.json(event), known: true }];
+        }
         let now = self.clock.now().seconds();
         let (offset, _) = self.clock.zone(now);
+        let (at, pid) = (stamp(now, offset), std::process::id());
         let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let pid = std::process::id();
-        if let Some(file) = out.file.as_mut() {
-            let line = if self.json {
-                format!("{text}\n")
-            } else {
-                format!("{} sendmail[{pid}]: {text}\n", stamp(now, offset))
-            };
-            // A full disk must not stop mail that can still be delivered.
-            let _unlogged = file.write_all(line.as_bytes());
-        }
-        if let Some(syslog) = out.syslog.as_mut() {
-            let at = stamp(now, offset);
-            syslog.send(format!("<{PRIORITY}>{at} sendmail[{pid}]: {text}").into_bytes());
+        for Line { text, known } in lines {
+            let tag = TAGS[usize::from(known)];
+            if let Some(file) = out.file.as_mut() {
+                let line = if self.json { format!("{text}\n") } else { format!("{at} {tag}[{pid}]: {text}\n") };
+                // A full disk must not stop mail that can still be delivered.
+                let _unlogged = file.write_all(line.as_bytes());
+            }
+            if let Some(syslog) = out.syslog.as_mut() {
+                syslog.send(format!("<{PRIORITY}>{at} {tag}[{pid}]: {text}").into_bytes());
+            }
         }
     }
 }

@@ -26,6 +26,9 @@ struct Asked {
 
 /// Runs one verb; returns the exit code.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
+    if arguments == ["answer"] {
+        return crate::offline::answer();
+    }
     let asked = match parse(arguments) {
         Ok(asked) => asked,
         Err(error) => {
@@ -86,7 +89,8 @@ fn request(asked: &Asked) -> Option<Request> {
     }
 }
 
-fn talk(request: &Request, json: bool, out: &mut Output) -> anyhow::Result<u8> {
+/// A request to the running server; its answer can be read.
+pub(crate) fn ask(request: &Request) -> anyhow::Result<Connection> {
     let folder = std::env::var_os("POSTRIDER_RUN").map_or_else(|| PathBuf::from("/run/postrider"), PathBuf::from);
     let path = folder.join("control");
     let stream =
@@ -94,6 +98,11 @@ fn talk(request: &Request, json: bool, out: &mut Output) -> anyhow::Result<u8> {
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut connection = Connection::new(stream);
     connection.send(request, &[])?;
+    Ok(connection)
+}
+
+fn talk(request: &Request, json: bool, out: &mut Output) -> anyhow::Result<u8> {
+    let mut connection = ask(request)?;
     loop {
         match connection.message::<Reply>()? {
             Some(Reply::Entries(entries)) => {
@@ -111,6 +120,7 @@ fn talk(request: &Request, json: bool, out: &mut Output) -> anyhow::Result<u8> {
                 complain!("{text}");
                 return Ok(77);
             }
+            Some(Reply::Statistics(_) | Reply::Hosts(_)) => anyhow::bail!("the server answered something else"),
             None => anyhow::bail!("the server closed the connection"),
         }
     }

@@ -35,11 +35,16 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
 }
 
 fn make(path: &Path) -> anyhow::Result<String> {
-    let (config, warnings) = config::Config::load(path, &crate::system::ask()).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let (mut config, warnings) =
+        config::Config::load(path, &crate::system::ask()).map_err(|e| anyhow::anyhow!("{e}"))?;
     for warning in warnings {
         complain!("{warning}");
     }
     crate::snapshot::check_config(&config).map_err(anyhow::Error::msg)?;
+    // A queue runner without -bd (`sendmail -q`, `sendmail -q30m`) delivers and listens to nobody.
+    if std::env::var_os("POSTRIDER_LISTENERS").is_some_and(|which| which == "none") {
+        config.listen.clear();
+    }
     for warning in crate::stranger::strangers(&config) {
         complain!("{warning}");
     }
@@ -50,7 +55,14 @@ fn make(path: &Path) -> anyhow::Result<String> {
 /// Started by an ordinary user: everything runs as that user.
 fn own() -> config::Ids {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    config::Ids { engine_uid: uid, engine_gid: gid, users_uid: uid, users_gid: gid, mail_gid: gid }
+    config::Ids {
+        engine_uid: uid,
+        engine_gid: gid,
+        users_uid: uid,
+        users_gid: gid,
+        mail_gid: gid,
+        default_user: format!("{uid}:{gid}"),
+    }
 }
 
 fn named(config: &config::Config) -> anyhow::Result<config::Ids> {
@@ -65,5 +77,21 @@ fn named(config: &config::Config) -> anyhow::Result<config::Ids> {
     let (users_uid, users_gid) = user(&config.run.users_user)?;
     let mail = &config.run.mail_group;
     let group = nix::unistd::Group::from_name(mail)?.with_context(|| format!("no group \"{mail}\""))?;
-    Ok(config::Ids { engine_uid, engine_gid, users_uid, users_gid, mail_gid: group.gid.as_raw() })
+    let default_user = default_user(config)?;
+    Ok(config::Ids { engine_uid, engine_gid, users_uid, users_gid, mail_gid: group.gid.as_raw(), default_user })
+}
+
+/// sendmail's DefaultUser: as configured, else mailnull or sendmail if there is such an account, else uid and gid 1.
+fn default_user(config: &config::Config) -> anyhow::Result<String> {
+    if let Some(name) = config.default_user() {
+        let user = nix::unistd::User::from_name(name)?.with_context(|| format!("no user \"{name}\""))?;
+        anyhow::ensure!(!user.uid.is_root(), "default-user \"{name}\" has uid 0; no alias runs anything as root");
+        return Ok(user.name);
+    }
+    for name in ["mailnull", "sendmail"] {
+        if nix::unistd::User::from_name(name)?.is_some_and(|user| !user.uid.is_root()) {
+            return Ok(name.to_owned());
+        }
+    }
+    Ok("1:1".to_owned())
 }

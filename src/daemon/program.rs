@@ -1,16 +1,20 @@
 //! `makemap`, `newaliases`, `editmap`, `praliases`: sendmail's programs (`compat_table::program`) with the alias files of the configuration.
 
+use crate::clock::RealClock;
+use crate::logger::Logger;
 use crate::output::Output;
 use crate::plan::configuration;
 use compat_table::program::{self, AliasFile, Rebuild};
 use config::Config;
 use mail::Address;
+use mail::log::{Event, Log as _};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Runs one of them with the arguments behind its name; returns its exit code.
 pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
@@ -68,7 +72,26 @@ fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) 
         distrust: &|path| distrust(path, folders),
         check: arguments.iter().any(|argument| argument == "--check"),
     };
-    program::newaliases(&rebuild, out, err)
+    let mut said = Vec::new();
+    let code = program::newaliases(&rebuild, &mut said, err);
+    log(&config, &String::from_utf8_lossy(&said));
+    let _nobody_listens = out.write_all(&said);
+    code
+}
+
+/// What was rebuilt, in sendmail's words, to syslog. Never to the server's log file: if it were made here the server could not write it.
+fn log(config: &Config, said: &str) {
+    let settings = config::Log { file: None, ..config.log.clone() };
+    let Ok(logger) = Logger::new(&settings, Arc::new(RealClock::new())) else { return };
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    let user = user.map_or_else(|| "unknown".to_owned(), |user| user.name);
+    for line in said.lines() {
+        let Some((file, _)) = line.split_once(": ").filter(|(_, rest)| rest.contains(" aliases, longest ")) else {
+            continue;
+        };
+        logger.write(&Event::Server { text: format!("alias database {file} rebuilt by {user}") });
+        logger.write(&Event::Server { text: line.to_owned() });
+    }
 }
 
 /// The folder on the way to a file in which others could put another one, by the keeper's rules: what it would not read is not made.

@@ -2,7 +2,7 @@
 //! build; an installed host has the small programs beside it, and those are preferred.
 
 use crate::output::{complain, print};
-use crate::{engine, explain, operate, plan, program, settings, tour, verify};
+use crate::{engine, explain, operate, plan, program, settings, status, test_mode, tour, verify};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +22,8 @@ Usage: postrider COMMAND [ARGUMENT ...]
   queue delete                 ... SELECTION
   explain ADDRESS ... | -      where mail for an address goes and why, file and line of each step
                                [--from ADDRESS] [--client IP] [--json] [--config FILE]
+  test-mode [--config FILE]    sendmail -bt: what the administrator asks about addresses, tables and hosts
+  hoststat, purgestat, mailstats [ARGUMENT ...]             as the programs of these names
   makemap, newaliases, editmap, praliases [ARGUMENT ...]    as the programs of these names
   keeper [--config FILE] [--detach]   run the server
   sendmail|mailq [ARGUMENT ...]       as the programs of these names
@@ -35,8 +37,11 @@ Configuration: /etc/mail/postrider.kdl, or POSTRIDER_CONFIG. Commands find the r
 pub fn main(arguments: Vec<OsString>) -> u8 {
     let name = arguments.first().map(PathBuf::from).unwrap_or_default();
     let name = name.file_name().and_then(OsStr::to_str).unwrap_or("postrider").to_owned();
-    if matches!(name.as_str(), "sendmail" | "mailq" | "newaliases" | "send-mail") {
+    if compat_command::program::is_ours(OsStr::new(&name)) {
         return compat_command::run(arguments.into_iter());
+    }
+    if name == "mailstats" {
+        return status::run(&name, arguments.get(1..).unwrap_or_default());
     }
     if matches!(name.as_str(), "makemap" | "editmap" | "praliases") {
         return program::run(&name, arguments.get(1..).unwrap_or_default());
@@ -58,8 +63,12 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
         "queue" => operate::run(&rest),
         "explain" => explain::run(&rest),
         "verify" => verify::run(&rest),
+        "test-mode" => test_mode::run(&rest),
+        name @ ("hoststat" | "purgestat" | "mailstats") => status::run(name, &rest),
         name @ ("makemap" | "newaliases" | "editmap" | "praliases") => program::run(name, &rest),
-        role @ ("sendmail" | "mailq") => compat_command::run(std::iter::once(OsString::from(role)).chain(rest)),
+        role if compat_command::program::is_ours(OsStr::new(role)) => {
+            compat_command::run(std::iter::once(OsString::from(role)).chain(rest))
+        }
         "--help" | "-h" | "help" => print(HELP),
         "--version" | "-V" | "version" => print(concat!("postrider ", env!("CARGO_PKG_VERSION"), "\n")),
         other => {

@@ -22,6 +22,8 @@ use table::{Account, Accounts, Answer, Empty, Hit, Lined, Registry, Source, Tabl
 pub(crate) struct Snapshot {
     pub(crate) config: Config,
     pub(crate) router: Arc<Router>,
+    /// The tables themselves, by sendmail's names.
+    pub(crate) maps: Vec<(String, Arc<dyn Table>)>,
     /// About the configuration.
     pub(crate) warnings: Vec<Warning>,
     /// About the tables, each `file:line: text`.
@@ -173,9 +175,10 @@ impl Snapshot {
             generics: perhaps(&named.generics, Format::Generics),
         };
         let problems = reading.problems.into_inner();
+        let maps = raw.named();
         let tables = raw.wrap(&config.route.host, config.access, Arc::new(Names));
         let router = Arc::new(Router::new(config.route.clone(), tables));
-        Ok(Self { config, router, warnings, problems })
+        Ok(Self { config, router, maps, warnings, problems })
     }
 }
 

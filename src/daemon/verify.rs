@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::plan::configuration;
 use crate::snapshot::Snapshot;
 use crate::sysexits;
+use mail::alias::AliasEntry;
 use mail::list::addresses;
 use route::{Key, Target, Verdict};
 use std::collections::HashSet;
@@ -36,6 +37,9 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
     out.finish(said.code)
 }
 
+/// Lists in lists, as for mail.
+const LISTS: u32 = 10;
+
 /// What is said of all addresses.
 #[derive(Default)]
 struct Said {
@@ -60,22 +64,54 @@ impl Said {
         }
         for one in listed {
             match one.address {
-                Ok(address) => self.address(snapshot, address.as_str()).await,
-                Err(text) => self.address(snapshot, &text).await,
+                Ok(address) => self.address(snapshot, address.as_str(), 0).await,
+                Err(text) => self.address(snapshot, &text, 0).await,
             }
         }
     }
 
-    async fn address(&mut self, snapshot: &Snapshot, text: &str) {
+    async fn address(&mut self, snapshot: &Snapshot, text: &str, lists: u32) {
         let verdict = match read(text) {
             Ok(address) => snapshot.router.expand(&address).await,
             Err(refused) => refused,
         };
         self.code = sysexits::worse(self.code, code(&verdict));
         match verdict {
-            Verdict::Targets(targets) => targets.iter().for_each(|target| self.target(target)),
+            Verdict::Targets(targets) => {
+                for target in &targets {
+                    match (&target.key, target.address.user().strip_prefix(":include:")) {
+                        (Key::Include(_), Some(path)) => Box::pin(self.list(snapshot, path, lists + 1)).await,
+                        _ => self.target(target),
+                    }
+                }
+            }
             Verdict::Refused { text: why, .. } => self.error(text, &why),
             Verdict::Unavailable { text: why } => self.errors.push(format!("{text}... Deferred: {why}")),
+        }
+    }
+
+    /// The members of a list, read with the rights of whoever asks; mail for it is expanded with DefaultUser's.
+    async fn list(&mut self, snapshot: &Snapshot, path: &str, lists: u32) {
+        let text = match std::fs::read(path) {
+            _ if lists > LISTS => Err("lists include each other".to_owned()),
+            read => read.map_err(|error| error.to_string()),
+        };
+        let text = match text {
+            Ok(text) => text,
+            Err(why) => return self.refuse(&format!(":include:{path}"), &why, sysexits::UNAVAILABLE),
+        };
+        let before = self.errors.len() + self.good.len();
+        for entry in mail::forward::lines(&text).into_iter().flat_map(|line| line.entries) {
+            match entry {
+                AliasEntry::Address(text) => self.address(snapshot, &text, lists).await,
+                AliasEntry::Mailbox(user) => self.address(snapshot, &format!("\\{user}"), lists).await,
+                AliasEntry::Include(path) => Box::pin(self.list(snapshot, &path, lists + 1)).await,
+                other => self.refuse(&other.to_string(), "not allowed in a list", sysexits::UNAVAILABLE),
+            }
+        }
+        if before == self.errors.len() + self.good.len() {
+            let text = "aliasing/forwarding loop broken";
+            self.refuse(&format!(":include:{path}"), text, sysexits::UNAVAILABLE);
         }
     }
 
@@ -123,10 +159,12 @@ pub(crate) fn hop(target: &Target) -> String {
     let mailer = target.key.mailer();
     let bracketed = |host: &str, mx: bool| if mx { host.to_owned() } else { format!("[{host}]") };
     let host = match &target.key {
-        Key::Local { user } => return local_hop(user, &target.written),
+        Key::Local { user, .. } => return local_hop(user, &target.written),
+        Key::Program(_) | Key::File(_) | Key::Include(_) => return format!("mailer {mailer}, user {}", target.address),
         Key::Error { status, text } => return format!("{status} {text}"),
         Key::Discard => return format!("mailer {mailer}, user {}", target.address),
         Key::Mx { domain } => domain.clone(),
+        Key::Socket { path } => path.clone(),
         Key::Relay { host, mx, port } => {
             let port = if *port == 25 { String::new() } else { format!(":{port}") };
             format!("{}{port}", bracketed(host, *mx))
@@ -177,6 +215,8 @@ mod tests {
         assert_eq!(said("alice+a+b", "local:alice"), "mailer local, host a+b, user alice");
         assert_eq!(said("\\alice+foo", "local:alice"), "mailer local, host foo, user \\alice");
         assert_eq!(said("alice+", "local:alice"), "mailer local, user alice");
+        assert_eq!(said("\"|cat > /x\"", "prog::1:/etc/aliases"), "mailer prog, user \"|cat > /x\"");
+        assert_eq!(said("/tmp/file.mbox", "file::1:/etc/aliases"), "mailer *file*, user /tmp/file.mbox");
         assert_eq!(said("u@far.example", "smtp:far.example"), "mailer esmtp, host far.example, user u@far.example");
         assert_eq!(said("u@f.example", "relay:[hub]:587"), "mailer relay, host [hub]:587, user u@f.example");
         assert_eq!(said("u@f.example", "via:smtp:[a]:25,b:25"), "mailer smtp, host [a]:b, user u@f.example");

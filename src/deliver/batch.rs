@@ -1,9 +1,10 @@
 //! Packs messages for an agent: one frame, one sealed memfd for all small contents, the body's own file for large ones
 //! (never a descriptor that holds other people's mail, DESIGN §2). Used by `local`.
 
-use call::agent::{BATCH_BYTES, BATCH_MESSAGES, Batch, Item};
+use crate::field::Fields;
+use call::agent::{BATCH_BYTES, BATCH_MESSAGES, Batch, Entry, Item, Order};
 use mail::time::Clock;
-use queue::{Content, Envelope};
+use queue::{Content, Envelope, Recipient};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 /// A batch with what it refers to.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    pub(crate) batch: Batch,
+    pub(crate) order: Order,
     sources: Vec<Source>,
 }
 
@@ -41,17 +42,37 @@ pub(crate) fn has_room(messages: usize, bytes: u64, size: u64) -> bool {
     messages == 0 || (messages < BATCH_MESSAGES && bytes.saturating_add(size) <= BATCH_BYTES)
 }
 
-/// Packs messages with their contents; tickets are their positions. The flag of each: an earlier attempt may have
-/// succeeded.
-pub(crate) fn pack(messages: &[(&Envelope, Content, bool)], clock: &dyn Clock) -> io::Result<Packed> {
+/// One message for an agent.
+pub(crate) struct Parcel<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) recipient: &'a Recipient,
+    pub(crate) content: Content,
+    /// An earlier attempt may have succeeded.
+    pub(crate) unsure: bool,
+    /// What follows the plus in the recipient's name.
+    pub(crate) detail: String,
+    /// Not if there may be a `.forward`.
+    pub(crate) forward: bool,
+    /// What is put before it.
+    pub(crate) fields: Fields,
+}
+
+/// Packs messages with their contents; tickets are their positions.
+pub(crate) fn pack(
+    messages: &[Parcel<'_>],
+    mailbox_size: u64,
+    into: Option<Entry>,
+    clock: &dyn Clock,
+) -> io::Result<Packed> {
     let mut sources = Vec::new();
     let mut items = Vec::with_capacity(messages.len());
-    let small: Vec<IoSlice<'_>> = messages.iter().filter_map(|(_, content, _)| in_memory(content)).collect();
+    let small: Vec<IoSlice<'_>> = messages.iter().filter_map(|parcel| in_memory(&parcel.content)).collect();
     if !small.is_empty() {
         sources.push(Source::Sealed(sealed(small)?));
     }
     let mut offset = 0;
-    for (ticket, (envelope, content, perhaps)) in (0..).zip(messages) {
+    for (ticket, parcel) in (0..).zip(messages) {
+        let (envelope, content) = (parcel.envelope, &parcel.content);
         let length = content.len();
         let (source, at) = match content {
             Content::Memory(_) => (0, offset),
@@ -67,15 +88,18 @@ pub(crate) fn pack(messages: &[(&Envelope, Content, bool)], clock: &dyn Clock) -
             ticket,
             queue_id: envelope.id.to_string(),
             sender: envelope.sender.as_str().to_owned(),
-            prepend: prepend(envelope),
+            recipient: crate::line::bare(&parcel.recipient.given).to_owned(),
+            detail: parcel.detail.clone(),
+            forward: parcel.forward,
+            prepend: parcel.fields.text(&envelope.sender, parcel.recipient) + &envelope.prepend,
             from_date: from_date(envelope, clock),
             source,
             offset: at,
             length,
-            perhaps_delivered: *perhaps,
+            perhaps_delivered: parcel.unsure,
         });
     }
-    Ok(Packed { batch: Batch { items }, sources })
+    Ok(Packed { order: Order::Deliver(Batch { items, mailbox_size, into }), sources })
 }
 
 fn in_memory(content: &Content) -> Option<IoSlice<'_>> {
@@ -83,12 +107,6 @@ fn in_memory(content: &Content) -> Option<IoSlice<'_>> {
         Content::Memory(bytes) => Some(IoSlice::new(bytes)),
         Content::File { .. } => None,
     }
-}
-
-/// Return-Path as sendmail writes it at local delivery: `<MAILER-DAEMON>` for the null sender (sendmail.md 5.2).
-fn prepend(envelope: &Envelope) -> String {
-    let sender = if envelope.sender.is_null() { "MAILER-DAEMON" } else { envelope.sender.as_str() };
-    format!("Return-Path: <{sender}>\r\n{}", envelope.prepend)
 }
 
 fn from_date(envelope: &Envelope, clock: &dyn Clock) -> String {

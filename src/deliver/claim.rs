@@ -3,6 +3,7 @@
 use crate::hops::{Hops, Pushed};
 use crate::job::{Job, Message};
 use crate::outcome::{Attempt, Fate, conclude};
+use crate::settings::Settings;
 use crate::start::Inner;
 use mail::{QueueId, Status};
 use queue::{Accepted, Envelope, State};
@@ -104,10 +105,10 @@ pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
 /// The recipients that are to be tried now, by route: those that the claim took and no others. One that became due since
 /// (its time came, or a flush) is still the store's, which will hand it out once the others are decided; tried now as well
 /// it would be delivered twice.
-fn groups(envelope: &Envelope) -> BTreeMap<&str, Vec<u32>> {
+fn groups(envelope: &Envelope, wanted: impl Fn(u32) -> bool) -> BTreeMap<&str, Vec<u32>> {
     let mut groups: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for (index, recipient) in (0..).zip(&envelope.recipients) {
-        if recipient.state == State::InFlight {
+        if recipient.state == State::InFlight && wanted(index) {
             groups.entry(&recipient.route).or_default().push(index);
         }
     }
@@ -115,22 +116,38 @@ fn groups(envelope: &Envelope) -> BTreeMap<&str, Vec<u32>> {
 }
 
 fn dispatch(inner: &Arc<Inner>, message: &Arc<Message>) {
-    let settings = inner.parts.settings.get();
-    let now = inner.parts.clock.now().wall;
-    let groups = groups(&message.envelope);
+    let groups = groups(&message.envelope, |_| true);
     if groups.is_empty() {
-        message.give_back(now + LATER);
+        message.give_back(inner.parts.clock.now().wall + LATER);
     }
+    hand_out(inner, message, groups);
+}
+
+/// Hands out what recipients have become: those of `message` from `first` on whose parent is one of `parents`.
+pub(crate) fn dispatch_children(inner: &Arc<Inner>, message: &Arc<Message>, first: usize, parents: &[u32]) {
+    let is_child = |index: u32| {
+        let parent = message.envelope.recipients.get(index as usize).and_then(|recipient| recipient.parent);
+        index as usize >= first && parent.is_some_and(|parent| parents.contains(&parent))
+    };
+    hand_out(inner, message, groups(&message.envelope, is_child));
+}
+
+fn hand_out(inner: &Arc<Inner>, message: &Arc<Message>, groups: BTreeMap<&str, Vec<u32>>) {
+    let settings = inner.parts.settings.get();
     for (route, recipients) in groups {
         for part in recipients.chunks(settings.recipients.max(1) as usize) {
-            let job = Job::new(message.clone(), part.to_vec());
-            match Hops::push(inner, route, job, &settings) {
-                Pushed::Queued => {}
-                Pushed::Start(place) => inner.start_worker(place),
-                Pushed::Full(job, wait) => job.give_back(now + wait as i64),
-                Pushed::NoHop(job, key) => refuse(inner, job, key),
-            }
+            push(inner, route, Job::new(message.clone(), part.to_vec()), &settings);
         }
+    }
+}
+
+/// Hands a job to its hop.
+pub(crate) fn push(inner: &Arc<Inner>, route: &str, job: Job, settings: &Settings) {
+    match Hops::push(inner, route, job, settings) {
+        Pushed::Queued => {}
+        Pushed::Start(place) => inner.start_worker(place),
+        Pushed::Full(job, wait) => job.give_back(inner.parts.clock.now().wall + wait as i64),
+        Pushed::NoHop(job, key) => refuse(inner, job, key),
     }
 }
 

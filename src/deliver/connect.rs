@@ -5,7 +5,7 @@ use crate::outcome::{Command, Fate, Trouble};
 use crate::session::{Broken, Limits, Session, reason};
 use crate::settings::{Settings, Tls};
 use crate::start::Inner;
-use crate::stream::Stream;
+use crate::stream::{Socket, Stream};
 use crate::transaction::refusal;
 use mail::Status;
 use mail::client::Answer;
@@ -20,7 +20,7 @@ use tokio_rustls::client::TlsStream;
 /// A session with the host it goes to.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) session: Session<TcpStream>,
+    pub(crate) session: Session<Socket>,
     /// `host. [ip]` for the log.
     pub(crate) relay: String,
     /// The host as texts and bounces show it.
@@ -40,6 +40,9 @@ pub(crate) enum Refused {
 
 /// A session with the first host that gives one.
 pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Result<Link, Trouble> {
+    if let Key::Socket { path } = key {
+        return crate::lmtp::connect(path, settings).await;
+    }
     let hosts = route::hosts(key, &*inner.parts.resolver, &inner.parts.settings.local()).await;
     let hosts = hosts.map_err(|failure| Trouble::nowhere(Fate::local(failure.status, &failure.text)))?;
     let by_mx = matches!(key, Key::Mx { .. });
@@ -105,10 +108,14 @@ async fn open(
     host: &Host,
     address: SocketAddr,
     shown: &str,
-) -> Result<Session<TcpStream>, Refused> {
-    let dial = || dial(address, settings, shown);
+) -> Result<Session<Socket>, Refused> {
     let ip = address.ip();
-    let door = Door { inner, settings, host, ip, shown };
+    let dial = async || {
+        let stream = dial(address, settings, shown).await?;
+        inner.parts.log.write(&Event::Connected { outgoing: true, relay: format!("{shown} [{ip}]") });
+        Ok(stream)
+    };
+    let door = Door { inner, settings, host, ip, shown, lmtp: crate::lmtp::is_spoken_by(key) };
     let ForServer { in_clear, demanded } = inner
         .parts
         .demands
@@ -135,7 +142,7 @@ async fn open(
     Ok(session)
 }
 
-async fn dial(address: SocketAddr, settings: &Settings, shown: &str) -> Result<TcpStream, Refused> {
+async fn dial(address: SocketAddr, settings: &Settings, shown: &str) -> Result<Socket, Refused> {
     let limit = Duration::from_millis(settings.connect_timeout);
     let stream = match tokio::time::timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
@@ -144,7 +151,7 @@ async fn dial(address: SocketAddr, settings: &Settings, shown: &str) -> Result<T
     };
     // Every write is a whole group of commands; waiting for the last acknowledgement would only delay it.
     let _best_effort = stream.set_nodelay(true);
-    Ok(stream)
+    Ok(Socket::Tcp(stream))
 }
 
 fn deferred(subject: u16, detail: u16, text: &str) -> Refused {
@@ -162,6 +169,7 @@ pub(crate) struct Door<'a> {
     pub(crate) host: &'a Host,
     pub(crate) ip: IpAddr,
     pub(crate) shown: &'a str,
+    lmtp: bool,
 }
 
 impl Door<'_> {
@@ -177,6 +185,7 @@ impl Door<'_> {
         let limits = Limits(self.settings.timeout_divisor);
         let lost = |error: Broken| broken(&error, self.shown);
         let mut session = Session::new(Stream::Plain(stream), limits);
+        session.lmtp = self.lmtp;
         let greeting = session.answer(limits.greeting()).await.map_err(lost)?;
         welcome(&greeting, Command::None)?;
         hello(&mut session, self.settings, self.shown).await?;
@@ -203,6 +212,7 @@ impl Door<'_> {
         let stream = session.into_clear().ok_or_else(|| no_handshake("text before the handshake"))?;
         let stream = self.shake_hands(stream, limits).await?;
         let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
+        session.lmtp = self.lmtp;
         hello(&mut session, self.settings, self.shown).await?;
         Ok(session)
     }
@@ -228,7 +238,7 @@ fn no_handshake(why: &str) -> Refused {
     Refused::Tls(Fate::local(Status::temporary(7, 0), &text))
 }
 
-async fn hello<S>(session: &mut Session<S>, settings: &Settings, shown: &str) -> Result<(), Refused>
+pub(crate) async fn hello<S>(session: &mut Session<S>, settings: &Settings, shown: &str) -> Result<(), Refused>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -236,7 +246,7 @@ where
     welcome(&answer, Command::Line("EHLO".to_owned()))
 }
 
-fn welcome(answer: &Answer, command: Command) -> Result<(), Refused> {
+pub(crate) fn welcome(answer: &Answer, command: Command) -> Result<(), Refused> {
     if (200..300).contains(&answer.code) {
         Ok(())
     } else {

@@ -3,6 +3,7 @@
 
 use crate::hop::Window;
 use crate::job::{Job, MESSAGES};
+use crate::lmtp;
 use crate::outcome::Trouble;
 use crate::place::Place;
 use crate::settings::Settings;
@@ -14,6 +15,11 @@ use tokio::sync::Notify;
 
 /// Jobs of an overfull hop come back within these bounds, milliseconds.
 const COME_BACK: (u64, u64) = (1_000, 600_000);
+
+/// Agents at once for one user's programs and files; with those for his mailbox the keeper allows four.
+const OF_A_USER: u32 = 2;
+/// Agents at once for one program that an alias names.
+const OF_AN_ALIAS: u32 = 5;
 
 /// One hop.
 #[derive(Debug)]
@@ -50,6 +56,7 @@ pub(crate) struct State {
     pub(crate) hops: HashMap<Arc<str>, Hop>,
     pub(crate) network: Pool,
     pub(crate) local: Pool,
+    pub(crate) program: Pool,
     pub(crate) stopping: bool,
 }
 
@@ -83,13 +90,32 @@ pub(crate) enum Taken {
     Leave,
 }
 
-pub(crate) fn is_local(key: &Key) -> bool {
-    matches!(key, Key::Local { .. })
+/// Which slots a hop's workers take (S-68): a program that hangs holds up no mailbox, a mailbox no other host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slots {
+    Network,
+    Mailbox,
+    /// Programs, files and lists.
+    Program,
+}
+
+impl Slots {
+    pub(crate) fn of(key: &Key) -> Self {
+        match key {
+            Key::Local { .. } => Self::Mailbox,
+            Key::Program(_) | Key::File(_) | Key::Include(_) => Self::Program,
+            _ => Self::Network,
+        }
+    }
 }
 
 impl State {
-    pub(crate) fn pool(&mut self, local: bool) -> &mut Pool {
-        if local { &mut self.local } else { &mut self.network }
+    pub(crate) fn pool(&mut self, slots: Slots) -> &mut Pool {
+        match slots {
+            Slots::Network => &mut self.network,
+            Slots::Mailbox => &mut self.local,
+            Slots::Program => &mut self.program,
+        }
     }
     /// Gives a slot to the hop if it needs and may have one; otherwise it stands in line.
     pub(crate) fn grant(
@@ -101,9 +127,13 @@ impl State {
         if self.stopping || hop.queue.is_empty() || hop.workers >= hop.window.limit() {
             return None;
         }
-        let (local, waiting) = (is_local(&hop.key), hop.waiting);
-        let limit = if local { settings.agents } else { settings.limit };
-        let pool = self.pool(local);
+        let (slots, waiting) = (Slots::of(&hop.key), hop.waiting);
+        let limit = match slots {
+            Slots::Network => settings.limit,
+            Slots::Mailbox => settings.agents,
+            Slots::Program => settings.programs,
+        };
+        let pool = self.pool(slots);
         let pressure = pool.pressure.clone();
         let granted = pool.active < limit.max(1);
         if granted {
@@ -135,9 +165,16 @@ impl State {
 
 impl Hop {
     fn new(key: Key, settings: &Settings) -> Self {
-        // One agent for a mailbox at a time: two would only wait for each other's lock.
-        let window =
-            if is_local(&key) { Window::new(1, 1) } else { Window::new(settings.hop_initial, settings.hop_limit) };
+        let window = match &key {
+            // One agent for a mailbox or file at a time: two would only wait for each other's lock.
+            Key::Local { .. } | Key::Include(_) => Window::new(1, 1),
+            Key::File(entry) if entry.user.is_empty() => Window::new(1, 1),
+            // All programs and files of one user: what he can take of the slots.
+            Key::Program(entry) if !entry.user.is_empty() => Window::new(OF_A_USER, OF_A_USER),
+            // One entry of the aliases.
+            Key::Program(_) | Key::File(_) => Window::new(OF_AN_ALIAS, OF_AN_ALIAS),
+            _ => Window::new(settings.hop_initial, settings.hop_limit),
+        };
         Self {
             key: Arc::new(key),
             queue: VecDeque::new(),
@@ -169,6 +206,12 @@ impl Hops {
         if state.stopping {
             return Pushed::Full(job, 0);
         }
+        let name = match &settings.lmtp {
+            // What the user's `.forward` says comes first.
+            Some(lmtp) if lmtp::is_settled(name, &job) => lmtp.into(),
+            _ => Key::hop(name),
+        };
+        let name = &*name;
         let name: Arc<str> = match state.hops.get_key_value(name) {
             Some((name, _)) => name.clone(),
             None => match Key::parse(name) {

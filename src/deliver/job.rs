@@ -57,18 +57,37 @@ pub(crate) struct Message {
     /// Earliest wall time at which some recipient was given back.
     back_at: AtomicI64,
     inner: Arc<Inner>,
+    /// The message that was claimed, if this is what some of its recipients became: it alone gives the claim back.
+    root: Option<Arc<Self>>,
+    /// Of a claimed message: its envelope with all recipients that it has by now. Whoever adds some holds this, so that two
+    /// forwarders to one person make one copy.
+    pub(crate) latest: tokio::sync::Mutex<Arc<Envelope>>,
 }
 
 impl Message {
     /// Takes a claimed message in hand.
     pub(crate) fn claimed(inner: &Arc<Inner>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(inner, envelope, None, true)
+        Self::new(inner, envelope, None, true, None)
     }
     /// Takes a message in hand that was just accepted; content beyond the budget is dropped.
     pub(crate) fn accepted(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>) -> Arc<Self> {
-        Self::new(inner, envelope, content, false)
+        Self::new(inner, envelope, content, false, None)
     }
-    fn new(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>, is_old: bool) -> Arc<Self> {
+    /// What recipients of `of` have become: `envelope` has them too, and none of the new ones was ever tried.
+    pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>) -> Arc<Self> {
+        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()))
+    }
+    /// The message that was claimed.
+    pub(crate) fn root(this: &Arc<Self>) -> &Arc<Self> {
+        this.root.as_ref().unwrap_or(this)
+    }
+    fn new(
+        inner: &Arc<Inner>,
+        envelope: Arc<Envelope>,
+        content: Option<Content>,
+        is_old: bool,
+        root: Option<Arc<Self>>,
+    ) -> Arc<Self> {
         let load = &inner.load;
         load.messages.fetch_add(1, Ordering::Relaxed);
         let size = content.as_ref().map_or(0, |content| match content {
@@ -79,6 +98,8 @@ impl Message {
         let hot_bytes = if fits { size } else { 0 };
         load.bytes.fetch_add(hot_bytes, Ordering::Relaxed);
         Arc::new(Self {
+            latest: tokio::sync::Mutex::new(envelope.clone()),
+            root,
             envelope,
             is_old,
             hot: Mutex::new(content.filter(|_| fits)),
@@ -90,7 +111,13 @@ impl Message {
     }
     /// The content: what was kept, or read back.
     pub(crate) async fn content(&self) -> Result<Content, queue::Error> {
-        let kept = self.hot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self
+            .root
+            .as_ref()
+            .map_or(&self.hot, |root| &root.hot)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match kept {
             Some(content) => Ok(content),
             None => self.inner.parts.store.content(self.envelope.id).await,
@@ -98,7 +125,11 @@ impl Message {
     }
     /// Something of it is given back to the store at wall time `at`, once all jobs are gone.
     pub(crate) fn give_back(&self, at: i64) {
-        self.back_at.fetch_min(at, Ordering::Relaxed);
+        self.root.as_ref().map_or(&self.back_at, |root| &root.back_at).fetch_min(at, Ordering::Relaxed);
+    }
+    /// An attempt was cut off.
+    fn cut_off(&self) {
+        self.root.as_ref().map_or(&self.cut_off, |root| &root.cut_off).store(true, Ordering::Relaxed);
     }
 }
 
@@ -126,12 +157,14 @@ pub(crate) struct Job {
     pub(crate) recipients: Vec<u32>,
     /// It was put back once because a kept connection turned out to be closed.
     pub(crate) again: bool,
+    /// A user agent has looked: no `.forward` counts, it goes into the mailbox.
+    pub(crate) looked: bool,
 }
 
 impl Job {
     /// A job for these recipients.
     pub(crate) fn new(message: Arc<Message>, recipients: Vec<u32>) -> Self {
-        Self { message, recipients, again: false }
+        Self { message, recipients, again: false, looked: false }
     }
     /// Its recipients, with their index.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = (u32, &queue::Recipient)> {
@@ -154,7 +187,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         if !self.recipients.is_empty() && self.message.inner.is_stopping() {
             // Its worker had it in hand; what only waited was given back.
-            self.message.cut_off.store(true, Ordering::Relaxed);
+            self.message.cut_off();
         } else if !self.recipients.is_empty() {
             let now = self.message.inner.parts.clock.now().wall;
             let wait = if std::thread::panicking() { AFTER_PANIC } else { 0 };

@@ -8,10 +8,14 @@ mod batch;
 mod claim;
 mod connect;
 mod demand;
+mod entry;
+mod expand;
+mod field;
 mod hop;
 mod hops;
 mod job;
 mod line;
+mod lmtp;
 mod local;
 mod notice;
 mod outcome;
@@ -30,6 +34,7 @@ mod tests;
 
 pub use auth::{Known, Secret, Secrets};
 pub use demand::{Asked, Demanded, Demands, ForServer};
+pub use field::Fields;
 pub use settings::{Current, Settings, Tls};
 pub use start::{Agents, Deliver, Parts, Routes, Started};
 

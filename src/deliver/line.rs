@@ -22,6 +22,7 @@ pub(crate) fn to(envelope: &Envelope, indices: &[u32], fate: &Fate, attempt: &At
         mailer: attempt.mailer.to_owned(),
         pri: FOR_RECIPIENT * envelope.recipients.len() as u64 + envelope.size + FOR_TRY * u64::from(tries),
         relay: attempt.relay.clone(),
+        size: envelope.size,
         dsn: Some(fate.status),
         reply: fate.reply.clone(),
         stat: fate.stat.clone(),

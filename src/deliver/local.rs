@@ -1,12 +1,13 @@
 //! The worker of a local mailbox: one agent at a time, batches of what waits, one frame of outcomes each.
 
 use crate::agent::Agent;
-use crate::batch::{self, Packed};
+use crate::batch::{self, Packed, Parcel};
+use crate::expand;
 use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
 use crate::place::Place;
-use call::agent::{Done, Kind, Outcomes};
+use call::agent::{Done, Kind, Outcome, Outcomes};
 use mail::Status;
 use queue::Content;
 use route::Key;
@@ -23,37 +24,66 @@ const UNREADABLE: i64 = 300_000;
 
 /// Serves one mailbox until nothing waits for a while.
 pub(crate) async fn work(place: Place) {
-    let mut agent = None;
-    loop {
-        match place.take() {
-            Taken::Leave => break,
-            Taken::Nothing => {
-                let idle = place.inner.parts.settings.get().idle;
-                if !place.wait(Duration::from_millis(idle)).await {
-                    break;
-                }
-            }
-            Taken::Dead(job, trouble, until) => {
-                let mut attempt = Attempt::here("local", place.inner.parts.clock.now().mono);
-                attempt.dead_until = Some(until);
-                let all = job.recipients.clone();
-                conclude(&place.inner, job, &attempt, vec![(trouble.fate.clone(), all)]);
-            }
-            Taken::Job(job) if place.inner.cannot_record() => place.inner.postpone(job),
-            Taken::Job(first) => {
-                let jobs = collect(&place, first).await;
-                if !jobs.is_empty() {
-                    deliver(&place, &mut agent, jobs).await;
-                }
-            }
+    let (mut agent, mut reader) = (None, None);
+    while let Some(first) = next(&place).await {
+        if place.inner.parts.settings.get().lmtp.is_some() {
+            // No agent has the mailbox: whoever comes here is still to be asked for his `.forward`.
+            expand::forwards(&place, &mut reader, vec![first]).await;
+            continue;
+        }
+        let jobs = collect(&place, first).await;
+        if !jobs.is_empty() {
+            let forwarded = deliver(&place, &mut agent, jobs).await;
+            expand::forwards(&place, &mut reader, forwarded).await;
         }
     }
 }
 
+/// The next job for an agent; waits for one for a while.
+pub(crate) async fn next(place: &Place) -> Option<Job> {
+    loop {
+        match place.take() {
+            Taken::Leave => return None,
+            Taken::Nothing => {
+                let idle = place.inner.parts.settings.get().idle;
+                if !place.wait(Duration::from_millis(idle)).await {
+                    return None;
+                }
+            }
+            Taken::Dead(job, trouble, until) => {
+                let mut attempt = Attempt::here(place.key.mailer(), place.inner.parts.clock.now().mono);
+                attempt.dead_until = Some(until);
+                end(place, job, &attempt, trouble.fate.clone());
+            }
+            Taken::Job(job) if place.inner.cannot_record() => place.inner.postpone(job),
+            Taken::Job(job) => return Some(job),
+        }
+    }
+}
+
+/// All recipients of a job share a fate.
+pub(crate) fn end(place: &Place, job: Job, attempt: &Attempt, fate: Fate) {
+    let all = job.recipients.clone();
+    conclude(&place.inner, job, attempt, vec![(fate, all)]);
+}
+
 /// A job with its content at hand.
-struct Loaded {
-    job: Job,
-    content: Content,
+pub(crate) struct Loaded {
+    pub(crate) job: Job,
+    pub(crate) content: Content,
+}
+
+/// Reads a job's content; without it the job comes again later.
+pub(crate) async fn load(place: &Place, job: Job) -> Option<Loaded> {
+    match job.message.content().await {
+        Ok(content) => Some(Loaded { job, content }),
+        Err(error) => {
+            let id = job.message.envelope.id;
+            place.inner.note(id, format!("cannot read queue entry: {error}"));
+            job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
+            None
+        }
+    }
 }
 
 /// What waits now, up to a batch; nobody waits for more.
@@ -61,16 +91,9 @@ async fn collect(place: &Place, first: Job) -> Vec<Loaded> {
     let (mut jobs, mut bytes) = (Vec::new(), 0);
     let mut next = Some(first);
     while let Some(job) = next {
-        match job.message.content().await {
-            Ok(content) => {
-                bytes += content.len();
-                jobs.push(Loaded { job, content });
-            }
-            Err(error) => {
-                let id = job.message.envelope.id;
-                place.inner.note(id, format!("cannot read queue entry: {error}"));
-                job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
-            }
+        if let Some(loaded) = load(place, job).await {
+            bytes += loaded.content.len();
+            jobs.push(loaded);
         }
         let count = jobs.len();
         next = place.take_if(|job| batch::has_room(count, bytes, job.message.envelope.size));
@@ -78,7 +101,8 @@ async fn collect(place: &Place, first: Job) -> Vec<Loaded> {
     jobs
 }
 
-async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) {
+/// Returns the jobs for which there may be a `.forward`: nothing was done with them.
+async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) -> Vec<Job> {
     let clock = &place.inner.parts.clock;
     let attempt = Attempt::here("local", clock.now().mono);
     let mut last = String::new();
@@ -93,11 +117,14 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) {
         };
         let running = match agent.take() {
             Some(running) => Ok(running),
-            None => start(place).await,
+            None => start_for(place).await,
         };
         let mut running = match running {
             Ok(running) => running,
-            Err(error) => return unstarted(place, jobs, &attempt, error),
+            Err(error) => {
+                unstarted(place, jobs.into_iter().map(|loaded| loaded.job).collect(), &attempt, &error);
+                return Vec::new();
+            }
         };
         let limit = BATCH_TIMEOUT / place.inner.parts.settings.get().timeout_divisor.max(1);
         match tokio::time::timeout(limit, running.deliver(&packed)).await {
@@ -105,7 +132,7 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) {
                 *agent = Some(running);
                 return settle(place, jobs, &attempt, outcomes);
             }
-            Ok(Err(error)) => last = format!("agent: {error}"),
+            Ok(Err(broken)) => last = format!("agent: {}", broken.error),
             Err(_) => {
                 last = "agent timed out".to_owned();
                 break;
@@ -113,63 +140,75 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) {
         }
     }
     let fate = Fate::local(Status::temporary(3, 0), &last);
-    for Loaded { job, .. } in jobs {
-        let all = job.recipients.clone();
-        conclude(&place.inner, job, &attempt, vec![(fate.clone(), all)]);
-    }
+    jobs.into_iter().for_each(|loaded| end(place, loaded.job, &attempt, fate.clone()));
+    Vec::new()
 }
 
 fn pack(place: &Place, jobs: &[Loaded], again: bool) -> std::io::Result<Packed> {
+    let settings = place.inner.parts.settings.get();
     let messages: Vec<_> = jobs
         .iter()
-        .map(|Loaded { job, content }| {
+        .filter_map(|Loaded { job, content }| {
+            let (_, recipient) = job.recipients().next()?;
+            let (detail, plain) = match Key::parse(&recipient.route) {
+                Some(Key::Local { detail, plain, .. }) => (detail, plain),
+                _ => (String::new(), true),
+            };
             // After any attempt the agent looks first: one that died or hung, or a dead engine's, may have written all the same.
-            let unsure = job.message.is_old;
-            (&*job.message.envelope, content.clone(), again || unsure)
+            let unsure = again || job.message.is_old;
+            let (envelope, content, forward) = (&*job.message.envelope, content.clone(), !plain && !job.looked);
+            Some(Parcel { envelope, recipient, content, unsure, detail, forward, fields: settings.fields })
         })
         .collect();
-    batch::pack(&messages, &*place.inner.parts.clock)
+    batch::pack(&messages, settings.mailbox_size, None, &*place.inner.parts.clock)
 }
 
-async fn start(place: &Place) -> Result<Agent, String> {
-    let Key::Local { user } = &*place.key else {
+async fn start_for(place: &Place) -> Result<Agent, String> {
+    let Key::Local { user, .. } = &*place.key else {
         return Err("not a local route".to_owned());
     };
-    let kind = if place.inner.parts.settings.get().maildir { Kind::User } else { Kind::Mailbox };
+    start(place, if place.inner.parts.settings.get().maildir { Kind::User } else { Kind::Mailbox }, user).await
+}
+
+/// Starts an agent.
+pub(crate) async fn start(place: &Place, kind: Kind, user: &str) -> Result<Agent, String> {
     let starting = place.inner.parts.agents.start(kind, user);
     let socket =
         tokio::time::timeout(START_TIMEOUT, starting).await.map_err(|_| "no answer from the keeper".to_owned())??;
     Agent::adopt(socket).map_err(|error| error.to_string())
 }
 
-fn unstarted(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, error: String) {
+/// No agent could be started: the hop is left alone for a while.
+pub(crate) fn unstarted(place: &Place, jobs: Vec<Job>, attempt: &Attempt, error: &str) {
     let fate = Fate::local(Status::temporary(3, 0), &format!("cannot start agent: {error}"));
     let trouble = Arc::new(Trouble::nowhere(fate.clone()));
     place.unreachable(&trouble, NO_AGENT);
-    for Loaded { job, .. } in jobs {
-        let all = job.recipients.clone();
-        conclude(&place.inner, job, attempt, vec![(fate.clone(), all)]);
-    }
+    jobs.into_iter().for_each(|job| end(place, job, attempt, fate.clone()));
 }
 
-/// Outcomes to fates. A ticket without an outcome is temporary, one that was not asked for is ignored.
-fn settle(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, outcomes: Outcomes) {
-    let mut results: Vec<Option<Done>> = jobs.iter().map(|_| None).collect();
+/// Outcomes to fates. A ticket without an outcome is temporary, one that was not asked for is ignored. Returns what a `.forward` may
+/// be about.
+fn settle(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, outcomes: Outcomes) -> Vec<Job> {
+    let mut results: Vec<Option<Outcome>> = jobs.iter().map(|_| None).collect();
     for outcome in outcomes.outcomes {
         let slot = usize::try_from(outcome.ticket).ok().and_then(|ticket| results.get_mut(ticket));
         if let Some(slot) = slot {
-            *slot = Some(outcome.result);
+            *slot = Some(outcome);
         }
     }
+    let mut forwarded = Vec::new();
     for (Loaded { job, .. }, result) in jobs.into_iter().zip(results) {
         let fate = match result {
-            Some(Done::Delivered(_)) => Fate::sent(""),
-            Some(Done::Temporary(subject, detail, text)) => Fate::local(Status::temporary(subject, detail), &text),
-            Some(Done::Permanent(subject, detail, text)) => Fate::local(Status::permanent(subject, detail), &text),
+            // Not for one that was told not to look: it would go round for ever.
+            Some(Outcome { result: Done::Forward, .. }) if !job.looked => {
+                forwarded.push(job);
+                continue;
+            }
+            Some(Outcome { result, program, .. }) => Fate::of_agent(result, program),
             None => Fate::local(Status::temporary(3, 0), "agent gave no outcome"),
         };
-        let all = job.recipients.clone();
-        conclude(&place.inner, job, attempt, vec![(fate, all)]);
+        end(place, job, attempt, fate);
         place.success();
     }
+    forwarded
 }

@@ -165,7 +165,7 @@ impl Page<'_> {
             status,
             remote_mta: remote.to_owned(),
             reason: reason(about, fate),
-            diagnostic: if fate.reply.is_empty() { String::new() } else { format!("SMTP; {}", fate.reply) },
+            diagnostic: diagnostic(fate),
             transcript: transcript(about, item, recipient, &self.attempt.host),
             last_attempt: self.date(self.now.wall),
             will_retry_until: if about == About::Delay { self.date(expire) } else { String::new() },
@@ -173,8 +173,19 @@ impl Page<'_> {
     }
 }
 
+fn diagnostic(fate: &Fate) -> String {
+    match fate.program.as_ref().and_then(|said| said.code) {
+        Some(code) => format!("X-Unix; {code}"),
+        None if fate.reply.is_empty() => String::new(),
+        None => format!("SMTP; {}", fate.reply),
+    }
+}
+
 fn reason(about: About, fate: &Fate) -> String {
     let failed = matches!(about, About::Failure | About::Postmaster);
+    if let (true, Some(code)) = (failed, fate.program.as_ref().and_then(|said| said.code)) {
+        return code.to_string();
+    }
     if !failed || !fate.reply.is_empty() {
         return if failed { fate.reply.clone() } else { String::new() };
     }
@@ -199,6 +210,7 @@ fn transcript(about: About, item: &Item, recipient: &Recipient, host: &str) -> V
         }
         lines.extend(fate.lines.iter().map(|line| format!("<<< {line}")));
     }
+    lines.extend(fate.program.iter().flat_map(|said| said.lines.iter().cloned()));
     lines.push(if fate.status.is_temporary() {
         format!("{to}... {}", fate.stat)
     } else {

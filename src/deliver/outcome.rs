@@ -6,6 +6,7 @@ use crate::line;
 use crate::report::{self, Sheaf};
 use crate::settings::Settings;
 use crate::start::Inner;
+use call::agent::{Done, Said};
 use mail::client::Answer;
 use mail::{Severity, Status, Time};
 use queue::{Change, Envelope, NewState, Recipient};
@@ -54,6 +55,8 @@ pub(crate) struct Fate {
     pub(crate) lines: Vec<String>,
     /// What that reply answered.
     pub(crate) command: Command,
+    /// How a program ended, and what it said.
+    pub(crate) program: Option<Box<Said>>,
 }
 
 impl Fate {
@@ -71,7 +74,17 @@ impl Fate {
         Self::without_reply(status, stat)
     }
     fn without_reply(status: Status, stat: String) -> Self {
-        Self { status, stat, reply: String::new(), lines: Vec::new(), command: Command::None }
+        Self { status, stat, reply: String::new(), lines: Vec::new(), command: Command::None, program: None }
+    }
+    /// What an agent says.
+    pub(crate) fn of_agent(done: Done, program: Option<Said>) -> Self {
+        let fate = match done {
+            Done::Delivered(_) => Self::sent(""),
+            Done::Temporary(subject, detail, text) => Self::local(Status::temporary(subject, detail), &text),
+            Done::Permanent(subject, detail, text) => Self::local(Status::permanent(subject, detail), &text),
+            Done::Forward => Self::local(Status::temporary(3, 0), "there is a .forward now"),
+        };
+        Self { program: program.map(Box::new), ..fate }
     }
     /// A reply of the other side; `stat` in sendmail's words if permanent.
     pub(crate) fn replied(status: Status, answer: &Answer, stat: &str, command: Command) -> Self {
@@ -83,11 +96,12 @@ impl Fate {
             bytes <= QUOTED
         };
         let lines = answer.wire_lines().take(LINES).take_while(fits).collect();
-        Self { status, stat, reply, lines, command }
+        Self { status, stat, reply, lines, command, program: None }
     }
     /// Whether the other side said the same of another recipient.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (self.status, &self.reply, &self.lines) == (other.status, &other.reply, &other.lines)
+        (self.status, &self.reply, &self.lines, &self.program)
+            == (other.status, &other.reply, &other.lines, &other.program)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A worker's place at its hop: how it gets jobs, waits, and says how it goes. The workers in `relay` and `local` hold one.
 
-use crate::hops::{Taken, is_local};
+use crate::hops::{Slots, Taken};
 use crate::job::Job;
 use crate::outcome::Trouble;
 use crate::start::Inner;
@@ -105,7 +105,7 @@ impl Place {
     }
     fn is_pressed(&self) -> bool {
         let mut state = self.inner.hops.lock();
-        !state.pool(is_local(&self.key)).waiting.is_empty()
+        !state.pool(Slots::of(&self.key)).waiting.is_empty()
     }
     /// The worker has (or has no longer) a working connection.
     pub(crate) fn set_connected(&mut self, connected: bool) {
@@ -177,10 +177,10 @@ impl Drop for IdleGuard<'_> {
 impl Drop for Place {
     fn drop(&mut self) {
         let settings = self.inner.parts.settings.get();
-        let (local, now) = (is_local(&self.key), self.now());
+        let (slots, now) = (Slots::of(&self.key), self.now());
         let mut starts = Vec::new();
         let mut state = self.inner.hops.lock();
-        state.pool(local).active -= 1;
+        state.pool(slots).active -= 1;
         if let Some(hop) = state.hops.get_mut(&self.name) {
             hop.workers -= 1;
             if self.connected {
@@ -189,28 +189,28 @@ impl Drop for Place {
             if !hop.queue.is_empty() && !hop.waiting {
                 hop.waiting = true;
                 let name = self.name.clone();
-                state.pool(local).waiting.push_back(name);
+                state.pool(slots).waiting.push_back(name);
             }
         }
         state.forget_if_quiet(&self.name, now);
         // Whoever waited longest gets the slot; a hop that cannot use it leaves the line.
-        let mut line = std::mem::take(&mut state.pool(local).waiting);
+        let mut line = std::mem::take(&mut state.pool(slots).waiting);
         while let Some(name) = line.pop_front() {
             if let Some(hop) = state.hops.get_mut(&name) {
                 hop.waiting = false;
             }
             match state.grant(&name, &settings) {
                 Some((key, wake, pressure)) => starts.push((name, key, wake, pressure)),
-                None if state.pool(local).waiting.is_empty() => state.forget_if_quiet(&name, now),
+                None if state.pool(slots).waiting.is_empty() => state.forget_if_quiet(&name, now),
                 None => {
                     // No slot: it stands in line again, before those who came later.
                     line.push_front(name);
-                    state.pool(local).waiting.clear();
+                    state.pool(slots).waiting.clear();
                     break;
                 }
             }
         }
-        state.pool(local).waiting = line;
+        state.pool(slots).waiting = line;
         drop(state);
         for (name, key, wake, pressure) in starts {
             self.inner.start_worker(Self::new(&self.inner, name, key, wake, pressure));

@@ -253,7 +253,7 @@ impl Desk {
             attempt: &self.attempt,
             original: &self.original,
             to,
-            is_local: recipients.iter().all(|r| r.route.starts_with("local:")),
+            is_local: recipients.iter().all(|r| Key::is_here(&r.route)),
         };
         let (content, line) = page.write(about, items);
         let foreign = page.is_foreign(items);

@@ -121,6 +121,8 @@ pub(crate) struct Session<S> {
     pub(crate) name: String,
     /// A transaction was left open: RSET comes before the next MAIL.
     pub(crate) needs_reset: bool,
+    /// It speaks LMTP.
+    pub(crate) lmtp: bool,
     /// Transactions that got a final answer.
     pub(crate) transactions: u32,
     /// There are credentials for this server, but it was not told them.
@@ -141,6 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             capabilities: Capabilities::default(),
             name: String::new(),
             needs_reset: false,
+            lmtp: false,
             transactions: 0,
             anonymous: None,
         }
@@ -216,16 +219,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.send(limit).await?;
         self.answer(limit).await
     }
-    /// EHLO, or HELO if that is refused. The answer that decided.
+    /// EHLO, or HELO if that is refused; LHLO for LMTP. The answer that decided.
     pub(crate) async fn hello(&mut self, host: &str) -> Result<Answer, Broken> {
-        let answer = self.command(&format!("EHLO {host}"), self.limits.mail()).await?;
+        let verb = if self.lmtp { "LHLO" } else { "EHLO" };
+        let answer = self.command(&format!("{verb} {host}"), self.limits.mail()).await?;
         self.capabilities = Capabilities::default();
         if answer.is_success() {
             self.capabilities = Capabilities::from_ehlo(&answer);
             self.name = answer.text().split(' ').next().unwrap_or("").to_owned();
             return Ok(answer);
         }
-        if answer.code == 421 {
+        if answer.code == 421 || self.lmtp {
             return Ok(answer);
         }
         self.command(&format!("HELO {host}"), self.limits.mail()).await

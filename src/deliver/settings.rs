@@ -1,5 +1,6 @@
 //! What the delivering side must be told; filled by `config`, carried to the engine as JSON.
 
+use crate::field::Fields;
 use queue::schedule::Policy;
 use route::Local;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,18 @@ pub struct Settings {
     pub recipients: u32,
     /// Which kind of agent takes local mail: mbox or Maildir.
     pub maildir: bool,
-    /// Most local agents at once.
+    /// Local mail goes there by LMTP, as a route key (`lmtp:/run/dovecot/lmtp`), instead of to agents.
+    pub lmtp: Option<String>,
+    /// Largest size of a mailbox in bytes; 0 for none.
+    pub mailbox_size: u64,
+    /// Header fields that local delivery adds.
+    pub fields: Fields,
+    /// Most mailbox agents at once.
     pub agents: u32,
+    /// Most agents at once that run programs, write files or read lists.
+    pub programs: u32,
+    /// Longest time of a program.
+    pub program_time: u64,
     /// STARTTLS towards other hosts.
     pub tls: Tls,
     /// Longest wait for a TCP connection.
@@ -62,7 +73,12 @@ impl Default for Settings {
             limit: 400,
             recipients: 100,
             maildir: false,
+            lmtp: None,
+            mailbox_size: 0,
+            fields: Fields::default(),
             agents: 50,
+            programs: 50,
+            program_time: 3_600_000,
             tls: Tls::May,
             connect_timeout: 30_000,
             timeout_divisor: 1,

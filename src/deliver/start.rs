@@ -26,7 +26,7 @@ pub type Started<'a> = Pin<Box<dyn Future<Output = Result<UnixStream, String>> +
 
 /// Whoever starts agents: the daemon, through the keeper.
 pub trait Agents: Send + Sync {
-    /// Starts an agent for one user; its end of the socket pair is fd 3.
+    /// Starts an agent for one user (for nobody in particular: a system agent); its end of the socket pair is fd 3.
     fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a>;
 }
 
@@ -87,6 +87,7 @@ impl Inner {
     pub(crate) fn start_worker(&self, place: Place) {
         match &*place.key {
             Key::Local { .. } => self.spawn(crate::local::work(place)),
+            Key::Program(_) | Key::File(_) | Key::Include(_) => self.spawn(crate::entry::work(place)),
             _ => self.spawn(crate::relay::work(place)),
         }
     }

@@ -3,6 +3,8 @@
 mod auth;
 mod bounces;
 mod fake;
+mod forward;
+mod lmtp;
 mod local;
 mod relay;
 mod schedule;

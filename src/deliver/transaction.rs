@@ -3,6 +3,7 @@
 
 use crate::auth::Anonymous;
 use crate::job::Job;
+use crate::lmtp;
 use crate::outcome::{Command, Fate};
 use crate::session::{Broken, Session};
 use mail::client::{self, Answer, Capabilities, MailOptions};
@@ -10,6 +11,7 @@ use mail::command::{Notify, Ret};
 use mail::content::{Encoder, is_wire_clean};
 use mail::{Severity, Status};
 use queue::{Content, Envelope};
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -54,6 +56,19 @@ impl Progress {
             Some(anonymous) => anonymous.forgive(answer, fate),
             None => fate,
         }
+    }
+    /// What the answer to the final dot means.
+    fn final_fate(&mut self, answer: &Answer) -> Fate {
+        self.closing |= answer.code == 421;
+        if (200..300).contains(&answer.code) {
+            return Fate::sent(answer.text());
+        }
+        self.refusal(answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()))
+    }
+    /// One recipient's final answer.
+    pub(crate) fn delivered(&mut self, index: u32, answer: &Answer) {
+        let fate = self.final_fate(answer);
+        self.one(index, fate);
     }
     fn one(&mut self, index: u32, fate: Fate) {
         match self.fates.iter_mut().find(|(known, _)| known.is_like(&fate)) {
@@ -158,9 +173,10 @@ fn mail_line(job: &Job, offers: &Capabilities) -> String {
     client::mail_from(&envelope.sender, &options)
 }
 
-fn rcpt_line(recipient: &queue::Recipient, offers: &Capabilities) -> String {
+fn rcpt_line(recipient: &queue::Recipient, offers: &Capabilities, lmtp: bool) -> String {
+    let address = if lmtp { lmtp::address(recipient) } else { Cow::Borrowed(&recipient.address) };
     if !offers.dsn {
-        return client::rcpt_to(&recipient.address, Notify::default(), "");
+        return client::rcpt_to(&address, Notify::default(), "");
     }
     let notify = Notify {
         never: recipient.notify.never,
@@ -168,7 +184,7 @@ fn rcpt_line(recipient: &queue::Recipient, offers: &Capabilities) -> String {
         failure: recipient.notify.failure,
         delay: recipient.notify.delay,
     };
-    client::rcpt_to(&recipient.address, notify, &recipient.orcpt)
+    client::rcpt_to(&address, notify, &recipient.orcpt)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -181,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mail = mail_line(job, &self.capabilities);
         self.out.extend_from_slice(mail.as_bytes());
         for (_, recipient) in job.recipients() {
-            let line = rcpt_line(recipient, &self.capabilities);
+            let line = rcpt_line(recipient, &self.capabilities, self.lmtp);
             self.out.extend_from_slice(line.as_bytes());
         }
         self.out.extend_from_slice(b"DATA\r\n");
@@ -222,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.needs_reset = true;
         for (index, recipient) in job.recipients() {
-            let line = rcpt_line(recipient, &self.capabilities);
+            let line = rcpt_line(recipient, &self.capabilities, self.lmtp);
             let answer = self.command(line.trim_end(), self.limits.rcpt()).await?;
             after_rcpt(&answer, index, progress);
             if progress.closing {
@@ -243,6 +259,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if go && !progress.accepted.is_empty() && !refused {
             self.needs_reset = false;
             return Ok(true);
+        }
+        if go && self.lmtp {
+            // Forbidden (RFC 2033 4.2), and nobody would answer for a dot.
+            return Err(Broken::Protocol("354 without a recipient".to_owned()));
         }
         if go {
             // Nobody was accepted, but the other side waits for content: an empty one ends it (RFC 2920 3.1).
@@ -298,14 +318,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
     /// The answer to the final dot.
     pub(crate) async fn finish(&mut self, job: &Job, progress: &mut Progress) -> Result<(), Broken> {
+        if self.lmtp {
+            return self.finish_each(progress).await;
+        }
         let answer = self.answer(self.limits.dot()).await?;
         self.transactions = self.transactions.saturating_add(1);
-        progress.closing |= answer.code == 421;
-        let fate = if (200..300).contains(&answer.code) {
-            Fate::sent(answer.text())
-        } else {
-            progress.refusal(&answer, (3, 0), "Service unavailable", Command::Line("DATA".to_owned()))
-        };
+        let fate = progress.final_fate(&answer);
         progress.rest(job, fate);
         Ok(())
     }

@@ -194,7 +194,11 @@ fn is_alive(pid: u32) -> bool {
 
 fn holder(content: &str, here: &Machine) -> Holder {
     let mut lines = content.lines();
-    let Some(pid) = lines.next().and_then(|line| line.trim().parse::<u32>().ok()).filter(|pid| *pid > 0) else {
+    let first = lines.next().unwrap_or_default().trim();
+    // Dovecot writes `PID:HOST`.
+    let (pid, at) = first.split_once(':').map_or((first, None), |(pid, host)| (pid, Some(host)));
+    let pid = pid.parse::<u32>().ok().filter(|pid| *pid > 0);
+    let (Some(pid), true) = (pid, at.is_none_or(|host| host == here.host)) else {
         return Holder::Unknown;
     };
     let alive = is_alive(pid);
@@ -312,11 +316,44 @@ mod tests {
         assert_eq!(holder("0\n", here), Holder::Unknown);
         assert_eq!(holder(&format!("{}\n", std::process::id()), here), Holder::Alive);
         assert_eq!(holder("1073741808\n", here), Holder::Dead);
+        assert_eq!(holder(&format!("1073741808:{}\n", here.host), here), Holder::Dead);
+        assert_eq!(holder("1073741808:elsewhere.example\n", here), Holder::Unknown);
         let long = Duration::from_secs(60);
         assert!(is_stale(Holder::Gone, 0, Duration::ZERO));
         assert!(!is_stale(Holder::Dead, 30, long) && is_stale(Holder::Dead, 61, Duration::ZERO));
         assert!(!is_stale(Holder::Unknown, 299, long) && is_stale(Holder::Unknown, 301, long));
         assert!(!is_stale(Holder::Unknown, 301, Duration::ZERO));
         assert!(!is_stale(Holder::Alive, 1_000, long) && is_stale(Holder::Alive, 1_025, long));
+    }
+
+    #[test]
+    fn an_old_foreign_lock_goes_when_it_stood_unchanged_before_our_eyes_a_touched_one_stays() {
+        let folder = std::env::temp_dir().join(format!("postrider-stale-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (mailbox, path) = (folder.join("alice"), folder.join("alice.lock"));
+        let old = |seconds: i64| {
+            let file = File::create(&path).unwrap();
+            let then = std::time::SystemTime::now() - Duration::from_secs(seconds.unsigned_abs());
+            file.set_modified(then).unwrap();
+        };
+        let mut watch = Watch::default();
+        let seen_long_ago = |watch: &mut Watch| {
+            let (_, since) = watch.seen.as_mut().unwrap();
+            *since -= Duration::from_secs(3);
+        };
+        old(400);
+        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "at first sight");
+        seen_long_ago(&mut watch);
+        old(360);
+        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "its holder touched it");
+        seen_long_ago(&mut watch);
+        let lock = DotLock::take(&mailbox, &mut watch).unwrap();
+        // Somebody takes ours for stale and makes his own: his is not removed.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "1\n").unwrap();
+        drop(lock);
+        assert_eq!(std::fs::read(&path).unwrap(), b"1\n");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no litter");
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -54,6 +54,18 @@ pub fn wait_for_lock(file: &File) -> io::Result<()> {
     fs2::FileExt::lock_exclusive(file)
 }
 
+/// Takes the exclusive `flock` of an open file without waiting; whether it could. It ends with the descriptor.
+///
+/// # Errors
+/// The system's.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match fs2::FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,7 +46,6 @@ pub struct Mailbox {
     path: PathBuf,
     before: u64,
     atime: Timespec,
-    created: bool,
     appended: bool,
     settled: bool,
 }
@@ -77,7 +76,7 @@ impl Mailbox {
 
     fn attempt(path: &Path, owner: u32, watch: &mut Watch) -> Result<Self, Failure> {
         let dot = DotLock::take(path, watch)?;
-        let (file, created) = open(path)?;
+        let file = open(path, owner)?;
         let stat = judge_file(path, &file, owner)?;
         if !kernel_lock(&file)? {
             return Err(Failure::Busy(format!("{} is locked by another program", path.display())));
@@ -98,7 +97,6 @@ impl Mailbox {
             path: path.to_owned(),
             before: u64::try_from(stat.st_size).unwrap_or(0),
             atime: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
-            created,
             appended: false,
             settled: false,
         })
@@ -137,6 +135,18 @@ impl Mailbox {
         (&self.file).write_all(bytes)
     }
 
+    /// Takes away the end of the old content, from `size` on: a piece of the very message that is delivered now, left by an
+    /// agent that died. It does not come back if this delivery fails.
+    ///
+    /// # Errors
+    /// The system call's; nothing has changed.
+    pub fn drop_tail(&mut self, size: u64) -> io::Result<()> {
+        let size = size.min(self.before);
+        self.file.set_len(size)?;
+        self.before = size;
+        Ok(())
+    }
+
     /// Cuts off everything from `size` on (an item that failed in the middle), never below the old size.
     ///
     /// # Errors
@@ -151,14 +161,33 @@ impl Mailbox {
     /// The sync's; the file is then cut back.
     pub fn commit(mut self) -> io::Result<()> {
         self.settle_atime();
-        if self.created {
-            self.file.sync_all()?;
-            sync_folder(self.path.parent().unwrap_or(Path::new("/")))?;
-        } else {
-            self.file.sync_data()?;
+        if let Err(error) = self.sync() {
+            return Err(self.give_up(error));
         }
         self.settled = true;
         Ok(())
+    }
+
+    /// Cuts the file back to its old size and lets go. Returns `error`, and with it that this failed too: a longer file holds
+    /// a message that will come again.
+    #[must_use]
+    pub fn give_up(mut self, error: io::Error) -> io::Error {
+        self.settled = true;
+        let outcome = self.file.set_len(self.before);
+        self.settle_atime();
+        match outcome {
+            Ok(()) => error,
+            Err(second) => io::Error::other(format!("{error}; cutting it back: {second}")),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.before > 0 {
+            return self.file.sync_data();
+        }
+        // It may have been made a moment ago, also by an attempt that then failed: its name must last as well.
+        self.file.sync_all()?;
+        sync_folder(self.path.parent().unwrap_or(Path::new("/")))
     }
 
     /// Lets go without a sync: nothing was appended.
@@ -182,27 +211,34 @@ impl Mailbox {
 impl Drop for Mailbox {
     fn drop(&mut self) {
         if !self.settled {
-            // Nothing better is possible here; a longer file holds a message that will come again.
+            // Nothing better is possible here.
             let _ = self.file.set_len(self.before);
             self.settle_atime();
         }
     }
 }
 
-fn open(path: &Path) -> Result<(File, bool), Failure> {
+fn open(path: &Path, owner: u32) -> Result<File, Failure> {
     let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     match fs::open(path, flags, Mode::empty()) {
-        Ok(file) => return Ok((file.into(), false)),
+        Ok(file) => return Ok(file.into()),
         Err(Errno::NOENT) => {}
         Err(Errno::LOOP) => return Err(Failure::Refused(format!("{} is a symbolic link", path.display()))),
         Err(Errno::ISDIR | Errno::NXIO) => {
             return Err(Failure::Refused(format!("{} is not a regular file", path.display())));
         }
+        Err(Errno::ACCESS) => {
+            let foreign = fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).ok().filter(|stat| stat.st_uid != owner);
+            return Err(foreign.map_or_else(
+                || failed("open mailbox")(Errno::ACCESS),
+                |stat| Failure::Refused(owned_by(path, stat.st_uid, owner)),
+            ));
+        }
         Err(errno) => return Err(failed("open mailbox")(errno)),
     }
     // 0600: with group access every mailbox agent (group mail) could write everybody's box.
     match fs::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR) {
-        Ok(file) => Ok((file.into(), true)),
+        Ok(file) => Ok(file.into()),
         Err(Errno::EXIST) => Err(Failure::Busy(format!("{} has just been created", path.display()))),
         Err(errno) => Err(failed("create mailbox")(errno)),
     }
@@ -214,12 +250,16 @@ fn judge_file(path: &Path, file: &File, owner: u32) -> Result<Stat, Failure> {
     if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
         Err(Failure::Refused(format!("{name} is not a regular file")))
     } else if stat.st_uid != owner {
-        Err(Failure::Refused(format!("{name} is owned by uid {}, not {owner}", stat.st_uid)))
+        Err(Failure::Refused(owned_by(path, stat.st_uid, owner)))
     } else if stat.st_nlink > 1 {
         Err(Failure::Refused(format!("{name} has more than one link")))
     } else {
         Ok(stat)
     }
+}
+
+fn owned_by(path: &Path, other: u32, owner: u32) -> String {
+    format!("{} is owned by uid {other}, not {owner}", path.display())
 }
 
 fn same(a: &Stat, b: &Stat) -> bool {

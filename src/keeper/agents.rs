@@ -21,6 +21,8 @@ struct Agent {
     user: String,
     child: Child,
     since: Instant,
+    /// It may live this much longer than others.
+    longer: Duration,
     killed: bool,
 }
 
@@ -45,8 +47,8 @@ impl Agents {
         Ok(())
     }
 
-    pub(crate) fn add(&mut self, ticket: u32, user: &str, child: Child) {
-        self.0.push(Agent { ticket, user: user.to_owned(), child, since: Instant::now(), killed: false });
+    pub(crate) fn add(&mut self, ticket: u32, user: &str, child: Child, longer: Duration) {
+        self.0.push(Agent { ticket, user: user.to_owned(), child, since: Instant::now(), longer, killed: false });
     }
 
     /// Takes out those that have ended: ticket and how.
@@ -63,7 +65,10 @@ impl Agents {
     }
 
     pub(crate) fn kill_old(&mut self) {
-        self.0.iter_mut().filter(|agent| agent.since.elapsed() > AGE).for_each(|agent| kill(agent, "too old"));
+        self.0
+            .iter_mut()
+            .filter(|agent| agent.since.elapsed() > AGE + agent.longer)
+            .for_each(|agent| kill(agent, "too old"));
     }
 
     pub(crate) fn kill_all(&mut self) {

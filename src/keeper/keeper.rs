@@ -91,7 +91,8 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Plans, opens, and starts the first engine.
     pub(crate) fn start(config: PathBuf, detached: bool) -> Result<Self, Error> {
-        let mask = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT]);
+        let mask =
+            SigSet::from_iter([Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTERM, Signal::SIGINT]);
         mask.thread_set_mask().map_err(failed(71, "signal mask"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let signals = signals.map_err(failed(71, "signalfd"))?;
@@ -176,6 +177,7 @@ impl Keeper {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGHUP) => self.now.plan_again = true,
                 Ok(Signal::SIGCHLD) => ended = true,
+                Ok(Signal::SIGUSR1) => self.tell(&ToEngine::Dump, Vec::new()),
                 _ => self.stop(),
             }
         }
@@ -312,6 +314,7 @@ impl Keeper {
         }
         if !self.now.served {
             self.now.served = true;
+            crate::title::set("accepting connections");
             self.announce();
         }
     }
@@ -347,16 +350,31 @@ impl Keeper {
     fn start_agent(&mut self, ticket: u32, kind: Kind, user: &str) -> Result<(), String> {
         let descriptor = self.now.engine.as_mut().and_then(|engine| engine.link.descriptor());
         let socket = descriptor.ok_or("no descriptor came with the request")?;
-        self.now.agents.make_room(user).map_err(|why| format!("fork: {why}"))?;
+        // Those for aliases are of many lists, and none of them is anybody's leftover.
+        let owner = if kind == Kind::System { format!("alias/{ticket}") } else { user.to_owned() };
+        self.now.agents.make_room(&owner).map_err(|why| format!("fork: {why}"))?;
         let plan = &self.opened.plan;
         let (format, path, group) = &plan.mailbox;
         let mut command = self.command("agent");
-        command.arg(if kind == Kind::Mailbox { "mailbox" } else { "user" }).arg(user);
+        match kind {
+            Kind::Mailbox => command.args(["mailbox", user]),
+            Kind::User => command.args(["user", user]),
+            // Never a name of the engine's.
+            Kind::System => command.args(["system", &plan.local.default_user]),
+        };
         command.args(["--format", format, "--path", path, "--group", &group.to_string()]);
         command.args(["--min-uid", &plan.min_uid.to_string(), "--engine-uid", &plan.engine.0.to_string()]);
-        command.args(["--socket-fd", "3"]);
+        let local = &plan.local;
+        command.args(["--forward", &local.forward, "--host", &local.host]);
+        command.args(["--unsafe-file", &local.unsafe_file, "--unsafe-folder", &local.unsafe_folder]);
+        command.args(["--shell", &local.shell, "--program-time", &local.seconds, "--socket-fd", "3"]);
+        if kind == Kind::System {
+            command.args(plan.alias_files.iter().flat_map(|path| ["--aliases", path]));
+        }
         let child = start(command, Some(&socket), None).map_err(|error| format!("fork: {error}"))?;
-        self.now.agents.add(ticket, user, child);
+        // A program may take its time; a mailbox may not.
+        let program = if kind == Kind::Mailbox { 0 } else { local.seconds.parse().unwrap_or(0) };
+        self.now.agents.add(ticket, &owner, child, Duration::from_secs(program));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod keeper;
 mod log;
 mod open;
 mod start;
+mod title;
 
 use std::ffi::OsString;
 use std::io::Read;

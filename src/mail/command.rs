@@ -28,8 +28,11 @@ pub enum Command<'a> {
     Noop,
     Quit,
     Vrfy(&'a str),
-    Expn,
-    Help,
+    Expn(&'a str),
+    /// Queue run for a host (RFC 1985).
+    Etrn(&'a str),
+    Verb,
+    Help(&'a str),
     StartTls(&'a str),
     Auth,
     /// A verb of HTTP: a browser was tricked into talking to us (S-76).
@@ -48,8 +51,8 @@ pub enum Malformed {
     Encoding,
 }
 
-const NOT_IMPLEMENTED: [&str; 12] =
-    ["TURN", "ATRN", "ETRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "BDAT", "XCLIENT", "XFORWARD", "LHLO"];
+const NOT_IMPLEMENTED: [&str; 10] =
+    ["TURN", "ATRN", "SEND", "SOML", "SAML", "ONEX", "BDAT", "XCLIENT", "XFORWARD", "LHLO"];
 const HTTP: [&str; 10] = ["GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
 
 /// Reads one line.
@@ -79,8 +82,10 @@ pub fn parse(line: &[u8]) -> Result<Command<'_>, Malformed> {
         () if is("NOOP") => Command::Noop,
         () if is("QUIT") => Command::Quit,
         () if is("VRFY") => Command::Vrfy(argument),
-        () if is("EXPN") => Command::Expn,
-        () if is("HELP") => Command::Help,
+        () if is("EXPN") => Command::Expn(argument),
+        () if is("ETRN") => Command::Etrn(argument),
+        () if is("VERB") => Command::Verb,
+        () if is("HELP") => Command::Help(argument),
         () if is("STARTTLS") => Command::StartTls(argument),
         () if is("AUTH") => Command::Auth,
         () if HTTP.iter().any(|name| is(name)) => Command::Http,

@@ -6,11 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod alias;
 pub mod client;
 pub mod command;
 pub mod content;
 pub mod date;
 pub mod dsn;
+pub mod forward;
 mod grammar;
 pub mod header;
 pub mod id;

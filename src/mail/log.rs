@@ -21,11 +21,93 @@ pub enum Event {
         /// The text, in sendmail's words where it has some.
         text: String,
     },
+    /// A check or a table has decided about a client, a sender or a recipient.
+    Decision {
+        /// The message or session concerned.
+        #[serde(serialize_with = "id_text")]
+        id: Option<QueueId>,
+        /// What it means.
+        outcome: Outcome,
+        /// In sendmail's words. Log readers match it up to its end.
+        text: String,
+        /// The file and line, or the setting, that decided: a line of its own from level 10 on.
+        why: String,
+    },
+    /// A connection was made, in or out: counted, and a line from level 11 on.
+    Connected {
+        /// By this host to another.
+        outgoing: bool,
+        /// `name [ip]`.
+        relay: String,
+    },
     /// About the server itself, with no id before it.
     Server {
         /// The text.
         text: String,
     },
+}
+
+/// What a decision means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The client was sent away before it could say anything.
+    Disconnected,
+    /// Refused.
+    Rejected,
+    /// Accepted and thrown away.
+    Discarded,
+    /// Accepted and held.
+    Quarantined,
+}
+
+/// The level of the lines that sendmail always writes (its LogLevel).
+pub const USUAL: u8 = 9;
+const REASONS: u8 = 10;
+const CONNECTIONS: u8 = 11;
+
+/// One line as it is written down, without tag and time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its text.
+    pub text: String,
+    /// Whether sendmail writes such lines. The others get a tag of their own: readers of sendmail's log report what they do not know.
+    pub known: bool,
+}
+
+/// How the lines about the server begin that sendmail has too.
+const KNOWN: [&str; 6] = ["starting daemon", "restarting ", "stopping daemon", "STARTTLS=", "AUTH=", "alias database "];
+
+impl Event {
+    /// The lines of this event at a log level, in sendmail's shape.
+    #[must_use]
+    pub fn lines(&self, level: u8) -> Vec<Line> {
+        let line = |text, known| Line { text, known };
+        match self {
+            Self::Connected { .. } if level < CONNECTIONS => Vec::new(),
+            Self::Decision { id, why, .. } if level >= REASONS && !why.is_empty() => {
+                let reason = format!("{}: reason={}", Named(*id), safe_line(why));
+                vec![line(self.to_string(), true), line(reason, false)]
+            }
+            Self::Server { text } => {
+                let known = KNOWN.iter().any(|known| text.starts_with(known)) || text.contains(" aliases, longest ");
+                vec![line(self.to_string(), known)]
+            }
+            _ => vec![line(self.to_string(), true)],
+        }
+    }
+}
+
+/// The id, or what stands for none.
+struct Named(Option<QueueId>);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => id.fmt(f),
+            None => f.write_str("NOQUEUE"),
+        }
+    }
 }
 
 /// Fields of a `from=` line.
@@ -75,6 +157,8 @@ pub struct ToLine {
     /// Status.
     #[serde(serialize_with = "status_text")]
     pub dsn: Option<Status>,
+    /// Content size in bytes; not in the line.
+    pub size: u64,
     /// The remote's reply, if it was not a success.
     pub reply: String,
     /// `Sent`, `Sent (text)`, `Deferred: text`, `User unknown`, …
@@ -143,8 +227,11 @@ impl fmt::Display for Event {
         match self {
             Self::From(line) => from_line(line, f),
             Self::To(line) => to_line(line, f),
-            Self::Note { id: Some(id), text } => write!(f, "{id}: {}", safe_line(text)),
-            Self::Note { id: None, text } => write!(f, "NOQUEUE: {}", safe_line(text)),
+            Self::Note { id, text } | Self::Decision { id, text, .. } => {
+                write!(f, "{}: {}", Named(*id), safe_line(text))
+            }
+            Self::Connected { outgoing: false, relay } => write!(f, "NOQUEUE: connect from {}", safe_line(relay)),
+            Self::Connected { outgoing: true, relay } => write!(f, "NOQUEUE: connected to {}", safe_line(relay)),
             Self::Server { text } => f.write_str(&safe_line(text)),
         }
     }
@@ -231,6 +318,7 @@ mod tests {
             mailer: "relay".into(),
             pri: 121_247,
             relay: "[127.0.0.1] [127.0.0.1]".into(),
+            size: 1_247,
             dsn: Some(Status::success(0, 0)),
             reply: String::new(),
             stat: "Sent (ok queued as XYZ)".into(),
@@ -239,6 +327,21 @@ mod tests {
             to.to_string(),
             "6ALKL600000025: to=u@far.example,v@far.example, ctladdr=root (0/0), delay=6+00:00:00, xdelay=00:00:07, mailer=relay, pri=121247, relay=[127.0.0.1] [127.0.0.1], dsn=2.0.0, stat=Sent (ok queued as XYZ)"
         );
+    }
+
+    #[test]
+    fn reasons_and_connections_are_for_higher_levels() {
+        let text = "ruleset=check_rcpt, arg1=<u@x>, relay=[192.0.2.1], reject=550 5.7.1 <u@x>... Relaying denied";
+        let (id, why) = (Some(QueueId::new(1_795_292_466, 25)), "access:3: Connect:192.0.2".to_owned());
+        let event = Event::Decision { id, outcome: Outcome::Rejected, text: text.into(), why };
+        let line = |text: &str, known| Line { text: text.into(), known };
+        assert_eq!(event.lines(USUAL), [line(&format!("6ALKL600000025: {text}"), true)]);
+        assert_eq!(event.lines(10)[1], line("6ALKL600000025: reason=access:3: Connect:192.0.2", false));
+        let event = Event::Connected { outgoing: false, relay: "localhost [127.0.0.1]".into() };
+        assert!(event.lines(10).is_empty());
+        assert_eq!(event.lines(11), [line("NOQUEUE: connect from localhost [127.0.0.1]", true)]);
+        let server = |text: &str| Event::Server { text: text.into() }.lines(USUAL);
+        assert!(server("starting daemon (x): SMTP")[0].known && !server("changed list in use")[0].known);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 mod data;
 mod ehlo;
+mod etrn;
 mod helo;
 mod help;
 mod mail;
 mod noop;
+mod privacy;
 mod quit;
 mod rcpt;
 mod rset;
@@ -21,6 +23,7 @@ mod vrfy;
 
 pub use crate::command::{Notify, Ret};
 pub use mail::MailFrom;
+pub use privacy::Privacy;
 pub use rcpt::RcptTo;
 
 use crate::Reply;
@@ -68,6 +71,7 @@ pub struct Session {
     version: String,
     peer: String,
     limits: Limits,
+    privacy: Privacy,
     tls_offered: bool,
     tls: Option<String>,
     hello: Hello,
@@ -98,6 +102,10 @@ pub enum Step {
     Content,
     /// Answer VRFY for this argument.
     Verify(String),
+    /// Answer EXPN for this argument.
+    Expand(String),
+    /// Start a queue run for this host (ETRN), and answer.
+    RunQueue(String),
     /// Send this, make sure that nothing else was read (S-23), do the handshake, call [`Session::tls_started`].
     StartTls(Reply),
 }
@@ -121,6 +129,7 @@ impl Session {
             version: version.to_owned(),
             peer: peer_text.to_owned(),
             limits,
+            privacy: Privacy::default(),
             tls_offered,
             tls: None,
             hello: Hello::default(),
@@ -131,6 +140,10 @@ impl Session {
             closing: false,
             unwelcome: None,
         }
+    }
+    /// What the client has to say first, and what it is not told; [`Privacy::default`] until then.
+    pub fn set_privacy(&mut self, privacy: Privacy) {
+        self.privacy = privacy;
     }
     /// The client is not welcome: every command that could lead to mail is answered with `reply`.
     pub fn refuse_all(&mut self, reply: Reply) {
@@ -165,8 +178,10 @@ impl Session {
             Command::Noop => Self::noop_verb(),
             Command::Quit => self.quit_verb(),
             Command::Vrfy(argument) => self.vrfy_verb(argument),
-            Command::Expn => self.expn_verb(),
-            Command::Help => Self::help_verb(),
+            Command::Expn(argument) => self.expn_verb(argument),
+            Command::Etrn(argument) => self.etrn_verb(argument),
+            Command::Verb => self.verb_verb(),
+            Command::Help(topic) => self.help_verb(topic),
             Command::StartTls(argument) => self.starttls_verb(argument),
             Command::Auth => self.auth_verb(),
             Command::Http => Self::http_verb(),

@@ -1,15 +1,17 @@
-//! The agent's loop: a batch in, deliveries, one frame of outcomes back, after the sync. Ends when the engine
-//! has gone or has nothing more for it.
+//! The agent's loop: an order in, deliveries, one frame of outcomes back, after the sync; or a question and its answer. Ends when the
+//! engine has gone or has nothing more for it.
 
-use crate::Error;
 use crate::arguments::{Arguments, Format, fill};
 use crate::convert::Content;
-use crate::identity::Settled;
+use crate::entry::{self, AliasFiles};
+use crate::identity::{Person, Settled};
 use crate::mbox::Message;
-use call::agent::{Batch, Done, Outcome, Outcomes};
+use crate::{Error, file, forward, program};
+use call::agent::{Batch, Done, Entry, Expansion, Item, Kind, Named, Order, Outcome, Outcomes, Question, Said};
 use call::frame::Connection;
+use mail::alias::AliasEntry;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::net::Shutdown;
@@ -24,16 +26,26 @@ const IDLE: Duration = Duration::from_secs(5);
 const LIFE: Duration = Duration::from_secs(600);
 /// An engine that does not take an answer in this time hangs.
 const ANSWER: Duration = Duration::from_secs(30);
-/// A batch that takes longer hangs in the file system (seconds); the kernel ends the process. The engine waits
-/// for 300.
-const HANG: u32 = 330;
+/// A batch that takes longer hangs in the file system (seconds); the kernel ends the process, before the engine has waited for
+/// 300, and before a dot-lock that nobody could touch looks stale to others (liblockfile: 300).
+const HANG: u32 = 290;
 
-/// Serves until the end.
-pub(crate) fn serve(socket: UnixStream, settled: &Settled, arguments: &Arguments) -> Result<(), Error> {
-    serve_for(LIFE, socket, settled, arguments)
+/// Beyond a program's own time.
+const MARGIN: u32 = 60;
+
+/// What an agent works with.
+pub(crate) struct Desk<'a> {
+    pub settled: &'a Settled,
+    pub arguments: &'a Arguments,
+    pub aliases: &'a AliasFiles,
 }
 
-fn serve_for(life: Duration, socket: UnixStream, settled: &Settled, arguments: &Arguments) -> Result<(), Error> {
+/// Serves until the end.
+pub(crate) fn serve(socket: UnixStream, desk: &Desk<'_>) -> Result<(), Error> {
+    serve_for(LIFE, socket, desk)
+}
+
+fn serve_for(life: Duration, socket: UnixStream, desk: &Desk<'_>) -> Result<(), Error> {
     let born = Instant::now();
     socket.set_read_timeout(Some(IDLE))?;
     socket.set_write_timeout(Some(ANSWER))?;
@@ -41,8 +53,8 @@ fn serve_for(life: Duration, socket: UnixStream, settled: &Settled, arguments: &
     let mut descriptors = VecDeque::new();
     let mut closing = false;
     loop {
-        let batch: Batch = match connection.message() {
-            Ok(Some(batch)) => batch,
+        let order: Order = match connection.message() {
+            Ok(Some(order)) => order,
             Ok(None) => return Ok(()),
             Err(call::Error::Io(error)) if !closing && is_timeout(&error) => {
                 closing = close(&connection)?;
@@ -52,14 +64,23 @@ fn serve_for(life: Duration, socket: UnixStream, settled: &Settled, arguments: &
             Err(error) => return Err(error.into()),
         };
         descriptors.extend(connection.take_descriptors());
-        let sources = take_sources(&batch, &mut descriptors)?;
-        nix::unistd::alarm::set(HANG);
-        let outcomes = deliver(&batch, &sources, settled, arguments, connection.stream());
-        nix::unistd::alarm::cancel();
-        if !closing && born.elapsed() >= life {
-            closing = close(&connection)?;
+        let last = desk.arguments.kind == Kind::System || born.elapsed() >= life;
+        match order {
+            Order::Deliver(batch) => {
+                let sources = take_sources(&batch, &mut descriptors)?;
+                nix::unistd::alarm::set(desk.patience(&batch));
+                let outcomes = desk.deliver(&batch, &sources, connection.stream());
+                closing = closing || (last && close(&connection)?);
+                connection.send(&Outcomes { outcomes }, &[])?;
+            }
+            Order::Expand(question) => {
+                nix::unistd::alarm::set(HANG);
+                let expansion = desk.expand(&question);
+                closing = closing || (last && close(&connection)?);
+                connection.send(&expansion, &[])?;
+            }
         }
-        connection.send(&Outcomes { outcomes }, &[])?;
+        nix::unistd::alarm::cancel();
     }
 }
 
@@ -83,26 +104,110 @@ fn take_sources(batch: &Batch, descriptors: &mut VecDeque<OwnedFd>) -> Result<Ve
     Ok(descriptors.drain(..count).map(File::from).collect())
 }
 
-fn deliver(
-    batch: &Batch,
-    sources: &[File],
-    settled: &Settled,
-    arguments: &Arguments,
-    engine: &UnixStream,
-) -> Vec<Outcome> {
-    let messages: Vec<Message<'_>> = batch.items.iter().filter_map(|item| message(item, sources)).collect();
-    let results = match settled {
-        Settled::Refused(done) => vec![done.clone(); messages.len()],
-        Settled::Recipient { name, home, uid } => match fill(&arguments.path, name, &home.to_string_lossy()) {
-            Some(path) => into(&messages, arguments.format, &path, *uid, engine),
-            None => {
-                let why = format!("no path for this mailbox from {}", arguments.path);
-                vec![Done::Temporary(3, 5, why); messages.len()]
+impl Desk<'_> {
+    /// When an order hangs, in seconds.
+    fn patience(&self, batch: &Batch) -> u32 {
+        let programs = batch.into.as_ref().map_or(0, |_| u32::try_from(batch.items.len()).unwrap_or(u32::MAX));
+        let time = u32::try_from(self.arguments.program_time.as_secs()).unwrap_or(u32::MAX);
+        programs.saturating_mul(time).saturating_add(MARGIN).max(HANG)
+    }
+
+    fn expand(&self, question: &Question) -> Expansion {
+        let not_now = |why: Done| match why {
+            Done::Temporary(subject, detail, why) | Done::Permanent(subject, detail, why) => {
+                Expansion { answer: Named::Unavailable(subject, detail, why), notes: Vec::new() }
             }
-        },
-    };
-    let outcome = |((item, _), result): (&Message<'_>, Done)| Outcome { ticket: item.ticket, result };
-    messages.iter().zip(results).map(outcome).collect()
+            Done::Delivered(_) | Done::Forward => Expansion { answer: Named::Mailbox, notes: Vec::new() },
+        };
+        let person = match self.settled {
+            Settled::Refused(done) => return not_now(done.clone()),
+            Settled::Recipient(person) => person,
+        };
+        match (self.arguments.kind, &question.entry) {
+            (Kind::User, None) => forward::of_user(person, self.arguments, &question.detail),
+            (Kind::System, Some(entry)) => match self.aliases.find(entry) {
+                Ok(AliasEntry::Include(path)) => forward::of_list(&path),
+                Ok(_) => not_now(wrong_kind()),
+                Err(why) => not_now(why),
+            },
+            _ => not_now(wrong_kind()),
+        }
+    }
+
+    fn deliver(&self, batch: &Batch, sources: &[File], engine: &UnixStream) -> Vec<Outcome> {
+        let messages: Vec<Message<'_>> = batch.items.iter().filter_map(|item| message(item, sources)).collect();
+        let all = |done: Done| vec![(done, None); messages.len()];
+        let results = match (self.settled, &batch.into) {
+            (Settled::Refused(done), _) => all(done.clone()),
+            (Settled::Recipient(person), None) => {
+                let results = self.to_mailbox(&messages, person, batch.mailbox_size, engine);
+                results.into_iter().map(|done| (done, None)).collect()
+            }
+            (Settled::Recipient(person), Some(entry)) => self.to_entry(&messages, person, entry, engine),
+        };
+        let outcome = |((item, _), (result, program)): (&Message<'_>, (Done, Option<Said>))| Outcome {
+            ticket: item.ticket,
+            result,
+            program,
+        };
+        messages.iter().zip(results).map(outcome).collect()
+    }
+
+    /// Messages for whom there may be a `.forward` are not touched; the others are delivered together.
+    fn to_mailbox(&self, messages: &[Message<'_>], person: &Person, limit: u64, engine: &UnixStream) -> Vec<Done> {
+        let mut asked: HashMap<String, bool> = HashMap::new();
+        let mut forwards = |item: &Item| {
+            let look = || forward::may_exist(&forward::candidates(person, self.arguments, &item.detail));
+            item.forward && *asked.entry(item.detail.clone()).or_insert_with(look)
+        };
+        let forwards: Vec<bool> = messages.iter().map(|(item, _)| forwards(item)).collect();
+        let here = messages.iter().zip(&forwards).filter(|(_, forward)| !**forward);
+        let here: Vec<Message<'_>> = here.map(|(message, _)| *message).collect();
+        let Some(path) = fill(&self.arguments.path, &person.name, &person.home.to_string_lossy()) else {
+            let why = format!("no path for this mailbox from {}", self.arguments.path);
+            return vec![Done::Temporary(3, 5, why); messages.len()];
+        };
+        let mut done = match &here[..] {
+            [] => Vec::new(),
+            here => into(here, self.arguments.format, &path, (&person.name, person.uid, limit), engine),
+        }
+        .into_iter();
+        let lost = || Done::Temporary(3, 0, "no result".to_owned());
+        forwards.iter().map(|&forward| if forward { Done::Forward } else { done.next().unwrap_or_else(lost) }).collect()
+    }
+
+    /// Into the program or file that stands at `entry` now.
+    fn to_entry(
+        &self,
+        messages: &[Message<'_>],
+        person: &Person,
+        entry: &Entry,
+        engine: &UnixStream,
+    ) -> Vec<(Done, Option<Said>)> {
+        let detail = messages.first().map_or("", |(item, _)| item.detail.as_str());
+        let found = match self.arguments.kind {
+            Kind::Mailbox => Err(wrong_kind()),
+            Kind::User => entry::of_user(entry, person, self.arguments, detail),
+            Kind::System => self.aliases.find(entry),
+        };
+        match found {
+            Ok(AliasEntry::Program(command)) => {
+                let run = |message: &Message<'_>| program::run(&command, *message, person, self.arguments, engine);
+                messages.iter().map(run).collect()
+            }
+            Ok(AliasEntry::File(path)) => {
+                let results = file::deliver(messages, Path::new(&path), person.uid, &mut |time| wait(engine, time));
+                results.into_iter().map(|done| (done, None)).collect()
+            }
+            Ok(_) => vec![(wrong_kind(), None); messages.len()],
+            Err(done) => vec![(done, None); messages.len()],
+        }
+    }
+}
+
+/// The engine asks for what this agent is not for: its mistake, or worse.
+fn wrong_kind() -> Done {
+    Done::Temporary(3, 5, "refused: not for an agent of this kind".to_owned())
 }
 
 /// `take_sources` made sure that every item has its descriptor.
@@ -111,10 +216,16 @@ fn message<'a>(item: &'a call::agent::Item, sources: &'a [File]) -> Option<Messa
     Some((item, content))
 }
 
-fn into(messages: &[Message<'_>], format: Format, path: &Path, uid: u32, engine: &UnixStream) -> Vec<Done> {
+fn into(
+    messages: &[Message<'_>],
+    format: Format,
+    path: &Path,
+    (user, uid, limit): (&str, u32, u64),
+    engine: &UnixStream,
+) -> Vec<Done> {
     match format {
-        Format::Maildir => crate::maildir::deliver(messages, path),
-        Format::Mbox => crate::mbox::deliver(messages, path, uid, &mut |time| wait(engine, time)),
+        Format::Maildir => crate::maildir::deliver(messages, path, user, limit),
+        Format::Mbox => crate::mbox::deliver(messages, path, uid, limit, &mut |time| wait(engine, time)),
     }
 }
 

@@ -4,7 +4,6 @@ use super::*;
 use call::agent::{Item, Kind};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 
 struct Agent {
     folder: tempfile::TempDir,
@@ -17,31 +16,23 @@ fn start(format: Format) -> Agent {
 }
 
 fn arguments(format: Format, folder: &tempfile::TempDir) -> Arguments {
-    Arguments {
-        kind: Kind::User,
-        user: "alice".into(),
-        format,
-        path: format!("{}/{{user}}", folder.path().display()),
-        group: 8,
-        min_uid: 1,
-        engine_uid: 99,
-        socket: 3,
-    }
+    let path = format!("{}/{{user}}", folder.path().display());
+    Arguments { kind: Kind::User, user: "alice".into(), format, path, ..crate::arguments::tests::arguments() }
 }
 
 fn settled() -> Settled {
-    Settled::Recipient {
-        name: "alice".into(),
-        home: PathBuf::from("/nonexistent"),
-        uid: nix::unistd::geteuid().as_raw(),
-    }
+    let home = std::path::Path::new("/nonexistent");
+    let uid = nix::unistd::geteuid().as_raw();
+    Settled::Recipient(Person { name: "alice".into(), uid, ..crate::identity::tests::person(home) })
 }
 
 fn start_in(format: Format, folder: tempfile::TempDir) -> Agent {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let arguments = arguments(format, &folder);
-    let thread = std::thread::spawn(move || serve(theirs, &settled(), &arguments));
+    let thread = std::thread::spawn(move || {
+        serve(theirs, &Desk { settled: &settled(), arguments: &arguments, aliases: &AliasFiles::default() })
+    });
     Agent { folder, engine: Connection::new(ours), thread }
 }
 
@@ -56,6 +47,7 @@ fn item(ticket: u64, length: usize) -> Item {
         offset: 0,
         length: length as u64,
         perhaps_delivered: false,
+        ..Item::default()
     }
 }
 
@@ -69,7 +61,8 @@ fn file(content: &[u8]) -> File {
 impl Agent {
     fn send(&mut self, items: Vec<Item>, contents: &[File]) -> Vec<Outcome> {
         let descriptors: Vec<BorrowedFd<'_>> = contents.iter().map(AsFd::as_fd).collect();
-        self.engine.send(&Batch { items }, &descriptors).unwrap();
+        let order = Order::Deliver(Batch { items, mailbox_size: 0, into: None });
+        self.engine.send(&order, &descriptors).unwrap();
         self.engine.message::<Outcomes>().unwrap().unwrap().outcomes
     }
     fn deliver(&mut self, items: Vec<Item>, content: &[u8]) -> Vec<Done> {
@@ -216,7 +209,10 @@ fn maildir() {
     let list = |part: &str| std::fs::read_dir(top.join(part)).unwrap().flatten().collect::<Vec<_>>();
     assert_eq!((list("tmp").len(), list("new").len(), list("cur").len()), (0, 1, 0));
     let entry = &list("new")[0];
-    assert!(entry.file_name().to_string_lossy().contains("I6ALKL600000001."));
+    let name = entry.file_name().to_string_lossy().into_owned();
+    // Id and recipient (the hash of `alice` is on disk: it must not change), and the size at the end.
+    assert!(name.contains("I6ALKL600000001U872213e7."), "{name}");
+    assert!(name.ends_with(&format!(",S={}", entry.metadata().unwrap().len())), "{name}");
     let text = std::fs::read_to_string(entry.path()).unwrap();
     let (_, expected) = STORED.split_once('\n').unwrap();
     assert_eq!(text, expected.replace(">From", "From").strip_suffix('\n').unwrap());
@@ -226,24 +222,21 @@ fn maildir() {
 #[test]
 fn a_missing_descriptor_ends_the_agent() {
     let mut agent = start(Format::Mbox);
-    agent.engine.send(&Batch { items: vec![item(1, 2)] }, &[]).unwrap();
+    agent.engine.send(&Order::Deliver(Batch { items: vec![item(1, 2)], mailbox_size: 0, into: None }), &[]).unwrap();
     assert!(agent.engine.message::<Outcomes>().unwrap().is_none());
     assert!(agent.thread.join().unwrap().is_err());
 }
 
 #[test]
 fn a_refused_recipient_is_answered_without_touching_a_file() {
-    let batch = Batch { items: vec![item(4, 2)] };
+    let batch = Batch { items: vec![item(4, 2)], mailbox_size: 0, into: None };
     let (engine, _agent) = UnixStream::pair().unwrap();
     let done = Done::Permanent(7, 0, "no".into());
-    let arguments: Vec<std::ffi::OsString> =
-        "user x --format mbox --path /nonexistent/{user} --group 1 --min-uid 1 --engine-uid 1 --socket-fd 3"
-            .split(' ')
-            .map(Into::into)
-            .collect();
-    let arguments = Arguments::parse(&arguments).unwrap();
-    let outcomes = deliver(&batch, &[file(b"\r\n")], &Settled::Refused(done.clone()), &arguments, &engine);
-    assert_eq!(outcomes, [Outcome { ticket: 4, result: done }]);
+    let arguments = crate::arguments::tests::arguments();
+    let settled = Settled::Refused(done.clone());
+    let desk = Desk { settled: &settled, arguments: &arguments, aliases: &AliasFiles::default() };
+    let outcomes = desk.deliver(&batch, &[file(b"\r\n")], &engine);
+    assert_eq!(outcomes, [Outcome { ticket: 4, result: done, program: None }]);
 }
 
 #[test]
@@ -251,11 +244,68 @@ fn an_old_agent_answers_what_it_has_and_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let arguments = arguments(Format::Mbox, &folder);
-    let thread = std::thread::spawn(move || serve_for(Duration::ZERO, theirs, &settled(), &arguments));
+    let thread = std::thread::spawn(move || {
+        let (settled, aliases) = (settled(), AliasFiles::default());
+        serve_for(Duration::ZERO, theirs, &Desk { settled: &settled, arguments: &arguments, aliases: &aliases })
+    });
     let mut agent = Agent { folder, engine: Connection::new(ours), thread };
     assert!(is_delivered(&agent.deliver(vec![item(1, MESSAGE.len())], MESSAGE)[0]));
     let content = file(MESSAGE);
-    assert!(agent.engine.send(&Batch { items: vec![item(2, MESSAGE.len())] }, &[content.as_fd()]).is_err());
+    assert!(
+        agent
+            .engine
+            .send(
+                &Order::Deliver(Batch { items: vec![item(2, MESSAGE.len())], mailbox_size: 0, into: None }),
+                &[content.as_fd()]
+            )
+            .is_err()
+    );
     assert_eq!(agent.mbox(), STORED);
     agent.end();
+}
+
+#[test]
+fn what_a_killed_agent_left_of_the_same_message_is_taken_away_and_nothing_else() {
+    let before = "From x  y\nA: b\n\nwhole\n\n";
+    for (old, left) in [(before, 6), (before, 60), (before, STORED.len() - 6), ("", 100), (before, STORED.len() - 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let torn = format!("{old}{}", &STORED[..left]);
+        std::fs::write(folder.path().join("alice"), &torn).unwrap();
+        let mut agent = start_in(Format::Mbox, folder);
+        let mut again = item(1, MESSAGE.len());
+        // A new message with the same beginning is another one.
+        assert!(is_delivered(&agent.deliver(vec![again.clone()], MESSAGE)[0]));
+        assert!(agent.mbox().starts_with(&torn) && agent.mbox().ends_with(STORED));
+        std::fs::write(agent.folder.path().join("alice"), &torn).unwrap();
+        again.perhaps_delivered = true;
+        assert!(is_delivered(&agent.deliver(vec![item(2, 4), again], MESSAGE)[1]));
+        let mbox = agent.mbox();
+        assert!(mbox.starts_with(&format!("{old}From bob@example.org  Sat Nov 21")), "{left}: {mbox}");
+        assert!(mbox.ends_with(STORED) && mbox.matches("Subject: one").count() == 1, "{left}: {mbox}");
+        agent.end();
+    }
+}
+
+#[test]
+fn a_full_mailbox_puts_off_what_does_not_fit_and_knows_what_it_has() {
+    for (format, size) in [(Format::Mbox, STORED.len()), (Format::Maildir, MESSAGE.len() + 33)] {
+        let mut agent = start(format);
+        let items = vec![item(1, MESSAGE.len()), item(2, MESSAGE.len()), item(3, MESSAGE.len())];
+        let content = file(MESSAGE);
+        let batch = Batch { items, mailbox_size: 2 * size as u64 + 10, into: None };
+        agent.engine.send(&Order::Deliver(batch), &[content.as_fd()]).unwrap();
+        let outcomes = agent.engine.message::<Outcomes>().unwrap().unwrap().outcomes;
+        let full = |done: &Done| matches!(done, Done::Temporary(2, 2, why) if why.contains("full"));
+        assert!(is_delivered(&outcomes[0].result) && is_delivered(&outcomes[1].result), "{outcomes:?}");
+        assert!(full(&outcomes[2].result), "{outcomes:?}");
+        let mut again = item(1, MESSAGE.len());
+        again.perhaps_delivered = true;
+        agent
+            .engine
+            .send(&Order::Deliver(Batch { items: vec![again], mailbox_size: 1, into: None }), &[content.as_fd()])
+            .unwrap();
+        let outcomes = agent.engine.message::<Outcomes>().unwrap().unwrap().outcomes;
+        assert!(is_delivered(&outcomes[0].result), "it is there");
+        agent.end();
+    }
 }

@@ -4,6 +4,7 @@ use crate::Error;
 use call::agent::Kind;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How a mailbox is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,18 @@ pub(crate) struct Arguments {
     pub min_uid: u32,
     pub engine_uid: u32,
     pub socket: i32,
+    /// Where `.forward` files are, with macros (sendmail's ForwardPath); empty: nowhere.
+    pub forward: String,
+    /// Write bits that make a `.forward`, and a folder on the way to it, unsafe.
+    pub unsafe_bits: (u32, u32),
+    /// This host's name without its domain, `$w`.
+    pub host: String,
+    /// What runs programs: `/bin/sh`, or smrsh.
+    pub shell: PathBuf,
+    /// Longest time that a program may take.
+    pub program_time: Duration,
+    /// The alias files, for a system agent.
+    pub aliases: Vec<String>,
 }
 
 impl Arguments {
@@ -38,13 +51,19 @@ impl Arguments {
         let kind = match kind {
             "mailbox" => Kind::Mailbox,
             "user" => Kind::User,
-            _ => return Err(usage("kind is mailbox or user")),
+            "system" => Kind::System,
+            _ => return Err(usage("kind is mailbox, user or system")),
         };
         let option = |name: &str| {
             let found = options.chunks_exact(2).find(|pair| pair.first() == Some(&name));
             found.and_then(|pair| pair.get(1)).copied().ok_or_else(|| usage(name))
         };
         let number = |name: &str| option(name).and_then(|text| text.parse::<u32>().map_err(|_| usage(name)));
+        let octal = |name: &str| option(name).and_then(|text| u32::from_str_radix(text, 8).map_err(|_| usage(name)));
+        let all = |name: &'static str| {
+            let pairs = options.chunks_exact(2).filter(move |pair| pair.first() == Some(&name));
+            pairs.filter_map(|pair| pair.get(1)).map(|&value| value.to_owned())
+        };
         Ok(Self {
             kind,
             user: user.to_owned(),
@@ -58,6 +77,12 @@ impl Arguments {
             min_uid: number("--min-uid")?,
             engine_uid: number("--engine-uid")?,
             socket: option("--socket-fd")?.parse().map_err(|_| usage("--socket-fd"))?,
+            forward: option("--forward")?.to_owned(),
+            unsafe_bits: (octal("--unsafe-file")?, octal("--unsafe-folder")?),
+            host: option("--host")?.to_owned(),
+            shell: option("--shell")?.into(),
+            program_time: Duration::from_secs(number("--program-time")?.into()),
+            aliases: all("--aliases").collect(),
         })
     }
 }
@@ -77,17 +102,29 @@ pub(crate) fn fill(template: &str, user: &str, home: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    const LINE: &str = "mailbox -alice --format mbox --path /var/mail/{user} --group 8 --min-uid 1 --engine-uid 99 --socket-fd 3 \
+        --forward $z/.forward+$h:$z/.forward --unsafe-file 022 --unsafe-folder 022 --host mx --shell /bin/sh --program-time 60 \
+        --aliases /etc/aliases --aliases /etc/more";
+
+    /// Usual ones.
+    pub(crate) fn arguments() -> Arguments {
+        parse(LINE).unwrap()
+    }
+
+    fn parse(line: &str) -> Result<Arguments, Error> {
+        Arguments::parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+    }
 
     #[test]
     fn arguments_are_read_and_wrong_ones_refused() {
-        let line =
-            "mailbox -alice --format mbox --path /var/mail/{user} --group 8 --min-uid 1 --engine-uid 99 --socket-fd 3";
-        let parse = |line: &str| Arguments::parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let line = LINE;
         let arguments = parse(line).unwrap();
         assert_eq!((arguments.kind, arguments.user.as_str()), (Kind::Mailbox, "-alice"));
         assert_eq!((arguments.group, arguments.min_uid, arguments.socket), (8, 1, 3));
+        assert_eq!((arguments.unsafe_bits, arguments.aliases.len()), ((0o022, 0o022), 2));
         assert!(parse(&line.replace("mailbox ", "root ")).is_err());
         assert!(parse(&line.replace("--min-uid 1 ", "")).is_err());
         assert!(parse(&line.replace("uid 99", "uid -1")).is_err());

@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, User, getgrouplist, getresgid, getresuid, setgroups, setresgid, setresuid, setuid};
 use std::ffi::CString;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Whether the agent changes its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,24 @@ pub(crate) enum Identity {
 /// Who we are now.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// The recipient.
-    Recipient {
-        /// As the database spells it.
-        name: String,
-        home: PathBuf,
-        /// Owner of what we write.
-        uid: u32,
-    },
+    /// The recipient, or DefaultUser.
+    Recipient(Person),
     /// Nobody at all: every message gets this answer.
     Refused(Done),
+}
+
+/// Somebody who gets mail, or for whom programs run.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    /// As the database spells it.
+    pub name: String,
+    pub home: PathBuf,
+    /// His login shell, for the environment.
+    pub shell: PathBuf,
+    /// It is one of /etc/shells: he may have programs run and files written for him (sendmail.md 3.2).
+    pub has_shell: bool,
+    /// Owner of what we write.
+    pub uid: u32,
 }
 
 const NOBODY: u32 = 65_534;
@@ -39,17 +47,22 @@ const NOBODY: u32 = 65_534;
 /// Looks the user up and becomes him, or nobody with an answer to give.
 pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settled, Error> {
     limit_ourselves()?;
-    let account = look_up(&arguments.user);
+    let account = if arguments.kind == Kind::System { default_user(&arguments.user) } else { look_up(&arguments.user) };
     let account = match identity {
         Identity::Change => account.and_then(|account| admit(account, arguments)),
         // His own folder serves any name: a template without {home} needs no account.
         Identity::Keep => account.or_else(|done| stand_in(arguments).ok_or(done)),
     };
     match (account, identity) {
-        (Ok(account), Identity::Keep) => Ok(recipient(&account, nix::unistd::geteuid())),
+        (Ok(account), Identity::Keep) => {
+            let mut person = person(&account, nix::unistd::geteuid());
+            // Whoever started all this has one.
+            person.has_shell = true;
+            Ok(Settled::Recipient(person))
+        }
         (Ok(account), Identity::Change) => {
             become_user(&account, arguments)?;
-            Ok(recipient(&account, account.uid))
+            Ok(Settled::Recipient(person(&account, account.uid)))
         }
         (Err(done), Identity::Keep) => Ok(Settled::Refused(done)),
         (Err(done), Identity::Change) => {
@@ -59,8 +72,29 @@ pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settle
     }
 }
 
-fn recipient(account: &User, uid: Uid) -> Settled {
-    Settled::Recipient { name: account.name.clone(), home: account.dir.clone(), uid: uid.as_raw() }
+fn person(account: &User, uid: Uid) -> Person {
+    let shell = if account.shell.as_os_str().is_empty() { "/bin/sh".into() } else { account.shell.clone() };
+    let has_shell = is_login_shell(&shell, std::fs::read_to_string("/etc/shells").ok().as_deref());
+    Person { name: account.name.clone(), home: account.dir.clone(), shell, has_shell, uid: uid.as_raw() }
+}
+
+/// Whether a shell is in /etc/shells; without that file the two that every system has are.
+fn is_login_shell(shell: &Path, shells: Option<&str>) -> bool {
+    let shells = shells.unwrap_or("/bin/sh\n/bin/csh\n");
+    shells
+        .lines()
+        .map(str::trim)
+        .any(|line| line == "/SENDMAIL/ANY/SHELL/" || (line.starts_with('/') && Path::new(line) == shell))
+}
+
+/// DefaultUser: `name`, or `uid:gid` where no such name exists.
+fn default_user(text: &str) -> Result<User, Done> {
+    let Some((uid, gid)) = text.split_once(':') else { return look_up(text) };
+    let number = |text: &str| text.parse::<u32>().map_err(|_| Done::Temporary(3, 5, "bad default user".to_owned()));
+    let (uid, gid) = (Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?));
+    let (dir, shell) = (PathBuf::from("/"), PathBuf::from("/bin/sh"));
+    let name = User::from_uid(uid).ok().flatten().map_or_else(|| text.to_owned(), |user| user.name);
+    Ok(User { name, uid, gid, dir, shell, passwd: CString::default(), gecos: CString::default() })
 }
 
 fn look_up(name: &str) -> Result<User, Done> {
@@ -93,6 +127,9 @@ fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
         // Else the engine could have itself a process with more rights than its own.
         return refuse("it is the mail system's own account");
     }
+    if uid == 0 && arguments.kind == Kind::System {
+        return Err(Done::Temporary(3, 5, "programs and files of aliases never run as root".to_owned()));
+    }
     if uid == 0 && arguments.kind != Kind::Mailbox {
         // His own bounces would go the same way: it waits until root has an alias, in sight of `mailq`.
         return Err(Done::Temporary(3, 5, "root has a mailbox and nothing else: give root an alias".to_owned()));
@@ -107,7 +144,7 @@ fn become_user(account: &User, arguments: &Arguments) -> Result<(), Error> {
     let mail = Gid::from_raw(arguments.group);
     match arguments.kind {
         Kind::Mailbox => drop_to(account.uid, mail, &[mail]),
-        Kind::User => {
+        Kind::User | Kind::System => {
             let name =
                 CString::new(account.name.as_str()).map_err(|_| Error::Identity("name holds a NUL".to_owned()))?;
             let mut groups = getgrouplist(&name, account.gid).map_err(|errno| failed("groups", errno))?;
@@ -172,21 +209,26 @@ fn borrow<'a>(number: i32) -> std::os::fd::BorrowedFd<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::arguments::Format;
+
+    /// Somebody with this home.
+    pub(crate) fn person(home: &Path) -> Person {
+        Person { name: "al".into(), home: home.to_owned(), shell: "/bin/sh".into(), has_shell: true, uid: 1_000 }
+    }
 
     fn arguments(kind: Kind) -> Arguments {
-        Arguments {
-            kind,
-            user: "root".into(),
-            format: Format::Mbox,
-            path: "/var/mail/{user}".into(),
-            group: 8,
-            min_uid: 5,
-            engine_uid: 9,
-            socket: 3,
-        }
+        let usual = crate::arguments::tests::arguments();
+        Arguments { kind, user: "root".into(), min_uid: 5, engine_uid: 9, ..usual }
+    }
+
+    #[test]
+    fn only_login_shells_may_have_programs() {
+        let shells = Some("# comment /bin/odd\n/bin/sh\n /bin/bash \n");
+        let is = |shell: &str, shells: Option<&str>| is_login_shell(Path::new(shell), shells);
+        assert!(is("/bin/sh", shells) && is("/bin/bash", shells) && is("/bin/sh", None));
+        assert!(!is("/usr/sbin/nologin", shells) && !is("/bin/odd", shells) && !is("", shells) && !is("/x", None));
+        assert!(is("/x", Some("/SENDMAIL/ANY/SHELL/\n")));
     }
 
     #[test]
@@ -197,7 +239,7 @@ mod tests {
             user
         };
         let admitted = |uid: u32, kind: Kind| admit(with(uid), &arguments(kind)).is_ok();
-        assert!(admitted(0, Kind::Mailbox) && !admitted(0, Kind::User));
+        assert!(admitted(0, Kind::Mailbox) && !admitted(0, Kind::User) && !admitted(0, Kind::System));
         assert!(!admitted(4, Kind::Mailbox) && admitted(5, Kind::User));
         assert!(!admitted(9, Kind::Mailbox) && !admitted(9, Kind::User));
         assert!(matches!(look_up("no-such-user-here"), Err(Done::Permanent(1, 1, _))));

@@ -1,20 +1,31 @@
-//! What an agent runs: delivery into one user's mbox or Maildir, as that user. Started by the keeper on the
-//! engine's request (DESIGN §2); speaks `call::agent` over the given descriptor.
+//! What an agent runs: delivery into one user's mailbox, his files and programs, and what his `.forward` says, as that user; the same for
+//! aliases as DefaultUser. Started by the keeper on the engine's request (DESIGN §2); speaks `call::agent` over the given descriptor.
 //!
-//! While still root it reads nothing from outside: arguments, NSS, new identity, a check that there is no way back. Only then
-//! does it take the first frame.
+//! While still root it reads nothing: arguments, alias files opened, NSS, new identity, a check that there is no way back. Only then does
+//! it take the first frame.
 
 mod agent;
 mod arguments;
 mod convert;
+mod entry;
+mod file;
+mod forward;
+mod found;
 mod identity;
 mod maildir;
 mod mbox;
+mod program;
+mod quota;
+mod trusted;
 
+use agent::Desk;
 use arguments::Arguments;
-use identity::Identity;
+use call::agent::Kind;
+use entry::AliasFiles;
+use identity::{Identity, Person, Settled};
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// Why an agent cannot work.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +56,7 @@ impl Error {
     }
 }
 
-/// `postrider-agent (mailbox|user) USER --format mbox|maildir --path TEMPLATE --group GID --min-uid N
-/// --engine-uid UID --socket-fd N`; the arguments come without the program's name. Returns the exit code.
+/// `postrider-agent (mailbox|user|system) USER --format mbox|maildir --path TEMPLATE --group GID --min-uid N …` (`arguments.rs`); the arguments come without the program's name. Returns the exit code.
 #[must_use]
 pub fn run(args: Vec<OsString>) -> u8 {
     let identity = if nix::unistd::geteuid().is_root() { Identity::Change } else { Identity::Keep };
@@ -59,12 +69,28 @@ pub fn run(args: Vec<OsString>) -> u8 {
     }
 }
 
+/// A mailbox agent runs no programs and writes nothing but its mailbox (DESIGN §2). One for a user's programs is never confined so.
+fn confine(person: &Person, arguments: &Arguments) -> Result<(), Error> {
+    let mailbox = arguments::fill(&arguments.path, &person.name, &person.home.to_string_lossy());
+    let folder = mailbox.as_deref().and_then(|path| path.ancestors().skip(1).find(|folder| folder.is_dir()));
+    let allowed = confine::Allowed {
+        read: vec!["/etc".into(), "/usr/share/zoneinfo".into()],
+        write: folder.into_iter().map(Path::to_owned).collect(),
+    };
+    confine::confine(&allowed).map_err(|error| Error::Identity(error.to_string()))?;
+    Ok(())
+}
+
 fn serve(args: &[OsString], identity: Identity) -> Result<(), Error> {
     let arguments = Arguments::parse(args)?;
     let socket = UnixStream::from(identity::take_descriptor(arguments.socket)?);
     // NSS may hang: the engine hears of it as "killed by signal 14" (S-46, DESIGN §2).
     nix::unistd::alarm::set(60);
+    let aliases = AliasFiles::open(&arguments);
     let settled = identity::settle(&arguments, identity)?;
     nix::unistd::alarm::cancel();
-    agent::serve(socket, &settled, &arguments)
+    if let (Settled::Recipient(person), Kind::Mailbox, Identity::Change) = (&settled, arguments.kind, identity) {
+        confine(person, &arguments)?;
+    }
+    agent::serve(socket, &Desk { settled: &settled, arguments: &arguments, aliases: &aliases })
 }

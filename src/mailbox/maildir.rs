@@ -1,8 +1,9 @@
 //! One batch into a Maildir: each message written to `tmp`, synced, moved into `new`; `new` itself is synced once,
 //! which is the commit point.
 
-use crate::convert::{Converter, CopyError, copy};
+use crate::convert::{Content, Converter, CopyError, copy};
 use crate::mbox::{Message, trouble};
+use crate::quota::Quota;
 use call::agent::{Done, Item};
 use durable::mailbox_lock::sync_and_move;
 use durable::sync_folder;
@@ -16,34 +17,39 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Written at once.
 const BUFFER: usize = 256 << 10;
 
-/// Delivers in order; one result for each message.
-pub(crate) fn deliver(messages: &[Message<'_>], path: &Path) -> Vec<Done> {
-    let folder = match Maildir::open(path) {
-        Ok(folder) => folder,
+/// Delivers in order; one result for each message. `user` is part of the names: two may share a folder. `limit` in bytes is
+/// for a folder that has no quota of its own, 0 for none.
+pub(crate) fn deliver(messages: &[Message<'_>], path: &Path, user: &str, limit: u64) -> Vec<Done> {
+    let opened = Maildir::open(path).and_then(|folder| Ok((Quota::open(&folder.top, limit)?, folder)));
+    let (mut quota, folder) = match opened {
+        Ok(opened) => opened,
         Err(error) => return vec![trouble("open maildir", &error); messages.len()],
     };
     let mut moved = Vec::new();
     let mut results = Vec::with_capacity(messages.len());
     for message in messages {
-        results.push(match folder.message(message) {
+        results.push(match folder.message(message, user, &mut quota) {
             Ok(name) => {
                 moved.extend(name);
                 Done::Delivered(format!("maildir {}", path.display()))
             }
-            Err(CopyError::Source(error)) => trouble("read message", &error),
-            Err(CopyError::Target(error)) => trouble("write to maildir", &error),
+            Err(done) => done,
         });
     }
     if let Err(error) = folder.new.sync_all() {
-        for name in moved {
+        for (name, _) in moved {
             let _ = fs::unlinkat(&folder.new, name, AtFlags::empty());
         }
         return vec![trouble("sync maildir", &error); messages.len()];
+    }
+    if let Some(quota) = quota {
+        quota.add(&folder.top, moved.iter().map(|(_, size)| *size).sum(), moved.len());
     }
     results
 }
 
 struct Maildir {
+    top: File,
     tmp: File,
     new: File,
     cur: File,
@@ -61,49 +67,52 @@ impl Maildir {
             fresh |= make_at(&top, name)?;
             Ok(fs::openat(&top, name, flags, Mode::empty())?.into())
         };
-        let folder = Self { tmp: part("tmp")?, new: part("new")?, cur: part("cur")? };
+        let (tmp, new, cur) = (part("tmp")?, part("new")?, part("cur")?);
         if fresh {
             top.sync_all()?;
         }
         if let (true, Some(parent)) = (made, path.parent()) {
             sync_folder(parent)?;
         }
-        Ok(folder)
+        Ok(Self { top, tmp, new, cur })
     }
 
-    /// The name in `new`; none if it was there already.
-    fn message(&self, (item, content): &Message<'_>) -> Result<Option<String>, CopyError> {
-        if item.perhaps_delivered && self.has(item).map_err(CopyError::Target)? {
+    /// The name in `new` and the size; none if it was there already.
+    fn message(
+        &self,
+        (item, content): &Message<'_>,
+        user: &str,
+        quota: &mut Option<Quota>,
+    ) -> Result<Option<(String, u64)>, Done> {
+        let unwritten = |error: io::Error| trouble("write to maildir", &error);
+        let mark = mark(&item.queue_id, user);
+        if item.perhaps_delivered && self.has(&mark).map_err(unwritten)? {
             return Ok(None);
         }
-        let name = unique_name(&item.queue_id);
+        if let Some(quota) = quota {
+            quota.admit(&self.top, item.prepend.len() as u64 + content.length)?;
+        }
+        let name = unique_name(&mark);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = fs::openat(&self.tmp, &*name, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|errno| CopyError::Target(errno.into()))?);
-        let mut head = Vec::new();
-        Converter::new(false).feed(item.prepend.as_bytes(), true, &mut head);
-        let mut spill = |out: &mut Vec<u8>| {
-            if out.len() < BUFFER {
-                return Ok(());
-            }
-            (&file).write_all(out)?;
-            out.clear();
-            Ok(())
-        };
-        let outcome = copy(*content, Converter::new(false), &mut Vec::new(), &mut head, &mut spill).and_then(|()| {
-            let whole = (&file).write_all(&head);
-            let moved = whole.and_then(|()| sync_and_move(&file, &self.tmp, &name, &self.new, &name));
-            moved.map_err(CopyError::Target)
+        let file = File::from(file.map_err(|errno| unwritten(errno.into()))?);
+        let outcome = write(&file, item, *content).and_then(|size| {
+            // Courier and Dovecot read the size there, and save a look at the file.
+            let target = format!("{name},S={size}");
+            sync_and_move(&file, &self.tmp, &name, &self.new, &target).map_err(CopyError::Target)?;
+            Ok(Some((target, size)))
         });
-        if outcome.is_err() {
+        outcome.map_err(|error| {
             let _ = fs::unlinkat(&self.tmp, &*name, AtFlags::empty());
-        }
-        outcome.map(|()| Some(name))
+            match error {
+                CopyError::Source(error) => trouble("read message", &error),
+                CopyError::Target(error) => unwritten(error),
+            }
+        })
     }
 
-    /// A name made from this queue id: it is in `new` or `cur` only whole.
-    fn has(&self, item: &Item) -> io::Result<bool> {
-        let mark = mark(&item.queue_id);
+    /// A name with this mark: it is in `new` or `cur` only whole.
+    fn has(&self, mark: &str) -> io::Result<bool> {
         for folder in [&self.new, &self.cur] {
             for entry in fs::Dir::read_from(folder)? {
                 if memchr::memmem::find(entry?.file_name().to_bytes(), mark.as_bytes()).is_some() {
@@ -113,6 +122,24 @@ impl Maildir {
         }
         Ok(false)
     }
+}
+
+/// Writes a message; its size in the file.
+fn write(file: &File, item: &Item, content: Content<'_>) -> Result<u64, CopyError> {
+    let mut file = file;
+    let (mut out, mut size) = (Vec::new(), 0);
+    Converter::new(false).feed(item.prepend.as_bytes(), true, &mut out);
+    let mut spill = |out: &mut Vec<u8>, least: usize| {
+        if out.len() >= least {
+            file.write_all(out)?;
+            size += out.len() as u64;
+            out.clear();
+        }
+        Ok(())
+    };
+    copy(content, Converter::new(false), &mut Vec::new(), &mut out, &mut |out| spill(out, BUFFER))?;
+    spill(&mut out, 0).map_err(CopyError::Target)?;
+    Ok(size)
 }
 
 fn make(path: &Path) -> io::Result<bool> {
@@ -131,19 +158,22 @@ fn made(outcome: Result<(), Errno>) -> io::Result<bool> {
     }
 }
 
-/// The part of a name that tells the queue id; only letters and digits of it can get there.
-fn mark(queue_id: &str) -> String {
+/// The part of a name that tells the queue id and the recipient; only letters and digits get there.
+fn mark(queue_id: &str, user: &str) -> String {
     let id: String = queue_id.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-    format!("I{id}.")
+    // FNV-1a: it must be the same after an upgrade, and nobody gains by a collision.
+    let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("I{id}U{:08x}.", user.bytes().fold(0x811c_9dc5, fold))
 }
 
-/// `seconds.M<microseconds>P<pid>Q<count>I<queue id>.host`, as the Maildir page asks.
-fn unique_name(queue_id: &str) -> String {
+/// `seconds.M<microseconds>P<pid>Q<count>I<queue id>U<recipient>.host`, as the Maildir page asks.
+fn unique_name(mark: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host: String = host.chars().filter(|c| !matches!(c, '/' | ':') && !c.is_control()).take(64).collect();
+    // A comma begins the size, a colon the flags.
+    let host: String = host.chars().filter(|c| !matches!(c, '/' | ':' | ',') && !c.is_control()).take(64).collect();
     let (seconds, micros) = (now.as_secs(), now.subsec_micros());
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{seconds}.M{micros}P{}Q{count}{}{host}", std::process::id(), mark(queue_id))
+    format!("{seconds}.M{micros}P{}Q{count}{mark}{host}", std::process::id())
 }

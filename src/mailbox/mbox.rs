@@ -5,7 +5,6 @@
 use crate::convert::{Content, Converter, CopyError, copy};
 use call::agent::{Done, Item};
 use durable::mailbox_lock::{Failure, Mailbox};
-use memchr::memmem;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -14,27 +13,24 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Written at once; the memory of an agent is this and one piece of input.
 const BUFFER: usize = 1 << 20;
-/// Another message's worth of mailbox in which a perhaps delivered one is looked for.
-const LOOK_BACK: u64 = 4 << 20;
-/// Read at once while looking.
-const WINDOW: usize = 256 << 10;
 
 /// One message and where its content is.
 pub(crate) type Message<'a> = (&'a Item, Content<'a>);
 
-/// Delivers in order; one result for each message.
+/// Delivers in order; one result for each message. `limit` is the mailbox's largest size in bytes, 0 for none.
 pub(crate) fn deliver(
     messages: &[Message<'_>],
     path: &Path,
     owner: u32,
+    limit: u64,
     pause: &mut dyn FnMut(Duration) -> bool,
 ) -> Vec<Done> {
     let all = |done: Done| vec![done; messages.len()];
-    let mailbox = match Mailbox::lock(path, owner, PATIENCE, pause) {
+    let mut mailbox = match Mailbox::lock(path, owner, PATIENCE, pause) {
         Ok(mailbox) => mailbox,
         Err(failure) => return all(refusal(failure)),
     };
-    let mut writer = match Writer::new(mailbox) {
+    let mut writer = match drop_torn(&mut mailbox, messages).and_then(|()| Writer::new(mailbox, limit)) {
         Ok(writer) => writer,
         Err(error) => return all(trouble("read mailbox", &error)),
     };
@@ -42,15 +38,25 @@ pub(crate) fn deliver(
     for message in messages {
         match writer.message(message) {
             Ok(()) => results.push(Done::Delivered(format!("mbox {}", path.display()))),
-            Err(CopyError::Source(error)) => results.push(trouble("read message", &error)),
-            // The writer falls here: the file is as before, and that goes for every message.
-            Err(CopyError::Target(error)) => return all(trouble("write mailbox", &error)),
+            Err(Miss::Message(done)) => results.push(done),
+            // The file is as before, and that goes for every message.
+            Err(Miss::Mailbox(error)) => return all(trouble("write mailbox", &writer.mailbox.give_up(error))),
         }
     }
     match writer.commit() {
         Ok(()) => results,
         Err(error) => all(trouble("sync mailbox", &error)),
     }
+}
+
+/// An agent that was killed while it wrote has left a piece of what comes again now. Nobody misses it.
+fn drop_torn(mailbox: &mut Mailbox, messages: &[Message<'_>]) -> io::Result<()> {
+    for (item, content) in messages.iter().filter(|(item, _)| item.perhaps_delivered) {
+        if let Some(start) = crate::found::torn(mailbox, &head(item), *content)? {
+            return mailbox.drop_tail(start);
+        }
+    }
+    Ok(())
 }
 
 fn refusal(failure: Failure) -> Done {
@@ -74,8 +80,26 @@ pub(crate) fn trouble(step: &str, error: &io::Error) -> Done {
     Done::Temporary(subject, detail, format!("cannot {step}: {error}"))
 }
 
+/// What went wrong with a message.
+enum Miss {
+    /// It concerns this message alone.
+    Message(Done),
+    /// Nothing more can be written.
+    Mailbox(io::Error),
+}
+
+impl From<CopyError> for Miss {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Source(error) => Self::Message(trouble("read message", &error)),
+            CopyError::Target(error) => Self::Mailbox(error),
+        }
+    }
+}
+
 struct Writer {
     mailbox: Mailbox,
+    limit: u64,
     /// Not yet written.
     buffer: Vec<u8>,
     /// Bytes of this batch already in the file.
@@ -86,7 +110,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(mailbox: Mailbox) -> io::Result<Self> {
+    fn new(mailbox: Mailbox, limit: u64) -> io::Result<Self> {
         let mut tail = [0; 2];
         let from = mailbox.size().saturating_sub(2);
         let got = mailbox.read_at(&mut tail, from)?;
@@ -95,45 +119,42 @@ impl Writer {
             [b'\n'] | [_, b'\n'] => b"\n",
             _ => b"\n\n",
         };
-        Ok(Self { mailbox, buffer: Vec::new(), written: 0, piece: Vec::new(), repair })
+        Ok(Self { mailbox, limit, buffer: Vec::new(), written: 0, piece: Vec::new(), repair })
     }
 
-    fn message(&mut self, (item, content): &Message<'_>) -> Result<(), CopyError> {
-        if item.perhaps_delivered && self.has(item, *content).map_err(CopyError::Target)? {
+    fn message(&mut self, (item, content): &Message<'_>) -> Result<(), Miss> {
+        if item.perhaps_delivered
+            && crate::found::has(&self.mailbox, &item.queue_id, *content).map_err(Miss::Mailbox)?
+        {
             return Ok(());
         }
+        let head = head(item);
+        self.room(head.len() as u64 + content.length)?;
         let start = self.written + self.buffer.len() as u64;
         let repair = std::mem::take(&mut self.repair);
         self.buffer.extend_from_slice(repair);
-        self.head(item);
-        let outcome = self.copy(*content);
-        match outcome {
+        self.buffer.extend_from_slice(&head);
+        match self.copy(*content) {
             Ok(()) => self.buffer.push(b'\n'),
-            Err(CopyError::Source(_)) => {
-                self.repair = repair;
-                self.cut(start).map_err(CopyError::Target)?;
+            Err(error) => {
+                if matches!(error, CopyError::Source(_)) {
+                    self.repair = repair;
+                    self.cut(start).map_err(Miss::Mailbox)?;
+                }
+                return Err(error.into());
             }
-            Err(CopyError::Target(_)) => {}
         }
-        outcome
+        Ok(())
     }
 
-    /// The From_ line (two spaces, as /var/mail has them) and the lines before the content.
-    fn head(&mut self, item: &Item) {
-        self.buffer.extend_from_slice(b"From ");
-        if item.sender.is_empty() {
-            self.buffer.extend_from_slice(b"MAILER-DAEMON");
+    /// What is stored is a little smaller (one byte for a line's end) or, quoted, a little larger: that much is not counted.
+    fn room(&self, length: u64) -> Result<(), Miss> {
+        let (size, limit) = (self.mailbox.size() + self.written + self.buffer.len() as u64, self.limit);
+        if limit == 0 || size.saturating_add(length) <= limit {
+            return Ok(());
         }
-        // A line break in the sender would begin a line of the sender's choice.
-        let plain = |b: u8| if b.is_ascii_control() { b'?' } else { b };
-        self.buffer.extend(item.sender.bytes().map(plain));
-        self.buffer.extend_from_slice(b"  ");
-        self.buffer.extend(item.from_date.bytes().map(plain));
-        self.buffer.push(b'\n');
-        Converter::new(true).feed(item.prepend.as_bytes(), true, &mut self.buffer);
-        if !matches!(self.buffer.last(), Some(b'\n')) {
-            self.buffer.push(b'\n');
-        }
+        let text = format!("mailbox is full: {size} of {limit} bytes, {length} more do not fit");
+        Err(Miss::Message(Done::Temporary(2, 2, text)))
     }
 
     fn copy(&mut self, content: Content<'_>) -> Result<(), CopyError> {
@@ -160,69 +181,30 @@ impl Writer {
 
     /// Also syncs when nothing was written: what was found may not have reached the disk yet.
     fn commit(mut self) -> io::Result<()> {
-        flush(&mut self.mailbox, &mut self.buffer, &mut self.written)?;
-        self.mailbox.commit()
-    }
-
-    /// Whether this very message stands whole in the mailbox already: our Received line with its queue id, and after
-    /// that header the same body. A torn copy does not count. Readers change headers (Status), not bodies.
-    fn has(&self, item: &Item, content: Content<'_>) -> io::Result<bool> {
-        let needle = format!(" id {}", item.queue_id);
-        let finder = memmem::Finder::new(needle.as_bytes());
-        let mut at = self.mailbox.size().saturating_sub(LOOK_BACK.saturating_add(content.length));
-        let mut window = vec![0; WINDOW];
-        loop {
-            let got = self.mailbox.read_at(&mut window, at)?;
-            let seen = window.get(..got).unwrap_or_default();
-            for hit in finder.find_iter(seen) {
-                let after = seen.get(hit + needle.len());
-                if !after.is_some_and(u8::is_ascii_alphanumeric)
-                    && self.is_whole(at + (hit + needle.len()) as u64, content)?
-                {
-                    return Ok(true);
-                }
-            }
-            if got < window.len() {
-                return Ok(false);
-            }
-            at += (window.len() - needle.len()) as u64;
+        match flush(&mut self.mailbox, &mut self.buffer, &mut self.written) {
+            Ok(()) => self.mailbox.commit(),
+            Err(error) => Err(self.mailbox.give_up(error)),
         }
     }
+}
 
-    fn is_whole(&self, from: u64, content: Content<'_>) -> io::Result<bool> {
-        let Some(mut at) = self.header_end(from)? else {
-            return Ok(false);
-        };
-        let (mut body, mut there) = (Vec::new(), Vec::new());
-        let mut compare = |body: &mut Vec<u8>| {
-            there.resize(body.len(), 0);
-            let got = self.mailbox.read_at(&mut there, at)?;
-            if there.get(..got) != Some(body.as_slice()) {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            at += body.len() as u64;
-            body.clear();
-            Ok(())
-        };
-        let outcome = copy(content, Converter::new(true).body_only(), &mut Vec::new(), &mut body, &mut compare);
-        match outcome {
-            // Behind the body comes the separating line, or the file ends where it would begin.
-            Ok(()) => {
-                let mut next = [0];
-                Ok(self.mailbox.read_at(&mut next, at)? == 0 || next == *b"\n")
-            }
-            Err(CopyError::Target(error)) if error.kind() != io::ErrorKind::InvalidData => Err(error),
-            Err(_) => Ok(false),
-        }
+/// The From_ line (two spaces, as /var/mail has them) and the lines before the content.
+fn head(item: &Item) -> Vec<u8> {
+    let mut head = b"From ".to_vec();
+    if item.sender.is_empty() {
+        head.extend_from_slice(b"MAILER-DAEMON");
     }
-
-    /// Where the header that `from` lies in has ended.
-    fn header_end(&self, from: u64) -> io::Result<Option<u64>> {
-        let mut window = vec![0; WINDOW];
-        let got = self.mailbox.read_at(&mut window, from)?;
-        let end = memmem::find(window.get(..got).unwrap_or_default(), b"\n\n");
-        Ok(end.map(|end| from + end as u64 + 2))
+    // A line break in the sender would begin a line of the sender's choice.
+    let plain = |b: u8| if b.is_ascii_control() { b'?' } else { b };
+    head.extend(item.sender.bytes().map(plain));
+    head.extend_from_slice(b"  ");
+    head.extend(item.from_date.bytes().map(plain));
+    head.push(b'\n');
+    Converter::new(true).feed(item.prepend.as_bytes(), true, &mut head);
+    if !matches!(head.last(), Some(b'\n')) {
+        head.push(b'\n');
     }
+    head
 }
 
 fn flush(mailbox: &mut Mailbox, buffer: &mut Vec<u8>, written: &mut u64) -> io::Result<()> {

@@ -107,6 +107,32 @@ pub struct Select {
     pub held: Option<bool>,
     /// Arrived at or before this wall time, milliseconds.
     pub before: Option<i64>,
+    /// sendmail's selectors: of each part that is named one must match.
+    pub patterns: Vec<Pattern>,
+}
+
+/// A substring that must be there, or must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// Where.
+    pub part: Part,
+    /// What.
+    pub text: String,
+    /// It must not be there; for recipients: not in one of them.
+    pub negated: bool,
+}
+
+/// What a [`Pattern`] looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The queue id, as it stands.
+    Id,
+    /// The sender, any case.
+    Sender,
+    /// The recipients that are not finished, any case.
+    Recipient,
+    /// The reason of the hold, as it stands.
+    Reason,
 }
 
 /// One message of a list: its envelope as it stands, and whether it is being tried.

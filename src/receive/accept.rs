@@ -7,7 +7,7 @@ use crate::policy;
 use crate::rewrite::Rewriter;
 use crate::smtp::Serving;
 use crate::wire::{Lost, Wire};
-use mail::log::{Event, FromLine};
+use mail::log::{Event, FromLine, Outcome};
 use mail::reply::Reply;
 use mail::server::MailFrom;
 use mail::{Address, QueueId, Status, Time};
@@ -94,6 +94,14 @@ impl Draft {
     pub(crate) fn expanded(&self) -> usize {
         self.groups.iter().map(|group| group.recipients.len()).sum()
     }
+    /// How it came, as the log says it and as the queue keeps it.
+    pub(crate) fn protocol(&self, serving: &Serving) -> (&'static str, Protocol) {
+        match (&serving.tls, serving.session.is_extended()) {
+            (Some(_), _) => ("ESMTPS", Protocol::Esmtps),
+            (None, true) => ("ESMTP", Protocol::Esmtp),
+            (None, false) => ("SMTP", Protocol::Smtp),
+        }
+    }
     /// Why nothing of it is kept, if so.
     pub(crate) fn discarded(&self) -> Option<String> {
         match &self.discard {
@@ -103,7 +111,7 @@ impl Draft {
     }
     /// Whether a copy leaves this host.
     pub(crate) fn any_remote(&self) -> bool {
-        let remote = |recipient: &Recipient| !recipient.route.starts_with("local:");
+        let remote = |recipient: &Recipient| !route::Key::is_here(&recipient.route);
         self.groups.iter().flat_map(|group| &group.recipients).any(remote)
     }
     /// What a check said about the whole message. The first reason stays.
@@ -213,7 +221,7 @@ pub(crate) fn log_all(receive: &Receive, envelopes: &[Envelope], size: u64, rela
     for envelope in envelopes {
         log_from(receive, envelope, size, relay.to_owned());
         if Some(envelope.id) != original {
-            receive.note(Some(envelope.id), format!("clone: owner={}", envelope.sender));
+            receive.note(original, format!("{}: clone: owner={}", envelope.id, envelope.sender));
         }
         if let Some(reason) = &envelope.hold {
             receive.note(Some(envelope.id), format!("quarantine={reason}"));
@@ -274,7 +282,7 @@ impl Arrival {
     /// Takes a queue id and writes the Received field.
     pub(crate) fn begin(serving: &Serving, draft: &Draft) -> Self {
         let now = serving.receive.clock.now();
-        let id = serving.receive.store.new_id(now);
+        let id = serving.id;
         let received = received(serving, draft, id);
         let rewriter = Rewriter::new(&serving.current.router, draft.any_remote());
         Self { id, now, received, rewriter }
@@ -311,13 +319,8 @@ impl Arrived {
     /// Commits; only its reply may be a 250.
     pub(crate) async fn commit(self, serving: &Serving, draft: Draft) -> Reply {
         let session = &serving.session;
-        let protocol = match (&serving.tls, session.is_extended()) {
-            (Some(_), _) => Protocol::Esmtps,
-            (None, true) => Protocol::Esmtp,
-            (None, false) => Protocol::Smtp,
-        };
         let origin = Origin {
-            protocol,
+            protocol: draft.protocol(serving).1,
             peer: Some(serving.peer.ip.to_canonical()),
             peer_name: serving.peer.name.clone(),
             helo: session.helo().to_owned(),
@@ -328,7 +331,7 @@ impl Arrived {
         let text = format!("{} Message accepted for delivery", self.id);
         let taken = Reply::new(250, Some(Status::success(0, 0)), &text);
         if let Some(why) = draft.discarded() {
-            receive.note(Some(self.id), format!("discarded ({why})"));
+            receive.decided(Some(self.id), Outcome::Discarded, "discarded".into(), &why);
             return taken;
         }
         let new_id = || receive.store.new_id(self.now);
@@ -363,9 +366,14 @@ fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
         (None, true, false) => "ESMTP",
         (None, false, false) => "SMTP",
     };
+    let helo = match serving.session.helo() {
+        "" if serving.peer.name.is_empty() => serving.peer.text(),
+        "" => serving.peer.name.clone(),
+        helo => helo.to_owned(),
+    };
     let mut text = format!(
         "Received: from {} ({})\r\n\tby {} ({}) with {with} id {id}",
-        header_safe(serving.session.helo()),
+        header_safe(&helo),
         header_safe(&serving.peer.text()),
         settings.host,
         settings.version,
@@ -379,6 +387,10 @@ fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
     }
     text.push_str(&serving.date());
     text.push_str("\r\n");
+    if serving.session.helo().is_empty() && settings.auth_warnings {
+        let (host, peer) = (&settings.host, header_safe(&serving.peer.text()));
+        text.push_str(&format!("X-Authentication-Warning: {host}: {peer} didn't use HELO protocol\r\n"));
+    }
     text
 }
 

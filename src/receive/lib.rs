@@ -14,6 +14,7 @@ mod settings;
 mod smtp;
 mod submission;
 mod tls;
+mod verify;
 mod visit;
 mod wire;
 
@@ -26,7 +27,7 @@ pub use smtp::{Peer, serve};
 pub use submission::listen_local;
 pub use tls::acceptor;
 
-use mail::log::{Event, Log};
+use mail::log::{Event, Log, Outcome};
 use mail::time::Clock;
 use queue::{Accepted, Store};
 use route::{Resolver, Router};
@@ -109,6 +110,10 @@ impl Receive {
     }
     fn note(&self, id: Option<mail::QueueId>, text: String) {
         self.log.write(&Event::Note { id, text });
+    }
+    /// Writes down what was decided, and why.
+    fn decided(&self, id: Option<mail::QueueId>, outcome: Outcome, text: String, why: &dyn std::fmt::Display) {
+        self.log.write(&Event::Decision { id, outcome, text, why: why.to_string() });
     }
     /// Hands accepted messages on; what is held or only queued stays with the store.
     fn hand_on(&self, accepted: Vec<Accepted>) {

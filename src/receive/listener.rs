@@ -3,6 +3,7 @@
 use crate::smtp::{Peer, serve};
 use crate::{Receive, client};
 use mail::Status;
+use mail::log::{Event, Outcome};
 use mail::reply::Reply;
 use std::io;
 use std::net::SocketAddr;
@@ -56,14 +57,17 @@ async fn session(receive: Arc<Receive>, mut stream: TcpStream, client: SocketAdd
     let ip = client.ip().to_canonical();
     let Some(seat) = receive.enter(ip) else {
         let reply = Reply::new(421, Some(Status::temporary(3, 2)), "Too many open connections.");
-        receive.note(
-            None,
-            format!("ruleset=check_relay, arg1=[{ip}], relay=[{ip}], reject=421 4.3.2 Too many open connections."),
+        let text = format!(
+            "ruleset=check_relay, arg1=[{ip}], arg2={ip}, relay=[{ip}], reject=421 4.3.2 Too many open connections."
         );
+        let id = receive.store.new_id(receive.clock.now());
+        receive.decided(Some(id), Outcome::Disconnected, text, &"limits: sessions-per-client");
         let _gone = tokio::time::timeout(Duration::from_secs(5), stream.write_all(&reply.to_wire())).await;
         return;
     };
     let (name, resolved) = client::name(&*receive.resolver, ip).await;
-    serve(Arc::clone(&receive), stream, Peer { ip, name, resolved, listener }).await;
+    let peer = Peer { ip, name, resolved, listener };
+    receive.log.write(&Event::Connected { outgoing: false, relay: peer.text() });
+    serve(Arc::clone(&receive), stream, peer).await;
     drop(seat);
 }

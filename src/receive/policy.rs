@@ -8,6 +8,7 @@ use crate::rewrite;
 use crate::settings::DelayChecks;
 use crate::smtp::Serving;
 use mail::Status;
+use mail::log::Outcome;
 use mail::reply::Reply;
 use mail::server::{MailFrom, RcptTo};
 use route::Verdict;
@@ -43,7 +44,7 @@ pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
     let current = Arc::clone(&serving.current);
     if let Some((reply, why)) = serving.crowds().await {
         let ip = serving.peer.ip.to_canonical();
-        log(serving, "check_relay", &format!("[{ip}]"), &reply, &why);
+        log(serving, "check_relay", &format!("[{ip}]"), Outcome::Disconnected, &reply, &why);
         return Some(reply);
     }
     if current.settings.delay_checks != DelayChecks::Off {
@@ -53,7 +54,8 @@ pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
         Decision::Refuse(reply, why) => {
             let ip = serving.peer.ip.to_canonical();
             let name = if serving.peer.name.is_empty() { format!("[{ip}]") } else { serving.peer.name.clone() };
-            log(serving, "check_relay", &format!("{name}, arg2={ip}"), &reply, &why);
+            let outcome = if reply.code == 421 { Outcome::Disconnected } else { Outcome::Rejected };
+            log(serving, "check_relay", &format!("{name}, arg2={ip}"), outcome, &reply, &why);
             if reply.code == 421 {
                 return Some(reply);
             }
@@ -70,7 +72,7 @@ pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(),
     serving.draft = None;
     let current = Arc::clone(&serving.current);
     if let Err(error) = serving.receive.store.room(from.size.unwrap_or(0)) {
-        serving.receive.note(None, format!("refused MAIL from {}: {error}", serving.peer.text()));
+        serving.note(format!("refused MAIL from {}: {error}", serving.peer.text()));
         return Err(store_refusal(&error));
     }
     let shown = format!("<{}>", from.address);
@@ -88,11 +90,16 @@ pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(),
         Ok(address) => address,
         Err(error) => return Err(unavailable(serving, &shown, &error)),
     };
+    if serving.session.helo().is_empty() {
+        let (host, peer) = (&current.settings.host, serving.peer.text());
+        serving.note(format!("Authentication-Warning: {host}: {peer} didn't use HELO protocol"));
+    }
     let mut draft = Draft::new(address, from);
     draft.apply(&said);
     if let Some(standing) = &serving.standing {
         draft.apply(standing);
     }
+    note_mild(serving, "check_mail", &shown, &said);
     serving.draft = Some(draft);
     Ok(())
 }
@@ -113,11 +120,14 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
     let targets = match current.router.expand(&to.address).await {
         Verdict::Targets(targets) => targets,
         Verdict::Refused { code, status, text, why, .. } => {
-            serving.receive.note(None, format!("{shown}... {text} ({why})"));
+            serving.receive.decided(Some(serving.id), Outcome::Rejected, format!("{shown}... {text}"), &why);
             return Err(Reply::new(code, Some(status), format!("{shown}... {text}")));
         }
         Verdict::Unavailable { text } => return Err(unavailable(serving, &shown, &Unavailable(text))),
     };
+    for (check, decision) in &said {
+        note_mild(serving, check, &shown, decision);
+    }
     let Some(draft) = serving.draft.as_mut() else {
         return Err(Reply::new(503, Some(Status::permanent(0, 0)), "Need MAIL before RCPT"));
     };
@@ -127,17 +137,8 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
     }
     // What is said here must not make the message vanish for others: with delay_checks one of them may be a `Spam:` friend, and
     // each is asked about anyway.
-    let discarded = said.iter().find_map(|(_, decision)| match decision {
-        Decision::Discard(why) => Some(why),
-        _ => None,
-    });
-    let targets = match discarded {
-        Some(why) => {
-            serving.receive.note(None, format!("{shown}... discarded ({why})"));
-            Vec::new()
-        }
-        None => targets,
-    };
+    let discarded = said.iter().any(|(_, decision)| matches!(decision, Decision::Discard(_)));
+    let targets = if discarded { Vec::new() } else { targets };
     said.iter().for_each(|(_, decision)| {
         if !matches!(decision, Decision::Discard(_)) {
             draft.apply(decision)
@@ -151,18 +152,30 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
 fn refuse(serving: &Serving, ruleset: &str, shown: &str, reply: &Reply, why: &Why) -> Reply {
     let lines = reply.lines.iter().map(|line| format!("{shown}... {line}")).collect();
     let reply = Reply { lines, ..reply.clone() };
-    log(serving, ruleset, shown, &reply, why);
+    log(serving, ruleset, shown, Outcome::Rejected, &reply, why);
     reply
 }
 
-fn log(serving: &Serving, ruleset: &str, argument: &str, reply: &Reply, why: &Why) {
-    let peer = serving.peer.text();
-    serving.receive.note(None, format!("ruleset={ruleset}, arg1={argument}, relay={peer}, reject={reply} ({why})"));
+fn log(serving: &Serving, ruleset: &str, argument: &str, outcome: Outcome, reply: &Reply, why: &Why) {
+    let text = format!("ruleset={ruleset}, arg1={argument}, relay={}, reject={reply}", serving.peer.text());
+    serving.receive.decided(Some(serving.id), outcome, text, why);
+}
+
+/// Logs what is accepted and yet not delivered.
+fn note_mild(serving: &Serving, ruleset: &str, argument: &str, decision: &Decision) {
+    let relay = serving.peer.text();
+    let (outcome, what, why) = match decision {
+        Decision::Discard(why) => (Outcome::Discarded, "discard".to_owned(), why),
+        Decision::Hold(reason, why) => (Outcome::Quarantined, format!("quarantine={reason}"), why),
+        Decision::Pass | Decision::Stop(_) | Decision::Refuse(..) => return,
+    };
+    let text = format!("ruleset={ruleset}, arg1={argument}, relay={relay}, {what}");
+    serving.receive.decided(Some(serving.id), outcome, text, why);
 }
 
 /// A table or the account service did not answer.
 fn unavailable(serving: &Serving, shown: &str, error: &Unavailable) -> Reply {
-    serving.receive.note(None, format!("{shown}... temporary failure: {error}"));
+    serving.note(format!("{shown}... temporary failure: {error}"));
     let text = format!("{shown}... Temporary lookup failure; try again later");
     Reply::new(451, Some(Status::temporary(3, 0)), &text)
 }

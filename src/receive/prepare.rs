@@ -126,14 +126,33 @@ impl Preparing {
     }
 }
 
+/// The Received field. Only a single recipient is named, so that none learns of another (RFC 5321 7.2), and only if it
+/// was an argument.
+fn received(submission: &Submission, draft: &Draft, id: QueueId, date: &str, settings: &Settings) -> String {
+    let (user, host, version) = (header_safe(&submission.user), &settings.host, &settings.version);
+    let given = &submission.received;
+    let from = match &*header_safe(&given.host) {
+        "" => format!("(from {user}@localhost)"),
+        host => format!("from {host} ({user}@localhost)"),
+    };
+    let with = match &*header_safe(&given.protocol) {
+        "" => String::new(),
+        protocol => format!(" with {protocol}"),
+    };
+    let text = format!("Received: {from}\r\n\tby {host} ({version}/Submit){with} id {id}");
+    let only = given.recipient.as_str();
+    let fit = !only.is_empty() && only.len() <= 255 && only.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if fit && draft.only().is_some() {
+        format!("{text}\r\n\tfor {only}; {date}\r\n")
+    } else {
+        format!("{text};\r\n\t{date}\r\n")
+    }
+}
+
 /// Received, then the generated fields in sendmail's order.
 fn lead(submission: &Submission, draft: &Draft, id: QueueId, date: &str, unix: i64, settings: &Settings) -> String {
-    let (user, host, version) = (header_safe(&submission.user), &settings.host, &settings.version);
-    let mut text = format!("Received: (from {user}@localhost)\r\n\tby {host} ({version}/Submit) id {id}");
-    match draft.only() {
-        Some(only) if only.is_ascii() => text.push_str(&format!("\r\n\tfor {}; {date}\r\n", header_safe(only))),
-        _ => text.push_str(&format!(";\r\n\t{date}\r\n")),
-    }
+    let host = &settings.host;
+    let mut text = received(submission, draft, id, date, settings);
     text.push_str(&submission.generated);
     let stamp = mail::date::compact(unix);
     if submission.resent_message_id {
@@ -143,7 +162,8 @@ fn lead(submission: &Submission, draft: &Draft, id: QueueId, date: &str, unix: i
         text.push_str(&format!("Message-Id: <{stamp}.{id}@{host}>\r\n"));
     }
     // Only the first in each line is ours: the rest of it is text of the user's.
-    submission.warnings.split_inclusive('\n').for_each(|line| text.push_str(&line.replacen("{host}", host, 1)));
+    let warnings = if settings.auth_warnings { &*submission.warnings } else { "" };
+    warnings.split_inclusive('\n').for_each(|line| text.push_str(&line.replacen("{host}", host, 1)));
     text
 }
 
@@ -177,7 +197,9 @@ mod tests {
             id: [7; 16],
             user: "alice".into(),
             sender: "alice".into(),
-            recipients: vec![Recipient { address: "bob".into(), notify: 0 }],
+            recipients: vec![Recipient { address: "bob".into(), notify: 0, orcpt: String::new() }],
+            cut: false,
+            received: call::submit::Received { recipient: "bob".into(), ..call::submit::Received::default() },
             generated: "Date: Sat, 21 Nov 2026 20:21:06 GMT\r\nFrom: Alice <alice>\r\n".into(),
             message_id: true,
             resent_message_id: false,

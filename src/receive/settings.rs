@@ -1,5 +1,6 @@
 //! What the receiving side must be told; filled by `config`, carried to the engine as JSON.
 
+use mail::server::Privacy;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the receiving side. Sizes in bytes, times in milliseconds.
@@ -44,6 +45,12 @@ pub struct Settings {
     pub accept_unqualified_senders: bool,
     /// Senders whose domain DNS does not know are taken. This host's always are.
     pub accept_unresolvable_domains: bool,
+    /// What clients have to say first, and what they are not told.
+    pub privacy: Privacy,
+    /// Local submissions get X-Authentication-Warning fields.
+    pub auth_warnings: bool,
+    /// Only root, the server's user and its group may list the queue.
+    pub restrict_mailq: bool,
     /// The version shown in Received fields, as `8.18.1/Postrider-0.1.0` would be by sendmail.
     pub version: String,
 }
@@ -70,6 +77,9 @@ impl Default for Settings {
             blocklist_recipients: false,
             accept_unqualified_senders: false,
             accept_unresolvable_domains: false,
+            privacy: Privacy::default(),
+            auth_warnings: true,
+            restrict_mailq: false,
             version: concat!("Postrider-", env!("CARGO_PKG_VERSION")).into(),
         }
     }

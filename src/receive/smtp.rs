@@ -4,11 +4,13 @@ use crate::accept::{Arrival, Draft};
 use crate::check::{Decision, Visitor};
 use crate::client::Resolved;
 use crate::policy;
+use crate::verify::{self, Question};
 use crate::wire::{Line, Lost, Wire};
 use crate::{Current, Receive};
-use mail::Status;
+use mail::log::Event;
 use mail::reply::Reply;
 use mail::server::{Limits, Session, Step};
+use mail::{QueueId, Status};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +70,21 @@ pub(crate) struct Serving {
     pub(crate) bits: u32,
     /// In place of the greeting, for a client that talked before it.
     pub(crate) early: Option<Reply>,
+    /// Stands before the session's log lines; the next message gets it.
+    pub(crate) id: QueueId,
+    /// VRFY and EXPN so far, and ETRN.
+    pub(crate) questions: u32,
+    pub(crate) runs: u32,
+    /// There was a MAIL, EXPN, VRFY or ETRN.
+    eventful: bool,
+    /// The last command, in lower case.
+    last: &'static str,
 }
+
+/// Commands as log lines name them.
+const VERBS: [&str; 14] = [
+    "helo", "ehlo", "mail", "rcpt", "data", "rset", "noop", "quit", "help", "vrfy", "expn", "etrn", "verb", "starttls",
+];
 
 /// Serves one client until it leaves, through STARTTLS if it asks for it.
 pub async fn serve<S>(receive: Arc<Receive>, stream: S, peer: Peer)
@@ -86,7 +102,7 @@ where
     serving.pause(&mut wire).await;
     let greeting = serving.early.take().unwrap_or_else(|| serving.session.greeting(&serving.date()));
     wire.put(&greeting.to_wire());
-    let End::StartTls(stream) = serving.run(wire).await else { return };
+    let End::StartTls(stream) = serving.run(wire).await else { return serving.over() };
     let current = Arc::clone(&serving.current);
     let Some(acceptor) = current.tls.as_ref() else { return };
     let handshake = tokio::time::timeout(patience.min(HANDSHAKE), acceptor.accept(stream));
@@ -96,9 +112,10 @@ where
             serving.encrypted(crate::tls::describe(stream.get_ref().1));
             serving.run(Wire::new(Box::new(stream), patience)).await;
         }
-        Ok(Err(error)) => serving.tls_note(&format!("error: accept failed: {error}")),
-        Err(_) => serving.tls_note("error: handshake timed out"),
+        Ok(Err(error)) => serving.no_handshake(&error.to_string()),
+        Err(_) => serving.no_handshake("timed out"),
     }
+    serving.over();
 }
 
 impl Serving {
@@ -108,21 +125,39 @@ impl Serving {
         let limits =
             Limits { message_size: settings.message_size, recipients: settings.recipients, errors: settings.errors };
         let (host, version) = (&settings.host, &settings.version);
-        let session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
-        Self { receive, current, peer, session, draft: None, standing: None, tls: None, bits: 0, early: None }
+        let mut session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
+        session.set_privacy(settings.privacy);
+        let id = receive.store.new_id(receive.clock.now());
+        let (draft, standing, tls, bits, early, last) = (None, None, None, 0, None, "startup");
+        let (questions, runs, eventful) = (0, 0, false);
+        Self { receive, current, peer, session, draft, standing, tls, bits, early, id, questions, runs, eventful, last }
+    }
+
+    /// A log line of this session.
+    pub(crate) fn note(&self, text: String) {
+        self.receive.note(Some(self.id), text);
     }
 
     /// Everything that was said in clear is forgotten (RFC 3207 4.2).
     fn encrypted(&mut self, text: String) {
-        self.tls_note(&text);
+        self.tls_note(&crate::tls::logged(&text));
         self.session.tls_started(text.clone());
         self.tls = Some(text);
         self.draft = None;
     }
 
     fn tls_note(&self, text: &str) {
-        let peer = self.peer.text();
-        self.receive.note(None, format!("STARTTLS=server, relay={peer}, {text}"));
+        let text = format!("STARTTLS=server, relay={}, {text}", self.peer.text());
+        self.receive.log.write(&Event::Server { text });
+    }
+
+    /// As sendmail says it, with OpenSSL's numbers left out.
+    fn no_handshake(&self, reason: &str) {
+        let (reason, relay) = (reason.replace(',', ";"), self.peer.text());
+        let text = format!(
+            "STARTTLS=server, error: accept failed=-1, reason={reason}, SSL_error=1, errno=0, retry=-1, relay={relay}"
+        );
+        self.receive.log.write(&Event::Server { text });
     }
 
     pub(crate) fn date(&self) -> String {
@@ -138,44 +173,29 @@ impl Serving {
                 return End::Over;
             }
             let step = match wire.line().await {
-                Ok(Line::Whole(line)) => self.session.command(&line),
+                Ok(Line::Whole(line)) => self.command(&line),
                 Ok(Line::Overlong) => self.session.overlong(),
                 Ok(Line::Bare) => {
                     let text = "Bare CR or LF in a command line";
                     Step::Close(Reply::new(500, Some(Status::permanent(5, 2)), text))
                 }
-                Err(lost) => return self.lost(wire, lost).await,
+                Err(lost) => return self.lost(wire, lost, false).await,
             };
             match step {
-                Step::Reply(reply) => wire.put(&reply.to_wire()),
                 Step::Close(reply) => {
                     wire.put(&reply.to_wire());
                     wire.close().await;
                     return End::Over;
                 }
-                Step::Sender(from) => {
-                    let decision = policy::sender(self, &from).await;
-                    let reply = self.session.sender(decision);
-                    wire.put(&reply.to_wire());
-                }
-                Step::Recipient(to) => {
-                    let decision = policy::recipient(self, to).await;
-                    let reply = self.session.recipient(decision);
-                    wire.put(&reply.to_wire());
-                }
                 Step::Content => {
                     if let Err(lost) = self.content(&mut wire).await {
-                        return self.lost(wire, lost).await;
+                        return self.lost(wire, lost, true).await;
                     }
-                }
-                Step::Verify(_) => {
-                    let text = "Cannot VRFY user; try RCPT to attempt delivery (or try finger)";
-                    wire.put(&Reply::new(252, Some(Status::success(5, 2)), text).to_wire());
                 }
                 Step::StartTls(reply) => {
                     if wire.has_input() {
                         // S-23: commands sent in clear before the handshake would be executed inside it.
-                        self.tls_note("error: pipelined input");
+                        self.no_handshake("commands before the handshake");
                         return End::Over;
                     }
                     wire.put(&reply.to_wire());
@@ -184,7 +204,69 @@ impl Serving {
                     }
                     return End::StartTls(wire.into_stream());
                 }
+                other => wire.put(&self.answer(other).await.to_wire()),
             }
+            if self.session.envelope().is_none() {
+                self.abandon();
+            }
+        }
+    }
+
+    /// The reply to a step that is answered without the stream.
+    async fn answer(&mut self, step: Step) -> Reply {
+        match step {
+            Step::Sender(from) => {
+                let decision = policy::sender(self, &from).await;
+                self.session.sender(decision)
+            }
+            Step::Recipient(to) => {
+                let decision = policy::recipient(self, to).await;
+                self.session.recipient(decision)
+            }
+            Step::Verify(about) => verify::answer(self, Question::Verify, &about).await,
+            Step::Expand(about) => verify::answer(self, Question::Expand, &about).await,
+            Step::RunQueue(host) => verify::run_queue(self, &host).await,
+            Step::Reply(reply) | Step::Close(reply) | Step::StartTls(reply) => reply,
+            Step::Content => Reply::permanent(503, 0, 0, "Need MAIL command"),
+        }
+    }
+
+    /// One command line, with what a log reader wants to know of it.
+    fn command(&mut self, line: &[u8]) -> Step {
+        let end = line.iter().position(|b| !b.is_ascii_alphabetic()).unwrap_or(line.len());
+        let word = line.get(..end).unwrap_or_default();
+        let known = VERBS.iter().find(|verb| verb.as_bytes().eq_ignore_ascii_case(word));
+        self.last = known.copied().unwrap_or("startup");
+        self.eventful |= matches!(self.last, "mail" | "expn" | "vrfy" | "etrn");
+        if self.last == "mail" && self.draft.is_none() {
+            self.id = self.receive.store.new_id(self.receive.clock.now());
+        }
+        let step = self.session.command(line);
+        if let (Step::Reply(Reply { code: 252 | 502, .. }), "vrfy" | "expn") = (&step, self.last) {
+            self.note(format!("{}: {} [rejected]", self.peer.text(), String::from_utf8_lossy(line)));
+        }
+        step
+    }
+
+    /// A transaction that was begun and never came to its content.
+    fn abandon(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            let proto = draft.protocol(self).0;
+            let (daemon, relay) = (&self.peer.listener, self.peer.text());
+            self.note(format!(
+                "from=<{}>, size=0, class=0, nrcpts={}, proto={proto}, daemon={daemon}, relay={relay}",
+                draft.mail_from,
+                draft.expanded()
+            ));
+        }
+    }
+
+    /// The last words about a session.
+    fn over(&mut self) {
+        self.abandon();
+        if !self.eventful {
+            let (peer, name) = (self.peer.text(), &self.peer.listener);
+            self.note(format!("{peer} did not issue MAIL/EXPN/VRFY/ETRN during connection to {name}"));
         }
     }
 
@@ -215,20 +297,20 @@ impl Serving {
         Ok(())
     }
 
-    async fn lost<S: AsyncRead + AsyncWrite + Unpin + Send>(&mut self, mut wire: Wire<S>, lost: Lost) -> End<S> {
+    async fn lost<S: AsyncRead + AsyncWrite + Unpin>(&self, mut wire: Wire<S>, lost: Lost, collecting: bool) -> End<S> {
         let (name, peer) = (&self.peer.listener, self.peer.text());
-        match lost {
-            Lost::TimedOut => {
-                let host = &self.current.settings.host;
-                let text = format!("{host} Timeout waiting for input from {peer}");
-                wire.put(&Reply::new(421, Some(Status::temporary(4, 1)), &text).to_wire());
-                self.receive.note(None, format!("timeout waiting for input from {peer} during connection to {name}"));
-                wire.close().await;
-            }
-            Lost::Closed if self.draft.is_some() => {
-                self.receive.note(None, format!("lost input channel from {peer} to {name} after rcpt"));
-            }
-            Lost::Closed => {}
+        if matches!(lost, Lost::TimedOut) {
+            let host = &self.current.settings.host;
+            let text = format!("{host} Timeout waiting for input from {peer}");
+            wire.put(&Reply::new(421, Some(Status::temporary(4, 1)), &text).to_wire());
+            let during = if collecting { "message collect" } else { "server cmd read" };
+            self.note(format!("timeout waiting for input from {peer} during {during}"));
+            wire.close().await;
+        } else if collecting {
+            self.note(format!("collect: premature EOM: Connection reset by {peer}"));
+        }
+        if collecting || self.draft.is_some() {
+            self.note(format!("lost input channel from {peer} to {name} after {}", self.last));
         }
         End::Over
     }

@@ -8,6 +8,7 @@ use crate::{Progress, Receive};
 use call::frame::{self, Decoder, Frame};
 use call::seat::Seats;
 use call::submit::{Answer, Errors, Mode, Refused, Request, Submission};
+use mail::log::Outcome;
 use mail::{Address, QueueId, Status};
 use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
 use route::{Key, Target, Verdict};
@@ -187,7 +188,9 @@ impl Submitting {
         let id = receive.store.new_id(now);
         let (offset, zone) = receive.clock.zone(now.seconds());
         let date = mail::date::rfc5322(now.seconds(), offset, &zone);
-        let named = Submission { user: user.clone(), ..submission };
+        let trusted = current.router.trusts_user(&user);
+        let warnings = if trusted { String::new() } else { submission.warnings.clone() };
+        let named = Submission { user: user.clone(), warnings, ..submission };
         let rewriter = Rewriter::new(&current.router, draft.any_remote());
         let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings, rewriter);
         let writer = receive.store.write(0).map_err(|e| Answer::Later(e.to_string()))?;
@@ -249,6 +252,11 @@ impl Submitting {
             }
             envelope.queue_only = self.submission.mode == Mode::Queue;
         }
+        if self.submission.cut {
+            let text =
+                format!("{}: a line with a lone dot ended the message; what followed is lost (no -i)", self.user);
+            self.receive.note(Some(self.id), text);
+        }
         log_all(&self.receive, &envelopes, self.preparing.size(), &format!("{}@localhost", self.user));
         match self.receive.store.accept(writer, envelopes).await {
             Ok(accepted) => {
@@ -293,7 +301,7 @@ pub(crate) async fn give_back(
         let why = table::Why { source: "submission".into(), line: 0, key: recipient.address.clone() };
         let targets = vec![bounced(&recipient.address, Status::permanent(6, 0), text.to_owned(), why)];
         let notify = notify(recipient.notify);
-        draft.add(Taken { given: recipient.address.clone(), orcpt: String::new(), notify, targets });
+        draft.add(Taken { given: recipient.address.clone(), orcpt: recipient.orcpt.clone(), notify, targets });
     }
     if draft.expanded() == 0 {
         return Answer::Never(64, text.to_owned());
@@ -349,7 +357,7 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
             Verdict::Refused { status, text, why, exit, .. } => {
-                receive.note(None, format!("{}... {text} ({why})", recipient.address));
+                receive.decided(None, Outcome::Rejected, format!("{}... {text}", recipient.address), &why);
                 let (address, exit) = (recipient.address.clone(), exit.unwrap_or_else(|| exit_code(status)));
                 refused.push(Refused { address, exit, text: text.clone() });
                 if submission.errors == Errors::Report {
@@ -359,7 +367,7 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
             }
         };
         let (given, notify) = (recipient.address.clone(), notify(recipient.notify));
-        draft.add(Taken { given, orcpt: String::new(), notify, targets });
+        draft.add(Taken { given, orcpt: recipient.orcpt.clone(), notify, targets });
         if draft.expanded() > EXPANDED {
             return Err(Answer::Never(69, format!("452 4.5.3 Too many recipients ({EXPANDED} max after aliasing)")));
         }
@@ -383,7 +391,8 @@ async fn expand(receive: &Receive, text: &str) -> Verdict {
 
 /// A recipient that only exists to be bounced.
 fn bounced(text: &str, status: Status, reason: String, why: table::Why) -> Target {
-    let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts("unparsable", None));
+    // What is no address is shown as a quoted local part.
+    let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts(&crate::accept::header_safe(text), None));
     Target {
         address,
         key: Key::Error { status, text: reason },

@@ -34,7 +34,7 @@ pub(crate) fn bits(connection: &ServerConnection) -> u32 {
     if suite.is_some_and(|suite| format!("{:?}", suite.suite()).contains("_128_")) { 128 } else { 256 }
 }
 
-/// `version=TLSv1.3, cipher=TLS13_AES_256_GCM_SHA384` for log and Received.
+/// `version=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384, bits=256` for log and Received.
 pub(crate) fn describe(connection: &ServerConnection) -> String {
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -44,5 +44,23 @@ pub(crate) fn describe(connection: &ServerConnection) -> String {
     let cipher = connection
         .negotiated_cipher_suite()
         .map_or_else(String::new, |suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_"));
-    format!("version={version}, cipher={cipher}")
+    let bits = if cipher.contains("AES_128") { 128 } else { 256 };
+    format!("version={version}, cipher={cipher}, bits={bits}")
+}
+
+/// The same as sendmail logs it. Clients show no certificate that we would ask for.
+pub(crate) fn logged(described: &str) -> String {
+    let bits = described.rsplit_once("bits=").map_or("0", |(_, bits)| bits);
+    format!("{}/{bits}", described.replacen(", cipher", ", verify=NO, cipher", 1))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_log_line_has_sendmails_order() {
+        assert_eq!(
+            super::logged("version=TLSv1.3, cipher=TLS_AES_256_GCM_SHA384, bits=256"),
+            "version=TLSv1.3, verify=NO, cipher=TLS_AES_256_GCM_SHA384, bits=256/256"
+        );
+    }
 }

@@ -50,9 +50,7 @@ pub async fn hosts(key: &Key, resolver: &dyn Resolver, local: &Local) -> Result<
         },
         Key::Relay { host, mx, port } => of_relay(host, *mx, *port, resolver, local).await,
         Key::Relays { hosts, .. } => of_relays(hosts, resolver, local).await,
-        Key::Local { .. } | Key::Discard | Key::Error { .. } => {
-            Err(Failure { status: Status::permanent(3, 5), text: "not a network route".into() })
-        }
+        _ => Err(Failure { status: Status::permanent(3, 5), text: "not a network route".into() }),
     }
 }
 

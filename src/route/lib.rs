@@ -21,7 +21,8 @@ mod walk;
 
 pub use hickory::Hickory;
 pub use hosts::{Failure, Host, Local, hosts};
-pub use key::{Key, Relay};
+pub use key::{Entry, Key, Relay};
+pub use local::quoted;
 pub use masquerade::Place;
 pub use resolver::{DnsError, Found, Mx, Resolver};
 pub use router::{Owner, Router, Target, Verdict};

@@ -2,6 +2,7 @@
 //! luser relay, mail hub, local relay, the account. Part of the walk.
 
 use crate::class::{fold, fold_user};
+use crate::key::Entry;
 use crate::router::setting;
 use crate::walk::{Refused, Walk, Within};
 use crate::{Key, Owner, Place, Router};
@@ -180,8 +181,8 @@ impl Router {
             other => other.to_string(),
         };
         let too_deep = self.is_too_deep(walk);
-        let what = match entry {
-            AliasEntry::Address(text) => match read(&text) {
+        let key = match &entry {
+            AliasEntry::Address(text) => match read(text) {
                 Some(address) => return self.add(walk, address, Some(why.clone())).await,
                 None => {
                     let text = format!("{text}... bad address in alias");
@@ -195,19 +196,21 @@ impl Router {
                 return Ok(());
             }
             AliasEntry::Mailbox(user) => {
-                let address = escaped(&user);
+                let address = escaped(user);
                 if address.domain().is_some() {
                     return self.add(walk, address, Some(why.clone())).await;
                 }
                 return self.add_user(walk, &address, Some(why.clone()), true).await;
             }
-            AliasEntry::Program(_) => "mailing to programs",
-            AliasEntry::File(_) => "mailing to files",
-            AliasEntry::Include(_) => "mailing to :include:s",
+            AliasEntry::Program(_) => Key::Program,
+            AliasEntry::File(_) => Key::File,
+            AliasEntry::Include(_) => Key::Include,
         };
-        // A later issue builds it: kept in the queue, never dropped.
-        let key = Key::Error { status: Status::temporary(3, 5), text: format!("{what} is not built yet ({why})") };
-        walk.push(parent.clone(), key, Some(why.clone()), why.clone());
+        let named =
+            Entry { user: String::new(), detail: String::new(), mark: entry.mark(), file: why.source.to_string() };
+        // Shown, never acted upon.
+        let shown = Address::from_parts(&quoted(&entry.to_string()), None);
+        walk.push(shown, key(named), Some(why.clone()), why.clone());
         Ok(())
     }
 
@@ -280,7 +283,7 @@ impl Router {
     ) -> Result<(), Unavailable> {
         let why = setting(what, &key.to_string());
         let host = match key {
-            Key::Local { user } => {
+            Key::Local { user, .. } => {
                 let next = Address::from_parts(&quoted(user), None);
                 walk.trace.step(what, address, &next, || why.clone());
                 walk.path.push(Within::Luser);
@@ -297,7 +300,7 @@ impl Router {
             Key::Relay { host, mx, .. } => Some((host, *mx)),
             Key::Relays { hosts, .. } => hosts.first().map(|relay| (&relay.host, relay.mx)),
             Key::Mx { domain } => Some((domain, true)),
-            Key::Discard => None,
+            _ => None,
         };
         let domain = host.map(|(host, mx)| match host.parse::<std::net::IpAddr>() {
             Ok(std::net::IpAddr::V6(_)) => format!("[IPv6:{host}]"),
@@ -339,7 +342,11 @@ impl Router {
                 let why = setting("account", &format!("{} (uid {})", account.name, account.uid));
                 let written =
                     if address.is_escaped() { address.local().to_owned() } else { address.user().into_owned() };
-                walk.push_user(account.name, written, named, why);
+                let name = fold_user(&address.user());
+                // The detail may choose the user's `.forward`; the agent lets it choose no folder.
+                let detail = name.split_once('+').map_or("", |(_, detail)| detail).to_owned();
+                let key = Key::Local { user: account.name, detail, plain: address.is_escaped() };
+                walk.push_user(key, written, named, why);
             }
             None => {
                 let key = Key::Error { status: Status::permanent(1, 1), text: "User unknown".into() };
@@ -401,7 +408,8 @@ fn virtual_value(text: &str) -> Result<Address, (u16, Status, &'static str)> {
 }
 
 /// A name as a local part: quoted if it holds anything but atom characters.
-pub(crate) fn quoted(name: &str) -> String {
+#[must_use]
+pub fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
     if !name.is_empty() && name.chars().all(plain) {
         name.to_owned()

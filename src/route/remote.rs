@@ -57,6 +57,10 @@ impl Router {
                 Some(key) => walk.push(self.sent(address, &key), key, named, why),
                 None => walk.push(address.clone(), misconfigured(&format!("bad host for {mailer}")), named, why),
             },
+            Hop::Lmtp(place) => match Key::lmtp(&place) {
+                Some(key) => walk.push(address.clone(), key, named, why),
+                None => walk.push(address.clone(), misconfigured("bad socket or host for lmtp"), named, why),
+            },
             Hop::Local(user) => {
                 let user = user.unwrap_or_else(|| address.user().into_owned());
                 let next = Address::from_parts(&quoted(&user), None);

@@ -199,6 +199,11 @@ impl Router {
         let client = client.to_canonical();
         client.is_loopback() || self.settings.interfaces.contains(&client)
     }
+    /// Whether a local user may give any sender without a note in the header (class `t`).
+    #[must_use]
+    pub fn trusts_user(&self, name: &str) -> bool {
+        self.settings.trusted_users.iter().any(|user| user == name)
+    }
 
     /// The address with this host's name if it has no domain. The null address stays null.
     #[must_use]

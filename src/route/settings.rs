@@ -73,6 +73,8 @@ pub struct Settings {
     pub masquerade_exceptions: Vec<String>,
     /// Users that keep their host name (class E).
     pub exposed_users: Vec<String>,
+    /// sendmail's class `t`, beside root: local users whose other senders are not noted in the header.
+    pub trusted_users: Vec<String>,
     /// The envelope sender as well.
     pub masquerade_envelope: bool,
     /// `masquerade_domains` cover what is below them.

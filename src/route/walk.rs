@@ -107,9 +107,14 @@ impl Walk {
         self.reach(address, key, named, why, (None, None));
     }
     /// A local user; `written` is the name before detail and backslash were taken off.
-    pub(crate) fn push_user(&mut self, user: String, written: String, named: Option<Why>, why: Why) {
+    pub(crate) fn push_user(&mut self, key: Key, written: String, named: Option<Why>, why: Why) {
         let before = self.reached.len();
-        self.push(Address::from_parts(&quoted(&user), None), Key::Local { user }, named, why);
+        let whole = match &key {
+            Key::Local { user, detail, .. } if !detail.is_empty() => format!("{user}+{detail}"),
+            Key::Local { user, .. } => user.clone(),
+            _ => written.clone(),
+        };
+        self.push(Address::from_parts(&quoted(&whole), None), key, named, why);
         if let Some(Reached { target, .. }) = self.reached.get_mut(before) {
             target.written = written;
         }
@@ -123,7 +128,7 @@ impl Walk {
         // Behind a domain's last dot no table is asked; on the wire it has none.
         let address = without_dot(address);
         let person = match &key {
-            Key::Local { user } => format!("local:{user}"),
+            Key::Local { user, detail, .. } => format!("local:{user}+{detail}"),
             _ => format!("{key} {}@{}", address.local(), address.domain_key().unwrap_or_default()),
         };
         self.arrived += 1;

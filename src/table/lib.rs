@@ -4,7 +4,6 @@
 //! `daemon` fills a [`Registry`] with both, so that a table kind named in the configuration is found.
 
 mod accounts;
-mod alias;
 mod berkeley;
 mod choose;
 pub mod cidr;
@@ -30,7 +29,6 @@ mod words;
 mod writer;
 
 pub use accounts::{Account, Accounts};
-pub use alias::{AliasEntry, alias_entries, alias_value};
 pub use berkeley::Berkeley;
 pub use choose::{Chosen, Form, choose, load_map, made_from, text_instead};
 pub use compiled::{Compiled, Record, Records};
@@ -39,6 +37,7 @@ pub use inline::Inline;
 pub use layout::Origin;
 pub use lined::Lined;
 pub use lmdb::{Lmdb, load as load_lmdb};
+pub use mail::alias::{AliasEntry, alias_entries, alias_value};
 pub use new_file::{NewFile, open_at_once, origin};
 pub use question::{
     Access, Client, Credentials, Demand, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect,

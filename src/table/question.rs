@@ -76,6 +76,8 @@ pub enum Hop {
         /// At least one.
         hosts: Vec<Host>,
     },
+    /// `lmtp:/socket`, `lmtp:[host]:port`: what stands behind the colon.
+    Lmtp(String),
     /// `local:user`, or `local:` for the address's own user.
     Local(Option<String>),
     /// `error:`.

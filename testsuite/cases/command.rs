@@ -170,6 +170,29 @@ fn smtp_on_standard_input() {
 }
 
 #[test]
+fn without_an_engine_smtp_on_standard_input_serves_into_the_drop_folder() {
+    let mut server = Setup::default().start();
+    server.stop();
+    let talk = "EHLO me\r\nMAIL FROM:<daemon@local.test>\r\nRCPT TO:<games@local.test>\r\nDATA\r\nSubject: bs\r\n\r\nx\r\n.\r\nQUIT\r\n";
+    let out = server.sendmail(&["-bs"], talk.as_bytes());
+    assert!(out.status.success() && said(&out).contains("Message accepted for delivery"), "{out:?}");
+    server.start();
+    let mail = server.wait_mail("games", 1);
+    assert!(mail[0].header().contains("Received: from me (nobody@localhost)\n"), "{}", mail[0].header());
+    assert!(mail[0].header().contains(" with ESMTP id "), "{}", mail[0].header());
+}
+
+#[test]
+fn what_a_lone_dot_cuts_off_is_logged() {
+    let server = Setup::default().start();
+    server.sendmail(&["daemon@local.test"], b"Subject: whole\n\none\n.\n");
+    server.sendmail(&["daemon@local.test"], b"Subject: cut\n\none\n.\ntwo\n");
+    server.wait_mail("daemon", 2);
+    let lines = server.log().lines().filter(|line| line.contains("a line with a lone dot ended the message")).count();
+    assert_eq!(lines, 1, "{}", server.log());
+}
+
+#[test]
 fn queue_listing_is_sendmails() {
     let sink = Sink::scripted(|_| testsuite::sink::Act::Drop);
     let server = Setup::default().relay_to(sink.address).start();

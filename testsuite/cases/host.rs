@@ -151,6 +151,10 @@ fn roles_have_their_own_uids_and_files() {
             }
         }
     });
+    wrong.extend(process::threads(engine).into_iter().filter_map(|thread| {
+        let confined = [("Seccomp", 2), ("NoNewPrivs", 1)].iter().all(|(field, is)| thread.field(field) == Some(*is));
+        (!confined).then(|| format!("a thread of the engine is not confined: {thread:?}"))
+    }));
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -193,6 +197,12 @@ fn judge(p: &process::Process, keeper: i32, engine: i32, agents: &mut HashSet<u3
         let own = format!("/var/mail/u{:02}", uid - 20_000);
         if uids.iter().any(|&u| u != uid) || gids.contains(&0) {
             say(format!("agent has a way back: {uids:?} {gids:?}"));
+        }
+        if command.contains(" mailbox ") && !mail.is_empty() && process::ids(p.pid, "Seccomp") != [2] {
+            say("mailbox agent is not confined".into());
+        }
+        if command.contains(" user ") && process::ids(p.pid, "NoNewPrivs") == [1] {
+            say("user agent is confined: his set-id programs would not work".into());
         }
         if mail.iter().any(|f| !f.starts_with(&own) && !f.starts_with("/var/mail/.lk")) {
             say(format!("agent of {uid} has {mail:?}"));

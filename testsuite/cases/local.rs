@@ -133,3 +133,27 @@ fn twenty_users_and_two_hundred_messages_arrive_whole_and_once() {
     assert_eq!(ids.len(), 240);
     assert!(ids.values().all(|&n| n == 1), "{ids:?}");
 }
+
+#[test]
+fn a_full_mailbox_puts_mail_off_and_the_chosen_fields_are_there() {
+    let mailbox = "mailbox \"mbox\" path=\"@F@/mail/{user}\" size=\"4kB\" delivered-to=#true original-to=#true return-path=#false";
+    let aliases = "postmaster: nobody\nteam: daemon\n";
+    let server = Setup { mailbox: mailbox.into(), aliases: aliases.into(), ..Setup::default() }.start();
+    let mut session = Smtp::hello(server.address).unwrap();
+    let mut send = |id: &str, lines: usize| {
+        let text = message::text(id, "team", lines);
+        assert_eq!(session.message("a@client.test", &["team@local.test"], &text).unwrap().code, 250);
+    };
+    send("small", 5);
+    let mail = server.wait_mail("daemon", 1);
+    let header = mail[0].header();
+    assert!(header.starts_with("X-Original-To: team@local.test\nDelivered-To: daemon"), "{header}");
+    assert!(mail[0].field("Return-Path").is_none(), "{header}");
+    send("large", 80);
+    let line = server.wait_log("stat=Deferred: mailbox is full");
+    assert!(line.contains("dsn=4.2.2"), "{line}");
+    // What fits still comes in.
+    send("second", 5);
+    server.wait_mail("daemon", 2);
+    assert!(!server.mailq().contains("is empty"), "larger than any mailbox: it waits, and is returned in the end");
+}

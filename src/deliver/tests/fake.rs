@@ -4,7 +4,7 @@ use crate::{
     Agents, Asked, Current, Deliver, Demanded, Demands, ForServer, Known, Parts, Routes, Secrets, Settings, Started,
 };
 use bytes::Bytes;
-use call::agent::{Batch, Done, Kind, Outcome, Outcomes};
+use call::agent::{Batch, Done, Expansion, Kind, Member, Named, Order, Outcome, Outcomes};
 use call::frame::{Connection, Frame};
 use mail::log::{Event, Log};
 use mail::time::Clock;
@@ -43,7 +43,8 @@ pub(crate) struct Lines(Mutex<Vec<String>>);
 
 impl Log for Lines {
     fn write(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.to_string());
+        let lines = event.lines(mail::log::USUAL);
+        self.0.lock().unwrap().extend(lines.into_iter().map(|line| line.text));
     }
 }
 
@@ -241,8 +242,17 @@ impl Store for Memory {
         Self::apply(&mut self.held.lock().unwrap(), id, &changes);
         done(Ok(self.put(notice.envelope, &notice.content, true)))
     }
-    fn expand(&self, _: QueueId, _: Vec<u32>, _: Vec<Recipient>) -> Pending<Arc<Envelope>> {
-        done(Err(Error::Unknown))
+    fn expand(&self, id: QueueId, expanded: Vec<u32>, children: Vec<Recipient>) -> Pending<Arc<Envelope>> {
+        let mut held = self.held.lock().unwrap();
+        let recipients = &mut held.messages.get_mut(&id).unwrap().0.recipients;
+        for index in expanded {
+            assert_eq!(recipients[index as usize].state, State::InFlight, "expanded twice");
+            recipients[index as usize].state = State::Expanded;
+        }
+        recipients.extend(children.into_iter().map(|child| Recipient { state: State::InFlight, ..child }));
+        let envelope = held.messages[&id].0.clone();
+        Self::apply(&mut held, id, &[]);
+        done(Ok(Arc::new(envelope)))
     }
     fn list(&self, _: Select, _: Option<QueueId>, _: usize) -> Pending<Vec<Summary>> {
         done(Ok(Vec::new()))
@@ -303,6 +313,8 @@ pub(crate) struct Threads {
     pub(crate) asked: AtomicUsize,
     pub(crate) started: AtomicUsize,
     pub(crate) refuse: Mutex<bool>,
+    /// What `.forward` files say, by user: their lines.
+    pub(crate) forwards: Arc<Forwards>,
 }
 
 impl Threads {
@@ -313,6 +325,7 @@ impl Threads {
             asked: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             refuse: Mutex::new(false),
+            forwards: Arc::default(),
         })
     }
     pub(crate) fn delivered() -> Arc<Self> {
@@ -329,15 +342,36 @@ impl Agents for Threads {
         self.started.fetch_add(1, Ordering::SeqCst);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (behave, batches, user) = (self.behave.clone(), self.batches.clone(), user.to_owned());
-        std::thread::spawn(move || agent(&user, theirs, &*behave, &batches));
+        let forwards = self.forwards.clone();
+        std::thread::spawn(move || agent(&user, theirs, &*behave, &batches, &forwards));
         Box::pin(ready(Ok(ours)))
     }
 }
 
-fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches) {
+type Forwards = Mutex<BTreeMap<String, Vec<Result<String, String>>>>;
+
+/// What an agent says to a question.
+fn expansion(lines: Option<&Vec<Result<String, String>>>) -> Expansion {
+    let member = |(n, entry): (usize, &Result<String, String>)| Member {
+        entry: entry.clone(),
+        file: "/home/x/.forward".into(),
+        line: n as u32 + 1,
+    };
+    let answer = lines.map_or(Named::Mailbox, |lines| Named::Members(lines.iter().enumerate().map(member).collect()));
+    Expansion { answer, notes: Vec::new() }
+}
+
+fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches, forwards: &Forwards) {
     let mut connection = Connection::new(socket);
     while let Ok(Some(Frame::Message(payload))) = connection.next() {
-        let batch: Batch = call::frame::decode(&payload).unwrap();
+        let batch = match call::frame::decode(&payload).unwrap() {
+            Order::Deliver(batch) => batch,
+            Order::Expand(_) => {
+                let answer = expansion(forwards.lock().unwrap().get(user));
+                connection.send(&answer, &[]).unwrap();
+                continue;
+            }
+        };
         let files: Vec<std::fs::File> = connection.take_descriptors().into_iter().map(Into::into).collect();
         let mut outcomes = Vec::new();
         let mut contents = Vec::new();
@@ -350,7 +384,7 @@ fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches) {
         seen.lock().unwrap().push((user.to_owned(), batch.clone(), contents));
         for item in &batch.items {
             let Some(result) = behave(user, item) else { return };
-            outcomes.push(Outcome { ticket: item.ticket, result });
+            outcomes.push(Outcome { ticket: item.ticket, result, program: None });
         }
         connection.send(&Outcomes { outcomes }, &[]).unwrap();
     }

@@ -5,7 +5,7 @@ use crate::address::Address;
 use crate::list::addresses;
 
 /// Fields whose addresses sendmail qualifies; also with `Resent-` before the first six.
-const QUALIFIED: [&str; 8] = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Return-Receipt-To", "Errors-To"];
+const QUALIFIED: [&str; 8] = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Apparently-To", "Errors-To"];
 
 fn is_qualified(name: &[u8]) -> bool {
     let plain = match name.get(..7) {

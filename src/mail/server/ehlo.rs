@@ -1,6 +1,6 @@
 //! EHLO (RFC 5321 4.1.1.1): the greeting and what is offered, in sendmail's order.
 
-use super::{Session, Step};
+use super::{Privacy, Session, Step};
 
 impl Session {
     pub(super) fn ehlo_verb(&mut self, name: &str) -> Step {
@@ -12,11 +12,22 @@ impl Session {
             0 => "SIZE".to_owned(),
             limit => format!("SIZE {limit}"),
         };
+        let Privacy { no_expn, no_verb, no_etrn, no_receipts, .. } = self.privacy;
         let tls = self.tls_offered && self.tls.is_none();
-        let offers = ["ENHANCEDSTATUSCODES", "PIPELINING", "8BITMIME", &size, "DSN", "SMTPUTF8"];
-        reply.lines.extend(offers.map(str::to_owned));
-        reply.lines.extend(tls.then(|| "STARTTLS".to_owned()));
-        reply.lines.push("HELP".to_owned());
+        let offers = [
+            ("ENHANCEDSTATUSCODES", true),
+            ("PIPELINING", true),
+            ("EXPN", !no_expn),
+            ("VERB", !no_expn && !no_verb),
+            ("8BITMIME", true),
+            (&size, true),
+            ("DSN", !no_receipts),
+            ("ETRN", !no_etrn),
+            ("SMTPUTF8", true),
+            ("STARTTLS", tls),
+            ("HELP", true),
+        ];
+        reply.lines.extend(offers.iter().filter(|(_, offered)| *offered).map(|(name, _)| (*name).to_owned()));
         Step::Reply(reply)
     }
 }

@@ -31,8 +31,10 @@ pub struct MailFrom {
 impl Session {
     pub(super) fn mail_verb(&mut self, argument: &str) -> Step {
         match &self.state {
-            State::Fresh => return self.error(Reply::permanent(503, 0, 0, "Polite people say HELO first")),
-            State::Greeted => {}
+            State::Fresh if self.privacy.mail_needs_hello => {
+                return self.error(Reply::permanent(503, 0, 0, "Polite people say HELO first"));
+            }
+            State::Fresh | State::Greeted => {}
             _ => return self.error(Reply::permanent(503, 5, 0, "Sender already specified")),
         }
         // Whatever follows a refused MAIL in the same pipeline fails only because of it.
@@ -52,6 +54,9 @@ impl Session {
         let parameters = mail_parameters(path.rest)?;
         if !parameters.smtputf8 && !path.address.is_ascii() {
             return Err(Reply::permanent(553, 6, 7, "Non-ASCII address requires SMTPUTF8"));
+        }
+        if self.privacy.no_receipts && (parameters.ret.is_some() || !parameters.envid.is_empty()) {
+            return Err(no_receipts(if parameters.ret.is_some() { "RET" } else { "ENVID" }));
         }
         let limit = self.limits.message_size;
         if limit != 0 && parameters.size.is_some_and(|size| size > limit) {
@@ -98,4 +103,9 @@ impl Session {
         let text = format!("Syntax error in parameters scanning \"{word}\"");
         self.error(Reply::permanent(501, 5, 2, text))
     }
+}
+
+/// A parameter of DSN, which is not offered.
+pub(super) fn no_receipts(parameter: &str) -> Reply {
+    Reply::permanent(504, 7, 0, format!("Sorry, {parameter} not supported, we do not allow DSN"))
 }

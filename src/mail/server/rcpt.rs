@@ -1,5 +1,6 @@
 //! RCPT (RFC 5321 4.1.1.3) and the decision on a recipient.
 
+use super::mail::no_receipts;
 use super::{Notify, Session, State, Step};
 use crate::command::rcpt_parameters;
 use crate::path;
@@ -29,7 +30,7 @@ impl Session {
         if limit != 0 && recipients >= limit {
             return Step::Reply(Reply::temporary(452, 5, 3, "Too many recipients"));
         }
-        match read_rcpt(argument, smtputf8) {
+        match read_rcpt(argument, smtputf8).and_then(|rcpt| self.without_receipts(rcpt)) {
             Ok(rcpt) => {
                 self.asked = Some(rcpt.clone());
                 Step::Recipient(rcpt)
@@ -56,6 +57,13 @@ impl Session {
             other => other,
         };
         Reply::success(250, 1, 5, format!("{}... Recipient ok", rcpt.given))
+    }
+    fn without_receipts(&self, rcpt: RcptTo) -> Result<RcptTo, Reply> {
+        match (self.privacy.no_receipts, rcpt.notify.given(), rcpt.orcpt.is_empty()) {
+            (false, ..) | (true, false, true) => Ok(rcpt),
+            (true, true, _) => Err(no_receipts("NOTIFY")),
+            (true, false, false) => Err(no_receipts("ORCPT")),
+        }
     }
     /// 503; not counted if it only follows from a refusal in the same pipeline.
     pub(super) fn out_of_order(&mut self, text: &str) -> Step {

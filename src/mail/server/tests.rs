@@ -26,6 +26,7 @@ fn say(session: &mut Session, line: &str) -> String {
         Step::Content => match session.data(Ok(())) {
             Ok(reply) | Err(reply) => reply,
         },
+        Step::Expand(who) | Step::RunQueue(who) => Reply::success(250, 0, 0, who),
         Step::Verify(who) => Reply::success(252, 5, 2, format!("Cannot VRFY {who}")),
     };
     reply.to_string()
@@ -81,7 +82,7 @@ fn order_is_kept() {
             ("DATA", "503 5.0.0 Need MAIL command"),
             ("NOOP", "250 2.0.0 OK"),
             ("RSET", "250 2.0.0 Reset state"),
-            ("VRFY bob", "252 2.5.2 Cannot VRFY bob"),
+            ("VRFY bob", "252 2.5.2 Cannot VRFY user; try RCPT to attempt delivery (or try finger)"),
             HELLO,
             ("MAIL FROM:<>", "250 2.1.0 <>... Sender ok"),
             ("MAIL FROM:<>", "503 5.5.0 Sender already specified"),
@@ -131,9 +132,65 @@ fn what_is_wrong_is_said() {
             ("RCPT TO:<>", "553 5.1.3 <>... Syntax error in local part"),
             ("DATA now", "501 5.5.4 DATA accepts no parameters"),
             ("TURN", "502 5.5.1 Command not implemented: \"TURN\""),
+            ("ETRN far.example", "502 5.7.0 Sorry, we do not allow this operation"),
+            ("VERB", "502 5.7.0 Verbose unavailable"),
+            ("HELP nothing", "504 5.3.0 HELP topic \"nothing\" unknown"),
             ("EXPN list", "502 5.7.0 Sorry, we do not allow this operation"),
             ("DEBUG", "500 5.5.1 Command unrecognized: \"DEBUG\""),
             ("AUTH PLAIN x", "503 5.3.3 AUTH not available"),
+        ],
+    );
+}
+
+/// sendmail's PrivacyOptions: what is asked first, what is offered and what is told.
+#[test]
+fn privacy_decides_what_is_told() {
+    let all = "EHLO me";
+    let open = Privacy {
+        mail_needs_hello: false,
+        no_expn: false,
+        no_vrfy: false,
+        no_etrn: false,
+        no_verb: false,
+        ..Privacy::default()
+    };
+    let mut s = session();
+    s.set_privacy(open);
+    play(
+        &mut s,
+        &[
+            ("VRFY bob", "252 2.5.2 Cannot VRFY bob"),
+            ("VRFY", "501 5.5.2 Argument required"),
+            ("EXPN list", "250 2.0.0 list"),
+            ("ETRN", "500 5.5.2 Parameter required"),
+            ("ETRN far.example", "250 2.0.0 far.example"),
+            ("VERB", "250 2.0.0 Verbose mode"),
+            ("MAIL FROM:<a@b>", "250 2.1.0 <a@b>... Sender ok"),
+            ("RSET", "250 2.0.0 Reset state"),
+        ],
+    );
+    let offered = say(&mut s, all);
+    assert!(offered.contains(" / EXPN / VERB / 8BITMIME / SIZE 1000 / DSN / ETRN / "), "{offered}");
+    let mut s = session();
+    let closed = Privacy { vrfy_needs_hello: true, expn_needs_hello: true, no_receipts: true, ..open };
+    s.set_privacy(closed);
+    play(
+        &mut s,
+        &[
+            ("VRFY bob", "503 5.0.0 I demand that you introduce yourself first"),
+            ("EXPN bob", "503 5.0.0 I demand that you introduce yourself first"),
+        ],
+    );
+    assert!(!say(&mut s, all).contains("DSN"));
+    play(
+        &mut s,
+        &[
+            ("VRFY bob", "252 2.5.2 Cannot VRFY bob"),
+            ("MAIL FROM:<a@b> RET=FULL", "504 5.7.0 Sorry, RET not supported, we do not allow DSN"),
+            ("MAIL FROM:<a@b> ENVID=x", "504 5.7.0 Sorry, ENVID not supported, we do not allow DSN"),
+            ("MAIL FROM:<a@b>", "250 2.1.0 <a@b>... Sender ok"),
+            ("RCPT TO:<c@d> NOTIFY=NEVER", "504 5.7.0 Sorry, NOTIFY not supported, we do not allow DSN"),
+            ("RCPT TO:<c@d> ORCPT=rfc822;c@d", "504 5.7.0 Sorry, ORCPT not supported, we do not allow DSN"),
         ],
     );
 }
@@ -243,7 +300,7 @@ proptest! {
                 Step::Sender(_) => s.sender(Ok(())),
                 Step::Recipient(_) => s.recipient(Ok(())),
                 Step::Content => match s.data(Ok(())) { Ok(reply) | Err(reply) => reply },
-                Step::Verify(_) => continue,
+                Step::Verify(_) | Step::Expand(_) | Step::RunQueue(_) => continue,
             };
             let wire = reply.to_wire();
             let (used, answer) = crate::client::ReplyDecoder::new().feed(&wire).unwrap();

@@ -2,7 +2,7 @@
 //! that memory stays bounded and a long list neither blocks the writer nor seeks.
 
 use super::Shared;
-use crate::{Envelope, Error, Select, Summary};
+use crate::{Envelope, Error, Part, Pattern, Select, Summary};
 use mail::QueueId;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -12,13 +12,14 @@ const CHUNK: usize = 256;
 /// Recipients read under one look, and after which a page ends: mailing lists with ten thousands of members are large.
 const RECIPIENTS: usize = 20_000;
 
-/// Conditions that need nothing but the index.
+/// Whether the conditions need nothing but the index.
 fn is_plain(select: &Select) -> bool {
     select.sender.is_none()
         && select.recipient.is_none()
         && select.domain.is_none()
         && select.reason.is_none()
         && select.before.is_none()
+        && select.patterns.is_empty()
 }
 
 fn contains(text: &str, part: &str) -> bool {
@@ -39,6 +40,34 @@ fn fits(envelope: &Envelope, select: &Select) -> bool {
             envelope.hold.as_ref().is_some_and(|hold| contains(hold, &part)) || any(&|r| contains(&r.last_reply, &part))
         })
         && select.before.is_none_or(|before| envelope.arrived <= before)
+        && [Part::Id, Part::Sender, Part::Recipient, Part::Reason].iter().all(|part| {
+            let mut of_part = select.patterns.iter().filter(|pattern| pattern.part == *part).peekable();
+            of_part.peek().is_none() || of_part.any(|pattern| matches(envelope, pattern))
+        })
+}
+
+/// Whether one of sendmail's selectors fits (sendmail.md 1.5).
+fn matches(envelope: &Envelope, pattern: &Pattern) -> bool {
+    let any_case = pattern.text.to_ascii_lowercase();
+    match pattern.part {
+        Part::Id => envelope.id.to_string().contains(&pattern.text) != pattern.negated,
+        Part::Sender => contains(envelope.sender.as_str(), &any_case) != pattern.negated,
+        Part::Recipient => {
+            let mut waiting = envelope.recipients.iter().filter(|r| !r.state.is_finished());
+            waiting.any(|r| contains(r.address.as_str(), &any_case) != pattern.negated)
+        }
+        Part::Reason => envelope.hold.as_ref().is_some_and(|hold| hold.contains(&pattern.text) != pattern.negated),
+    }
+}
+
+impl Select {
+    /// Whether an envelope is meant.
+    #[must_use]
+    pub fn fits(&self, envelope: &Envelope) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&envelope.id))
+            && self.held.is_none_or(|held| held == envelope.hold.is_some())
+            && fits(envelope, self)
+    }
 }
 
 impl Shared {

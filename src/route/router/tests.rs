@@ -52,17 +52,12 @@ async fn keys(router: &Router, address: &str) -> Vec<String> {
 #[tokio::test]
 async fn local_names_and_domains() {
     let r = router(&[]);
-    for address in [
-        "alice",
-        "Alice@EXAMPLE.org.",
-        "alice@mx",
-        "alice@localhost",
-        "alice@[192.0.2.1]",
-        "alice+x@example.org",
-        "alice@[IPv6:::1]",
-    ] {
+    for address in
+        ["alice", "Alice@EXAMPLE.org.", "alice@mx", "alice@localhost", "alice@[192.0.2.1]", "alice@[IPv6:::1]"]
+    {
         assert_eq!(keys(&r, address).await, ["local:alice"], "{address}");
     }
+    assert_eq!(keys(&r, "alice+X@example.org").await, ["local:alice+x"]);
     assert_eq!(keys(&r, "nosuch@example.org").await, ["refused 5.1.1 User unknown"]);
     assert_eq!(keys(&r, "broken").await, ["unavailable nss"]);
     assert_eq!(keys(&r, "u@Far.Example").await, ["smtp:far.example"]);
@@ -103,7 +98,7 @@ async fn aliases_lists_and_loops() {
         })
         .collect();
     let r10 = router(&deep);
-    assert_eq!(keys(&r10, "d1").await, ["local:alice", "smtp:far.example"]);
+    assert_eq!(keys(&r10, "d1").await, ["local:\\alice", "smtp:far.example"]);
     let eleven = keys(&r10, "d0").await;
     assert!(eleven.len() == 2 && eleven.iter().all(|key| key.starts_with("error:5.4.6")), "{eleven:?}");
     assert_eq!(keys(&r, "half").await, ["local:alice", "error:5.1.1 User unknown"]);
@@ -167,4 +162,17 @@ async fn members_of_every_kind_count() {
     let members: Vec<String> = (0..1_200).map(|n| format!("\\u{n}")).collect();
     let many = router(&[("many", Box::leak(members.join("\n").into_boxed_str()))]);
     assert_eq!(keys(&many, "many").await, ["unavailable alias expands to more than 1000 recipients"]);
+}
+
+#[tokio::test]
+async fn programs_files_and_lists_are_named_by_their_entry() {
+    let r = router(&[("p", "|/bin/cat x"), ("f", "/var/archive"), ("l", ":include:/etc/list")]);
+    let mark = |text: &str| table::AliasEntry::parse(text).mark();
+    for (name, kind, text) in
+        [("p", "prog", "|/bin/cat x"), ("f", "file", "/var/archive"), ("l", "include", ":include:/etc/list")]
+    {
+        assert_eq!(keys(&r, name).await, [format!("{kind}::{}:/etc/aliases", mark(text))]);
+    }
+    let Verdict::Targets(targets) = r.expand(&Address::parse("p").unwrap()).await else { panic!() };
+    assert_eq!(targets[0].address.as_str(), "\"|/bin/cat x\"", "as sendmail prints it");
 }

@@ -145,6 +145,42 @@ async fn verbs_last() {
 }
 
 #[tokio::test]
+async fn sendmails_selectors() {
+    use crate::{Part, Pattern};
+    let folder = Folder::new();
+    let spool = open(&folder.settings());
+    let mut ids = Vec::new();
+    for to in [&["alice", "bob"][..], &["bob"], &["carol"]] {
+        ids.push(accept(&*spool, to, b"x").await.envelope.id.to_string());
+    }
+    let last = ids.last().unwrap().as_str();
+    for (wanted, patterns) in [
+        (2, &[(Part::Recipient, "BOB", false)][..]),
+        // One recipient without it is enough.
+        (2, &[(Part::Recipient, "bob@", true)]),
+        (2, &[(Part::Recipient, "alice", false), (Part::Recipient, "carol", false)]),
+        (1, &[(Part::Recipient, "bob", false), (Part::Recipient, "alice", false), (Part::Id, &ids[0], false)]),
+        (2, &[(Part::Id, last, true)]),
+        (3, &[(Part::Recipient, "", false)]),
+        (0, &[(Part::Recipient, "", true)]),
+        (0, &[(Part::Sender, "nobody at all", false)]),
+        (3, &[(Part::Sender, "nobody at all", true)]),
+        (0, &[(Part::Reason, "", false)]),
+    ] {
+        let one = |&(part, text, negated): &(Part, &str, bool)| Pattern { part, text: text.to_owned(), negated };
+        let select = Select { patterns: patterns.iter().map(one).collect(), ..Select::default() };
+        assert_eq!(spool.count(select).await, Ok(wanted), "{patterns:?}");
+    }
+    let only = Select { ids: vec![mail::QueueId::parse(last).unwrap()], ..Select::default() };
+    assert_eq!(spool.hold(only, "Audit".into()).await, Ok(1));
+    for (wanted, text, negated) in [(1, "Aud", false), (0, "aud", false), (1, "x", true)] {
+        let pattern = Pattern { part: Part::Reason, text: text.to_owned(), negated };
+        let select = Select { held: Some(true), patterns: vec![pattern], ..Select::default() };
+        assert_eq!(spool.count(select).await, Ok(wanted), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn many_messages_recycle_their_segments() {
     let folder = Folder::new();
     let spool = open(&folder.settings());

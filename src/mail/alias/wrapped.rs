@@ -1,12 +1,12 @@
 //! The one address that a value of virtusertable or genericstable holds, as sendmail's canonify rules take it out of its wrapping: full
-//! name and comments off, the innermost `<…>`, no source route, no group. Called by [`crate::virtual_users`] and [`crate::check`].
+//! name and comments off, the innermost `<…>`, no source route, no group. Called by `compat/table`.
 //! Source: sendmail.md 3.4 and runs of 8.17.1.9.
 
-use crate::token::{Token, joined, tokens, unquoted};
+use crate::alias::token::{Token, joined, tokens, unquoted};
 
 /// What one address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// An address or a local name, `\user@host` with its backslash; it may be malformed.
     Address(String),
     /// `\user`.
@@ -24,7 +24,8 @@ pub(crate) enum Kind {
 }
 
 /// Reads a value.
-pub(crate) fn kind(value: &str) -> Kind {
+#[must_use]
+pub fn kind(value: &str) -> Kind {
     let all = tokens(value);
     let (inside, angle) = innermost(&all);
     let bare = unquoted(&joined(inside));

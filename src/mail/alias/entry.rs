@@ -1,10 +1,10 @@
 //! The right-hand side of an alias, taken apart (sendmail.md 3.1; RFC 5322 3.2.2 for comments, 3.2.4 for quotes).
-//! Called by [`crate::aliases`]; `:include:` files and `.forward` use the same lists.
+//! Called by `compat/table` and the agents; `:include:` files and `.forward` use the same lists.
 //!
 //! One pass over the text: whatever is not closed (quote, comment) reaches to the end, so that no input is read twice.
 
-use crate::Entry;
-use crate::address::{Kind, kind};
+use crate::alias::AliasEntry as Entry;
+use crate::alias::wrapped::{Kind, kind};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::anychar;
@@ -52,7 +52,11 @@ const fn is_special(c: char) -> bool {
     matches!(c, '"' | '(' | ')' | '<' | '>' | ',' | '\\') || is_blank(c)
 }
 
-pub(crate) fn quoted(input: &str) -> IResult<&str, &str> {
+/// A quoted string with its quotes; without a closing one it reaches to the end.
+///
+/// # Errors
+/// If there is none.
+pub fn quoted(input: &str) -> IResult<&str, &str> {
     tag("\"").parse(input)?;
     let mut escaped = false;
     for (at, c) in input.char_indices().skip(1) {
@@ -66,8 +70,11 @@ pub(crate) fn quoted(input: &str) -> IResult<&str, &str> {
     Ok(("", input))
 }
 
-/// Counts instead of recursing: a million `(` must not use up the stack.
-pub(crate) fn comment(input: &str) -> IResult<&str, &str> {
+/// A comment in parentheses. Counts instead of recursing: a million `(` must not use up the stack.
+///
+/// # Errors
+/// If there is none.
+pub fn comment(input: &str) -> IResult<&str, &str> {
     tag("(").parse(input)?;
     let (mut depth, mut escaped) = (0u32, false);
     for (at, c) in input.char_indices() {

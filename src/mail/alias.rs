@@ -1,5 +1,6 @@
-//! The canonical form of an alias's value: what every table that serves as an alias table has in [`Hit::value`](crate::Hit),
-//! whatever its file looks like. `compat/table` writes it, `route` reads it; so the engine knows no file format.
+//! Aliases: what a right-hand side says ([`entries`]), the lines of the file ([`lines`]), and the canonical form of a value: what every
+//! table that serves as an alias table answers, whatever its file looks like. `compat/table` writes it, `route` reads it. The agents read
+//! the same files with the same grammar (sendmail.md 3.1, 3.2), to run only what still stands there.
 //!
 //! One entry per line (LF), in the order of the file. The first character says what it is:
 //!
@@ -12,6 +13,13 @@
 //! | `\user@domain` | the same if the domain is this host's, else the address without its backslash |
 //! | anything else | address or another alias, as written, without comments and full name; it may be malformed |
 //! | a blank, then text | address that would read as one of the others: `/C=se/@gateway.example` (X.400) |
+
+pub mod entry;
+pub mod lines;
+pub mod token;
+pub mod wrapped;
+
+pub use entry::entries;
 
 use std::fmt;
 
@@ -46,6 +54,16 @@ impl AliasEntry {
         } else {
             Self::Address(line.to_owned())
         }
+    }
+}
+
+impl AliasEntry {
+    /// A short name for this entry, to be told from others in its file: 16 hex digits (FNV-1a, 64 bits). No secret and no signature: who
+    /// could make two entries with one name can write the file, and then both stand in it.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        format!("{:016x}", self.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, mix))
     }
 }
 
@@ -111,6 +129,15 @@ mod tests {
         ];
         assert_eq!(alias_entries(&alias_value(&entries)), entries);
         assert_eq!(alias_entries(""), []);
+    }
+
+    #[test]
+    fn marks_tell_entries_apart() {
+        let mark = AliasEntry::Program("/bin/cat".into()).mark();
+        assert_eq!(mark.len(), 16);
+        for other in [AliasEntry::Program("/bin/cat ".into()), AliasEntry::File("/bin/cat".into())] {
+            assert_ne!(mark, other.mark());
+        }
     }
 
     #[test]

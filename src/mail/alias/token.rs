@@ -1,11 +1,11 @@
 //! Text as sendmail's rules see it: a row of tokens. The values of access, virtusertable and mailertable go through here, because what
 //! they mean depends on it: blanks vanish beside an operator, become a dot between two atoms (BlankSub), and comments are nothing.
-//! Called by [`crate::value`], [`crate::virtual_users`] and [`crate::mailers`]. Source: sendmail.md 3.4, 3.5, and runs of 8.17.1.9.
+//! Called by the modules beside it and by `compat/table`. Source: sendmail.md 3.4, 3.5, and runs of 8.17.1.9.
 //!
 //! One pass: whatever is not closed (quote, comment) reaches to the end.
 
-use crate::entry::comment;
-pub(crate) use crate::entry::quoted;
+use crate::alias::entry::comment;
+pub use crate::alias::entry::quoted;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::anychar;
@@ -16,7 +16,7 @@ use nom::{IResult, Parser};
 
 /// A token. `text` is what was written, quotes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Token<'a> {
+pub enum Token<'a> {
     /// A word.
     Atom(&'a str),
     /// A quoted string with its quotes; the closing one may be missing.
@@ -31,7 +31,8 @@ pub(crate) enum Token<'a> {
 
 impl Token<'_> {
     /// Whether this is the operator `text`.
-    pub(crate) fn is(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
         matches!(self, Token::Operator(operator) if *operator == text)
     }
 }
@@ -61,7 +62,10 @@ fn token(input: &str) -> IResult<&str, Token<'_>> {
 }
 
 /// Ordinary characters and any one that a backslash protects; a backslash at the end stands for itself.
-pub(crate) fn word(input: &str) -> IResult<&str, &str> {
+///
+/// # Errors
+/// If there is none.
+pub fn word(input: &str) -> IResult<&str, &str> {
     let escaped = recognize(pair(tag("\\"), opt(anychar)));
     let piece = alt((take_while1(is_word), escaped));
     let (rest, count) = many0_count(piece).parse(input)?;
@@ -73,12 +77,16 @@ pub(crate) fn word(input: &str) -> IResult<&str, &str> {
 }
 
 /// One token that stands alone, with the blanks behind it: `$-` of a rule.
-pub(crate) fn single(input: &str) -> IResult<&str, &str> {
+///
+/// # Errors
+/// If there is none.
+pub fn single(input: &str) -> IResult<&str, &str> {
     terminated(alt((word, quoted)), opt(take_while1(is_blank))).parse(input)
 }
 
 /// All tokens of a text.
-pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
+#[must_use]
+pub fn tokens(text: &str) -> Vec<Token<'_>> {
     let (mut found, mut rest) = (Vec::new(), text);
     while let Ok((next, token)) = token(rest) {
         rest = next;
@@ -88,7 +96,8 @@ pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
 }
 
 /// The text of tokens as sendmail puts them together again: a dot for blanks between two words, nothing elsewhere.
-pub(crate) fn joined(tokens: &[Token<'_>]) -> String {
+#[must_use]
+pub fn joined(tokens: &[Token<'_>]) -> String {
     let (mut out, mut word, mut blank) = (String::new(), false, false);
     for token in tokens {
         match token {
@@ -112,7 +121,8 @@ pub(crate) fn joined(tokens: &[Token<'_>]) -> String {
 
 /// The meaning of a quoted string: quotes off, quoting backslashes off.
 /// What a text with quoted strings means: quotes off, quoting backslashes off.
-pub(crate) fn unquoted(text: &str) -> String {
+#[must_use]
+pub fn unquoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -1,0 +1,100 @@
+//! The worker of programs, files and lists that aliases and `.forward` files name. The agent is told which entry of which file; what it says
+//! now, the agent reads itself (DESIGN §2). One message at a time: a program takes as long as it takes.
+
+use crate::agent::Agent;
+use crate::batch::{self, Packed, Parcel};
+use crate::expand;
+use crate::field::Fields;
+use crate::job::Job;
+use crate::local::{Loaded, end, load, next, start, unstarted};
+use crate::outcome::{Attempt, Fate};
+use crate::place::Place;
+use call::agent::{Kind, Outcomes};
+use mail::Status;
+use route::{Entry, Key};
+use std::time::Duration;
+
+/// Beyond a program's own time, which its agent keeps; and for files and lists.
+const MARGIN: Duration = Duration::from_secs(300);
+
+/// Serves one hop until nothing waits for a while.
+pub(crate) async fn work(place: Place) {
+    let mut agent = None;
+    while let Some(job) = next(&place).await {
+        let route = job.recipients().next().map(|(_, recipient)| recipient.route.clone()).unwrap_or_default();
+        match Key::parse(&route) {
+            Some(Key::Include(entry)) => expand::list(&place, job, &entry).await,
+            Some(key @ (Key::Program(_) | Key::File(_))) => {
+                if let Some(loaded) = load(&place, job).await {
+                    deliver(&place, &mut agent, loaded, &key).await;
+                }
+            }
+            _ => job.give_back_now(),
+        }
+        place.success();
+    }
+}
+
+/// Which agent may act on an entry.
+pub(crate) fn agent_for(entry: &Entry) -> (Kind, &str) {
+    if entry.user.is_empty() { (Kind::System, "alias") } else { (Kind::User, &entry.user) }
+}
+
+async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content }: Loaded, key: &Key) {
+    let (Key::Program(entry) | Key::File(entry)) = key else { return };
+    let attempt = Attempt::here(key.mailer(), place.inner.parts.clock.now().mono);
+    let packed = match pack(place, &job, content, key, entry) {
+        Ok(packed) => packed,
+        Err(error) => return end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error.to_string())),
+    };
+    let settings = place.inner.parts.settings.get();
+    let time =
+        if matches!(key, Key::Program(_)) { Duration::from_millis(settings.program_time) } else { Duration::ZERO };
+    let limit = time + MARGIN / settings.timeout_divisor.max(1);
+    let (kind, user) = agent_for(entry);
+    loop {
+        let (mut agent, used) = match kept.take() {
+            Some(agent) => (agent, true),
+            None => match start(place, kind, user).await {
+                Ok(agent) => (agent, false),
+                Err(error) => return unstarted(place, vec![job], &attempt, &error),
+            },
+        };
+        let fate = match tokio::time::timeout(limit, agent.deliver(&packed)).await {
+            // A kept one had ended: it did nothing. A program that may have run is not run again at once.
+            Ok(Err(broken)) if used && !broken.begun => continue,
+            Ok(Err(broken)) => Fate::local(Status::temporary(3, 0), &format!("agent: {}", broken.error)),
+            Err(_) => Fate::local(Status::temporary(3, 0), "agent timed out"),
+            Ok(Ok(outcomes)) => {
+                // A system agent serves one order.
+                *kept = (kind == Kind::User).then_some(agent);
+                first(outcomes)
+            }
+        };
+        return end(place, job, &attempt, fate);
+    }
+}
+
+fn first(outcomes: Outcomes) -> Fate {
+    match outcomes.outcomes.into_iter().next() {
+        Some(outcome) => Fate::of_agent(outcome.result, outcome.program),
+        None => Fate::local(Status::temporary(3, 0), "agent gave no outcome"),
+    }
+}
+
+fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &Entry) -> std::io::Result<Packed> {
+    let (_, recipient) = job.recipients().next().ok_or(std::io::ErrorKind::NotFound)?;
+    let fields = place.inner.parts.settings.get().fields;
+    let parcel = Parcel {
+        envelope: &job.message.envelope,
+        recipient,
+        content,
+        unsure: job.message.is_old,
+        detail: entry.detail.clone(),
+        forward: false,
+        // Programs get no Return-Path (sendmail.md 3.1).
+        fields: Fields { return_path: fields.return_path && matches!(key, Key::File(_)), ..fields },
+    };
+    let into = call::agent::Entry { file: entry.file.clone(), mark: entry.mark.clone() };
+    batch::pack(&[parcel], 0, Some(into), &*place.inner.parts.clock)
+}

@@ -1,0 +1,324 @@
+//! What a user's `.forward` and an alias's `:include:` stand for (DESIGN §3: by an agent, after acceptance, committed in one frame before any
+//! child is tried). Called by the workers of mailboxes and entries.
+//!
+//! States of a recipient: in flight → asked (an agent reads) → routed → **expanded** (commit point) → its children are in flight. Whatever
+//! fails before the commit defers it, and the file will be asked again; after it nothing asks again.
+
+use crate::agent::Agent;
+use crate::claim::dispatch_children;
+use crate::entry::agent_for;
+use crate::job::{Job, Message};
+use crate::local::{end, start, unstarted};
+use crate::outcome::{Attempt, Fate};
+use crate::place::Place;
+use crate::start::Inner;
+use call::agent::{Expansion, Kind, Member, Named, Question};
+use mail::alias::{AliasEntry, alias_entries};
+use mail::{Address, Status};
+use queue::{Envelope, Recipient, State};
+use route::{Entry, Key};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for an answer: a home may lie on a slow server.
+const TIMEOUT: Duration = Duration::from_secs(300);
+/// Longest chain of recipients that became each other (sendmail's MaxAliasRecursion).
+const DEEP: usize = 10;
+/// Most recipients that one message may get (as at RCPT).
+const MOST: usize = 10_000;
+
+/// Asks for the `.forward` of the place's user, for jobs that a mailbox agent left alone because there may be one.
+pub(crate) async fn forwards(place: &Place, reader: &mut Option<Agent>, jobs: Vec<Job>) {
+    let Key::Local { user, .. } = &*place.key else { return };
+    let mut jobs = jobs.into_iter().peekable();
+    while let Some(first) = jobs.next() {
+        let detail = detail(&first);
+        let mut same = vec![first];
+        while let Some(job) = jobs.next_if(|job| self::detail(job) == detail) {
+            same.push(job);
+        }
+        let attempt = Attempt::here("local", place.inner.parts.clock.now().mono);
+        let source = Entry { user: user.clone(), detail: detail.clone(), mark: String::new(), file: String::new() };
+        let question = Question { detail, entry: None };
+        match ask(place, reader, (Kind::User, user), &question).await {
+            Ok(expansion) => {
+                for job in same {
+                    obey(place, job, &attempt, &expansion, &source).await;
+                }
+            }
+            Err(Failed::Start(error)) => unstarted(place, same, &attempt, &error),
+            Err(Failed::Answer(error)) => {
+                let fate = Fate::local(Status::temporary(3, 0), &error);
+                same.into_iter().for_each(|job| end(place, job, &attempt, fate.clone()));
+            }
+        }
+    }
+}
+
+/// What follows the plus in the name that a job is for.
+fn detail(job: &Job) -> String {
+    match job.recipients().next().and_then(|(_, recipient)| Key::parse(&recipient.route)) {
+        Some(Key::Local { detail, .. }) => detail,
+        _ => String::new(),
+    }
+}
+
+/// Asks for the members of an alias's list.
+pub(crate) async fn list(place: &Place, job: Job, entry: &Entry) {
+    let attempt = Attempt::here("*include*", place.inner.parts.clock.now().mono);
+    let named = call::agent::Entry { file: entry.file.clone(), mark: entry.mark.clone() };
+    let question = Question { detail: String::new(), entry: Some(named) };
+    match ask(place, &mut None, agent_for(entry), &question).await {
+        Ok(expansion) => obey(place, job, &attempt, &expansion, entry).await,
+        Err(Failed::Start(error)) => unstarted(place, vec![job], &attempt, &error),
+        Err(Failed::Answer(error)) => end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error)),
+    }
+}
+
+/// Why recipients stay what they are, and whether for good.
+type Refused = (Status, String);
+
+enum Failed {
+    Start(String),
+    Answer(String),
+}
+
+async fn ask(
+    place: &Place,
+    reader: &mut Option<Agent>,
+    (kind, user): (Kind, &str),
+    question: &Question,
+) -> Result<Expansion, Failed> {
+    let limit = TIMEOUT / place.inner.parts.settings.get().timeout_divisor.max(1);
+    loop {
+        let (mut agent, used) = match reader.take() {
+            Some(agent) => (agent, true),
+            None => (start(place, kind, user).await.map_err(Failed::Start)?, false),
+        };
+        match tokio::time::timeout(limit, agent.expand(question.clone())).await {
+            Ok(Ok(expansion)) => {
+                *reader = Some(agent);
+                return Ok(expansion);
+            }
+            // A kept one has ended. To ask twice does no harm.
+            Ok(Err(_)) if used => {}
+            Ok(Err(broken)) => return Err(Failed::Answer(format!("agent: {}", broken.error))),
+            Err(_) => return Err(Failed::Answer("agent timed out".to_owned())),
+        }
+    }
+}
+
+/// Does what the file says with one job.
+async fn obey(place: &Place, mut job: Job, attempt: &Attempt, expansion: &Expansion, source: &Entry) {
+    let id = job.message.envelope.id;
+    expansion.notes.iter().for_each(|note| place.inner.note(id, note.clone()));
+    match &expansion.answer {
+        Named::Mailbox => {
+            job.looked = true;
+            let settings = place.inner.parts.settings.get();
+            let route = job.recipients().next().map(|(_, recipient)| recipient.route.clone());
+            if let (Some(_), Some(route)) = (&settings.lmtp, route) {
+                crate::claim::push(&place.inner, &route, job, &settings);
+            } else {
+                place.put_back(job);
+            }
+        }
+        Named::Unavailable(subject, detail, why) => {
+            end(place, job, attempt, Fate::local(Status::temporary(*subject, *detail), why));
+        }
+        // Never accepted and forgotten, as for an alias without members.
+        Named::Members(members) if members.is_empty() => {
+            let text = "aliasing/forwarding loop broken (a list without members)";
+            end(place, job, attempt, Fate::local(Status::permanent(4, 6), text));
+        }
+        Named::Members(members) => {
+            if let Err((job, (status, why))) = commit(&place.inner, job, members, source).await {
+                end(place, job, attempt, Fate::local(status, &why));
+            }
+        }
+    }
+}
+
+/// Replaces the job's recipients by these members, and hands out what they are now.
+async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &Entry) -> Result<(), (Job, Refused)> {
+    let message = job.message.clone();
+    let root = Message::root(&message);
+    // Nobody else adds recipients meanwhile, so that each person is seen.
+    let mut latest = root.latest.lock().await;
+    let children = match children(inner, &latest, &job.recipients, members, source).await {
+        Ok(children) => children,
+        Err(why) => {
+            drop(latest);
+            return Err((job, why));
+        }
+    };
+    let first = latest.recipients.len();
+    match inner.parts.store.expand(message.envelope.id, job.recipients.clone(), children).await {
+        Err(error) => {
+            drop(latest);
+            Err((job, (Status::temporary(3, 0), format!("cannot record the expansion: {error}"))))
+        }
+        Ok(envelope) => {
+            latest.clone_from(&envelope);
+            drop(latest);
+            let parents = std::mem::take(&mut job.recipients);
+            let expanded = Message::expanded(&message, envelope);
+            dispatch_children(inner, &expanded, first, &parents);
+            Ok(())
+        }
+    }
+}
+
+/// The recipients that the members are, without those who get the message anyway.
+async fn children(
+    inner: &Inner,
+    envelope: &Envelope,
+    parents: &[u32],
+    members: &[Member],
+    source: &Entry,
+) -> Result<Vec<Recipient>, Refused> {
+    let Some((parent, from)) = parents.first().and_then(|&at| Some((at, envelope.recipients.get(at as usize)?))) else {
+        return Ok(Vec::new());
+    };
+    let ancestors = ancestors(envelope, parent);
+    let mut crowd = Crowd::of(envelope, parents);
+    let mut found: Vec<Recipient> = Vec::new();
+    for member in members {
+        for mut child in recipients_of(inner, member, source).await? {
+            if ancestors.len() > DEEP {
+                let text = format!("aliasing/forwarding loop broken ({} aliases deep; {DEEP} max)", ancestors.len());
+                child.route = Key::Error { status: Status::permanent(4, 6), text }.to_string();
+            }
+            // Who comes back to himself stays at home: his own name, or a circle of forwarders.
+            if let Some(Key::Local { user, detail, plain: false }) = Key::parse(&child.route)
+                && ancestors.contains(&user)
+            {
+                child.route = Key::Local { user, detail, plain: true }.to_string();
+            }
+            if !crowd.admits(&child) {
+                continue;
+            }
+            child.given.clone_from(&from.given);
+            child.orcpt.clone_from(&from.orcpt);
+            child.notify = from.notify;
+            child.parent = Some(parent);
+            if child.controlling.is_empty() {
+                child.controlling = format!("{}:{}: {}", member.file, member.line, from.address);
+            }
+            found.push(child);
+            if envelope.recipients.len() + found.len() > MOST {
+                return Err((Status::permanent(4, 6), format!("more than {MOST} recipients after forwarding")));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The local users that became `recipient`, itself included; empty names for what else did.
+fn ancestors(envelope: &Envelope, recipient: u32) -> Vec<String> {
+    let mut users = Vec::new();
+    let mut at = Some(recipient);
+    while let Some(recipient) = at.and_then(|at| envelope.recipients.get(at as usize)) {
+        users.push(match Key::parse(&recipient.route) {
+            Some(Key::Local { user, .. }) => user,
+            _ => String::new(),
+        });
+        at = elder(recipient, at);
+    }
+    users
+}
+
+/// The parent, which stands before its children: going up ends.
+fn elder(recipient: &Recipient, at: Option<u32>) -> Option<u32> {
+    recipient.parent.filter(|parent| at.is_some_and(|at| *parent < at))
+}
+
+/// Who has the message or will get it.
+struct Crowd {
+    /// Those themselves.
+    reached: HashSet<String>,
+    /// Those who became others, of whom at least one is reached. (Two who forward to each other reach nobody: one of them keeps it.)
+    leading: HashSet<String>,
+}
+
+impl Crowd {
+    /// Everybody but `parents`, who are about to become others.
+    fn of(envelope: &Envelope, parents: &[u32]) -> Self {
+        let (mut crowd, mut leads) = (Self { reached: HashSet::new(), leading: HashSet::new() }, HashSet::new());
+        for (index, recipient) in (0..).zip(&envelope.recipients) {
+            if parents.contains(&index) || recipient.state == State::Expanded || recipient.route.starts_with("error:") {
+                continue;
+            }
+            crowd.reached.insert(person(recipient));
+            let mut at = elder(recipient, Some(index));
+            while let Some(above) = at.filter(|at| leads.insert(*at)) {
+                at = envelope.recipients.get(above as usize).and_then(|recipient| elder(recipient, at));
+            }
+        }
+        let leading = leads.iter().filter_map(|at| envelope.recipients.get(*at as usize)).map(person);
+        crowd.leading = leading.collect();
+        crowd
+    }
+    /// Whether the child is somebody new; he is known from now on.
+    fn admits(&mut self, child: &Recipient) -> bool {
+        let name = person(child);
+        let plain = matches!(Key::parse(&child.route), Some(Key::Local { plain: true, .. }));
+        // Errors are told each for itself.
+        child.route.starts_with("error:") || ((plain || !self.leading.contains(&name)) && self.reached.insert(name))
+    }
+}
+
+/// One name for one person: with or without a `.forward` it is the same.
+fn person(recipient: &Recipient) -> String {
+    match Key::parse(&recipient.route) {
+        Some(Key::Local { user, detail, .. }) => format!("local:{user}+{detail}"),
+        _ => format!("{} {}", recipient.route, recipient.address),
+    }
+}
+
+/// What one member is. An error is for all: a table cannot be asked now, and nothing routes a committed child again.
+async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result<Vec<Recipient>, Refused> {
+    let refused = |status, text: &str, shown: &str| {
+        let address = Address::from_parts(shown, None);
+        let key = Key::Error { status, text: text.to_owned() };
+        Ok(vec![Recipient::new(shown, address, &key.to_string())])
+    };
+    let text = match &member.entry {
+        Ok(text) => text,
+        Err(why) => {
+            let (status, text) = Status::split(why).unwrap_or((Status::permanent(2, 4), why));
+            return refused(status, text, &source.user);
+        }
+    };
+    let Some(entry) = alias_entries(text).into_iter().next() else { return Ok(Vec::new()) };
+    let address = match &entry {
+        AliasEntry::Program(_) | AliasEntry::File(_) | AliasEntry::Include(_) => {
+            let named = Entry { mark: entry.mark(), file: member.file.clone(), ..source.clone() };
+            let key = if matches!(entry, AliasEntry::Program(_)) { Key::Program(named) } else { Key::File(named) };
+            let shown = Address::from_parts(&route::quoted(&entry.to_string()), None);
+            return Ok(vec![Recipient::new(text, shown, &key.to_string())]);
+        }
+        AliasEntry::Mailbox(user) | AliasEntry::Address(user) if !source.user.is_empty() && *user == source.user => {
+            let key = Key::Local { user: user.clone(), detail: String::new(), plain: true };
+            return Ok(vec![Recipient::new(user, Address::from_parts(&route::quoted(user), None), &key.to_string())]);
+        }
+        AliasEntry::Mailbox(user) => Address::parse(&format!("\\{user}")).ok(),
+        AliasEntry::Address(text) => Address::parse(text).ok().or_else(|| {
+            let path = mail::path::forward_path(text).ok()?;
+            path.rest.trim().is_empty().then_some(path.address)
+        }),
+    };
+    let Some(address) = address.filter(|address| !address.is_null()) else {
+        return refused(Status::permanent(1, 3), &format!("{text}... bad address in {}", member.file), &source.user);
+    };
+    let found = inner.parts.routes.route(&address).await;
+    for recipient in &found {
+        if let Some(Key::Error { status, text }) = Key::parse(&recipient.route)
+            && status.is_temporary()
+        {
+            return Err((Status::temporary(3, 0), format!("no route for {address} now: {text}")));
+        }
+    }
+    Ok(found)
+}

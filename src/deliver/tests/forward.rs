@@ -1,0 +1,99 @@
+//! What a `.forward` names, with agents that are threads: the mailbox agent leaves the message alone, the user's agent answers.
+
+use super::fake::{Stage, Threads};
+use crate::Settings;
+use call::agent::Done;
+use queue::{Envelope, State};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Agents for users with these files.
+fn agents(forwards: &[(&str, &[&str])]) -> Arc<Threads> {
+    let users: Vec<String> = forwards.iter().map(|(user, _)| (*user).to_owned()).collect();
+    let agents = Threads::new(move |user, item| {
+        let asks = item.forward && users.iter().any(|one| one == user);
+        Some(if asks { Done::Forward } else { Done::Delivered("mbox".into()) })
+    });
+    for (user, lines) in forwards {
+        let lines = lines.iter().map(|line| Ok((*line).to_owned())).collect();
+        agents.forwards.lock().unwrap().insert((*user).to_owned(), lines);
+    }
+    agents
+}
+
+/// Who got it, sorted, with the number of copies; and the finished envelope.
+async fn delivered(agents: Arc<Threads>, to: &[&str]) -> (Vec<String>, Envelope) {
+    let stage = Stage::new(agents, Settings::default());
+    let routes: Vec<(String, String)> = to.iter().map(|u| (format!("{u}@host"), format!("local:{u}"))).collect();
+    let routes: Vec<(&str, &str)> = routes.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    stage.submit(stage.envelope("s@x", &routes), b"A: b\r\n\r\nc\r\n");
+    stage.until("finished", |s| s.store.finished().len() == 1 && s.store.claimed() == 0).await;
+    let envelope = stage.store.finished().remove(0);
+    let got = envelope.recipients.iter().filter(|r| r.state == State::Delivered);
+    let mut got: Vec<String> = got.map(|r| r.route.clone()).collect();
+    got.sort();
+    (got, envelope)
+}
+
+#[tokio::test]
+async fn each_member_gets_one_copy_and_own_names_mean_the_mailbox() {
+    let agents = agents(&[("alice", &["\\alice", "bob", "|/bin/cat x", "bob", "alice"])]);
+    let (got, envelope) = delivered(agents.clone(), &["alice"]).await;
+    assert_eq!(got[..2], ["local:\\alice", "local:bob"]);
+    assert!(got[2].starts_with("prog:alice:") && got[2].ends_with(":/home/x/.forward") && got.len() == 3, "{got:?}");
+    let [parent, children @ ..] = &envelope.recipients[..] else { panic!() };
+    assert_eq!(parent.state, State::Expanded);
+    assert!(children.iter().all(|child| child.parent == Some(0) && child.given == parent.given));
+    assert_eq!(children[1].controlling, "/home/x/.forward:2: alice@host");
+    let batches = agents.batches.lock().unwrap();
+    let (user, program, _) = batches.iter().find(|(_, batch, _)| batch.into.is_some()).unwrap();
+    assert_eq!((user.as_str(), program.items[0].prepend.as_str()), ("alice", ""), "no Return-Path for a program");
+}
+
+#[tokio::test]
+async fn circles_lose_nothing() {
+    for to in [&["alice"][..], &["alice", "bob"], &["bob", "alice"]] {
+        let (got, _) = delivered(agents(&[("alice", &["bob"]), ("bob", &["alice"])]), to).await;
+        assert_eq!(got.len(), 1, "{to:?}: {got:?}");
+        assert!(got[0].starts_with("local:\\"), "{got:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_forwarders_to_one_person_make_one_copy() {
+    let forwards: &[(&str, &[&str])] = &[("alice", &["carol"]), ("bob", &["carol"]), ("carol", &["dave"])];
+    let (got, _) = delivered(agents(forwards), &["alice", "bob", "carol"]).await;
+    assert_eq!(got, ["local:dave"]);
+}
+
+#[tokio::test]
+async fn a_chain_has_an_end() {
+    let names: Vec<String> = (0..20).map(|n| format!("u{n}")).collect();
+    let lines: Vec<[&str; 1]> = (0..20).map(|n| [names[(n + 1) % 20].as_str()]).collect();
+    let forwards: Vec<(&str, &[&str])> = (0..20).map(|n| (names[n].as_str(), &lines[n][..])).collect();
+    let agents = agents(&forwards);
+    let stage = Stage::new(agents, Settings::default());
+    stage.submit(stage.envelope("s@x", &[("u0@host", "local:u0")]), b"A: b\r\n\r\n");
+    stage
+        .until("bounced", |s| s.lines().iter().any(|line| line.contains("loop broken (11 aliases deep; 10 max)")))
+        .await;
+}
+
+#[tokio::test]
+async fn who_has_no_forward_after_all_gets_it_in_his_mailbox() {
+    let agents = agents(&[("alice", &[])]);
+    agents.forwards.lock().unwrap().clear();
+    let (got, _) = delivered(agents.clone(), &["alice"]).await;
+    assert_eq!(got, ["local:alice"]);
+    assert_eq!(agents.started.load(Ordering::SeqCst), 2, "one for the mailbox, one that reads");
+}
+
+#[tokio::test]
+async fn what_cannot_be_routed_now_commits_nothing() {
+    let stage = Stage::new(agents(&[("alice", &["bob"])]), Settings::default());
+    stage.routes.unavailable.store(true, Ordering::SeqCst);
+    let id = stage.submit(stage.envelope("s@x", &[("alice@host", "local:alice")]), b"A: b\r\n\r\n");
+    stage.until("deferred", |s| s.has_line("stat=Deferred: no route for bob now")).await;
+    let one = stage.store.one(id);
+    assert!(one.recipients.len() == 1 && matches!(one.recipients[0].state, State::Deferred(_)), "{one:?}");
+}

@@ -1,0 +1,139 @@
+//! What an entry says now: the program or file that the engine named by its file and mark. Called by the loop for every order, so that
+//! nothing is done that stands there no more (DESIGN §2).
+//!
+//! A user's agent takes only files of his `.forward` path list; the files of a system agent were named by the keeper and opened while it
+//! was still root, by a way that only root and the file's owner can change.
+
+use crate::arguments::Arguments;
+use crate::forward::{candidates, trust};
+use crate::identity::Person;
+use crate::trusted::{Refusal, Trust, open};
+use call::agent::{Done, Entry, Kind};
+use mail::alias::{AliasEntry, lines::all_entries};
+use mail::forward::lines;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Largest alias file, bytes.
+const ALIASES: u64 = 256 << 20;
+
+/// The alias files, open.
+#[derive(Debug, Default)]
+pub(crate) struct AliasFiles(Vec<(String, Result<File, Refusal>)>);
+
+impl AliasFiles {
+    /// Opens them: called while the agent is still root (or runs as the one user of everything). Nothing is read yet.
+    pub(crate) fn open(arguments: &Arguments) -> Self {
+        if arguments.kind != Kind::System {
+            return Self::default();
+        }
+        let open_one = |path: &String| {
+            // Root named the file, whoever owns it (a list manager); nobody else may have written it.
+            let owner = std::fs::metadata(path).map_or(0, |stat| std::os::unix::fs::MetadataExt::uid(&stat));
+            let trust = Trust { owner, file: 0o022, folders: 0o022, size: ALIASES };
+            (path.clone(), open(Path::new(path), &trust))
+        };
+        Self(arguments.aliases.iter().map(open_one).collect())
+    }
+
+    fn text(&self, path: &str) -> Result<Vec<u8>, Done> {
+        match self.0.iter().find(|(known, _)| known == path) {
+            None => Err(later(format!("{path} is no alias file"))),
+            Some((_, Ok(file))) => text(file, path),
+            Some((_, Err(why))) => Err(refused(path, why)),
+        }
+    }
+
+    /// What an alias's entry says.
+    pub(crate) fn find(&self, entry: &Entry) -> Result<AliasEntry, Done> {
+        let text = self.text(&entry.file)?;
+        let found = all_entries(&text).map(|(_, said)| said).find(|said| said.mark() == entry.mark);
+        found.ok_or_else(|| gone(entry))
+    }
+}
+
+/// What an entry of the user's `.forward` says.
+pub(crate) fn of_user(entry: &Entry, person: &Person, arguments: &Arguments, detail: &str) -> Result<AliasEntry, Done> {
+    if !candidates(person, arguments, detail).contains(&entry.file) {
+        return Err(later(format!("{} is no .forward of {}", entry.file, person.name)));
+    }
+    let file = open(Path::new(&entry.file), &trust(person, arguments)).map_err(|why| refused(&entry.file, &why))?;
+    let text = text(&file, &entry.file)?;
+    let found = lines(&text).into_iter().flat_map(|line| line.entries).find(|said| said.mark() == entry.mark);
+    let found = found.ok_or_else(|| gone(entry))?;
+    if person.has_shell { Ok(found) } else { Err(later(format!("{} has no valid shell", person.name))) }
+}
+
+fn text(file: &File, path: &str) -> Result<Vec<u8>, Done> {
+    let mut text = Vec::new();
+    let read = file.take(ALIASES).read_to_end(&mut text);
+    read.map(|_| text).map_err(|error| Done::Temporary(3, 0, format!("cannot read {path}: {error}")))
+}
+
+fn gone(entry: &Entry) -> Done {
+    later(format!("what was named stands no more in {}", entry.file))
+}
+
+fn refused(path: &str, why: &Refusal) -> Done {
+    let why = match why {
+        Refusal::Absent => "No such file or directory",
+        Refusal::Unsafe(why) | Refusal::Unavailable(why) => why,
+    };
+    later(format!("{path}: {why}"))
+}
+
+/// Kept in the queue: whoever wrote the file can put it right, or an operator routes the message anew.
+fn later(why: String) -> Done {
+    Done::Temporary(3, 5, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::tests::person;
+
+    fn entry(file: &Path, text: &str) -> Entry {
+        Entry { file: file.to_string_lossy().into_owned(), mark: AliasEntry::parse(text).mark() }
+    }
+
+    fn why(found: Result<AliasEntry, Done>) -> String {
+        match found {
+            Err(Done::Temporary(3, 5, why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_what_stands_in_the_users_own_forward() {
+        let home = tempfile::tempdir().unwrap();
+        let (own, arguments) = (person(home.path()), crate::arguments::tests::arguments());
+        let forward = home.path().join(".forward");
+        std::fs::write(&forward, "\\al, \"|/bin/cat x\"\n").unwrap();
+        let ask = |entry: &Entry, detail: &str| of_user(entry, &own, &arguments, detail);
+        let named = entry(&forward, "|/bin/cat x");
+        assert_eq!(ask(&named, ""), Ok(AliasEntry::Program("/bin/cat x".into())));
+        assert_eq!(ask(&named, "detail"), Ok(AliasEntry::Program("/bin/cat x".into())));
+        assert!(why(ask(&entry(&forward, "|/bin/cat y"), "")).contains("stands no more"));
+        // Mail of strangers lies in files of his too.
+        let mail = home.path().join("Maildir");
+        std::fs::write(&mail, "\"|/bin/sh\"\n").unwrap();
+        assert!(why(ask(&entry(&mail, "|/bin/sh"), "")).contains("is no .forward of al"));
+        let no_shell = Person { has_shell: false, ..own.clone() };
+        assert!(why(of_user(&named, &no_shell, &arguments, "")).contains("no valid shell"));
+    }
+
+    #[test]
+    fn only_what_stands_in_an_alias_file_of_the_keepers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("aliases");
+        std::fs::write(&path, "a: bob,\n  \"|/bin/cat x\"\n").unwrap();
+        let mut arguments = crate::arguments::tests::arguments();
+        arguments.kind = Kind::System;
+        arguments.aliases = vec![path.to_string_lossy().into_owned(), "/nonexistent/a".into()];
+        let files = AliasFiles::open(&arguments);
+        assert_eq!(files.find(&entry(&path, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
+        assert!(why(files.find(&entry(Path::new("/etc/passwd"), "|/bin/cat x"))).contains("is no alias file"));
+        assert!(why(files.find(&entry(Path::new("/nonexistent/a"), "|x"))).contains("No such file"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Programs, files and lists that aliases name.
+
+use std::fs;
+use testsuite::{Server, Setup, Smtp, mbox, message, seconds, wait_for};
+
+fn with(aliases: &str) -> Setup {
+    Setup { aliases: format!("postmaster: nobody\n{aliases}"), ..Setup::default() }
+}
+
+/// Starts with these aliases, in which `@F@` is the server's folder.
+fn start(aliases: &str) -> Server {
+    let mut server = Server::make(with(""));
+    let folder = server.folder.to_string_lossy().into_owned();
+    server.setup.aliases.push_str(&aliases.replace("@F@", &folder));
+    server.write_configuration();
+    server.start();
+    server
+}
+
+fn send(server: &Server, from: &str, to: &str, id: &str) {
+    let mut session = Smtp::hello(server.address).unwrap();
+    let text = message::text(id, to, 3);
+    assert_eq!(session.message(from, &[to], &text).unwrap().code, 250, "{to}");
+}
+
+#[test]
+fn a_program_gets_the_message_as_sendmail_writes_it() {
+    let server = start("prog: \"|cat > @F@/tmp/got; env > @F@/tmp/env; pwd > @F@/tmp/pwd\"\n");
+    send(&server, "\"a$(touch x)`id`\"@client.test", "prog", "one");
+    server.wait_log("mailer=prog");
+    server.wait_empty(seconds(20));
+    let got = fs::read_to_string(server.path("tmp/got")).unwrap();
+    assert!(got.starts_with("From \"a$(touch x)`id`\"@client.test "), "{got}");
+    assert!(!got.contains("Return-Path") && got.contains("X-Test-Id: one") && !got.contains('\r'), "{got}");
+    let env = fs::read_to_string(server.path("tmp/env")).unwrap();
+    assert!(env.contains("AGENT=sendmail\n") && env.contains("SENDER=_a__touch_x__id__@client.test\n"), "{env}");
+    assert!(!env.contains("POSTRIDER") && !env.contains("LD_"), "{env}");
+    let line = server.wait_log("mailer=prog");
+    assert!(line.contains("to=\"|cat") && line.contains("ctladdr=<prog>") && line.contains("stat=Sent"), "{line}");
+}
+
+#[test]
+fn exit_codes_and_output_reach_the_sender() {
+    let server =
+        start("bad: \"|echo so sorry; exit 3\"\nnone: \"|exit 67\"\nlater: \"|exit 75\"\ngone: \"|kill -9 $$\"\n");
+    send(&server, "daemon@local.test", "bad", "bad");
+    let report = String::from_utf8_lossy(&server.wait_mail("daemon", 1)[0].text).into_owned();
+    for part in ["so sorry\n554 5.3.0 ", "unknown mailer error 3", "Diagnostic-Code: X-Unix; 3", "    (reason: 3)\n"] {
+        assert!(report.contains(part), "{part:?}:\n{report}");
+    }
+    send(&server, "daemon@local.test", "none", "none");
+    let report = String::from_utf8_lossy(&server.wait_mail("daemon", 2)[1].text).into_owned();
+    assert!(report.contains("550 5.1.1 ") && report.contains("User unknown"), "{report}");
+    send(&server, "daemon@local.test", "later", "later");
+    server.wait_log("Deferred: prog mailer (/bin/sh) exited with EX_TEMPFAIL");
+    send(&server, "daemon@local.test", "gone", "gone");
+    server.wait_log("died with signal 9");
+    assert!(server.mailq().contains("EX_TEMPFAIL"), "{}", server.mailq());
+}
+
+#[test]
+fn files_are_appended_to_and_links_refused() {
+    let server = start("keep: @F@/tmp/archive\nnull: /dev/null\nlink: @F@/tmp/link\n");
+    fs::write(server.path("tmp/target"), "precious").unwrap();
+    std::os::unix::fs::symlink(server.path("tmp/target"), server.path("tmp/link")).unwrap();
+    for n in 0..3 {
+        send(&server, "a@client.test", "keep", &format!("k{n}"));
+    }
+    send(&server, "a@client.test", "null", "null");
+    let archive = server.path("tmp/archive");
+    wait_for("three in the archive", seconds(20), || mbox::read(&archive).is_ok_and(|m| m.len() == 3));
+    let kept = mbox::read(&archive).unwrap();
+    assert!(kept.iter().all(|mail| message::whole(&mail.text).is_ok()));
+    assert_eq!(kept[0].field("Return-Path").as_deref(), Some("<a@client.test>"));
+    server.wait_empty(seconds(20));
+    send(&server, "a@client.test", "link", "link");
+    server.wait_log("/tmp/link refused: symbolic link");
+    assert_eq!(fs::read_to_string(server.path("tmp/target")).unwrap(), "precious");
+}
+
+#[test]
+fn a_list_is_read_when_mail_comes_and_its_owner_is_the_sender() {
+    let server = start("list: :include:@F@/tmp/list\nowner-list: lp\n");
+    send(&server, "a@client.test", "list", "early");
+    server.wait_log("Cannot open");
+    fs::write(server.path("tmp/list"), "# members\ndaemon, games\n\ngames, nosuch\n\"|touch /tmp/never\"\n").unwrap();
+    for user in ["daemon", "games"] {
+        let mail = server.wait_mail(user, 1);
+        assert_eq!(mail[0].field("Return-Path").as_deref(), Some("<lp@mx.test>"), "{user}");
+    }
+    let reports = server.wait_mail("lp", 2);
+    let all: String = reports.iter().map(|mail| String::from_utf8_lossy(&mail.text).into_owned()).collect();
+    assert!(all.contains("nosuch") && all.contains("mailing to programs is not allowed in a list"), "{all}");
+    assert_eq!(mbox::read(&server.mailbox("games")).unwrap().len(), 1, "once although named twice");
+}
+
+#[test]
+fn a_list_of_nobody_is_told_to_the_sender() {
+    let server = start("empty: :include:@F@/tmp/empty\n");
+    fs::write(server.path("tmp/empty"), "# nobody yet\n").unwrap();
+    send(&server, "daemon@local.test", "empty", "one");
+    let report = String::from_utf8_lossy(&server.wait_mail("daemon", 1)[0].text).into_owned();
+    assert!(report.contains("a list without members"), "{report}");
+}
+
+#[test]
+fn what_stands_no_more_in_the_file_is_not_run() {
+    let mut server = start("prog: \"|exit 75\"\n");
+    send(&server, "a@client.test", "prog", "one");
+    server.wait_log("EX_TEMPFAIL");
+    server.setup.aliases = server.setup.aliases.replace("exit 75", "exit 0");
+    server.write_configuration();
+    server.wait_log("what was named stands no more in");
+    assert!(server.mailq().contains("1 request") || server.mailq().contains("Total requests: 1"), "{}", server.mailq());
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_with_all_it_started_and_tried_again() {
+    let server = start_with_time("hang: \"|echo $$ >> @F@/tmp/pids; sleep 1000\"\n");
+    send(&server, "a@client.test", "hang", "one");
+    server.wait_log("took longer than 1 s");
+    let first = fs::read_to_string(server.path("tmp/pids")).unwrap();
+    let pid = first.lines().next().unwrap().to_owned();
+    wait_for("its end", seconds(10), || !std::path::Path::new("/proc").join(&pid).exists());
+    wait_for("another try", seconds(20), || fs::read_to_string(server.path("tmp/pids")).unwrap().lines().count() > 1);
+    // Nobody else waits for it.
+    send(&server, "a@client.test", "daemon", "two");
+    server.wait_mail("daemon", 1);
+}
+
+fn start_with_time(aliases: &str) -> Server {
+    let mut server = Server::make(with("").with("local { program-time \"1s\" }"));
+    let folder = server.folder.to_string_lossy().into_owned();
+    server.setup.aliases.push_str(&aliases.replace("@F@", &folder));
+    server.write_configuration();
+    server.start();
+    server
+}

@@ -1,0 +1,170 @@
+//! `.forward` files, on the private host: agents under the users' own ids.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+use std::process::Command;
+use testsuite::{Server, Setup, Smtp, mbox, message, root_or_skip, seconds, wait_for};
+
+/// First uid of the users u00…u19 of `testsuite/host`, and their group.
+const FIRST: u32 = 20_000;
+const GROUP: u32 = 19_999;
+
+fn uid(user: &str) -> u32 {
+    FIRST + user[1..].parse::<u32>().unwrap()
+}
+
+fn forward(user: &str, name: &str, text: &str) {
+    let path = Path::new("/home").join(user).join(name);
+    fs::write(&path, text).unwrap();
+    chown(&path, Some(uid(user)), Some(GROUP)).unwrap();
+}
+
+/// A server with roles; `more` are further nodes.
+fn start(more: &str) -> Server {
+    let server = Setup::default().with_roles().with(more).start();
+    Command::new("chmod").args(["1777"]).arg(server.path("tmp")).status().unwrap();
+    server
+}
+
+fn send(server: &Server, to: &[&str], id: &str) {
+    let mut session = Smtp::hello(server.address).unwrap();
+    let text = message::text(id, to[0], 3);
+    assert_eq!(session.message("a@client.test", to, &text).unwrap().code, 250, "{to:?}");
+}
+
+fn read(server: &Server, name: &str) -> String {
+    let path = server.path("tmp").join(name);
+    wait_for(name, seconds(20), || fs::read_to_string(&path).is_ok_and(|text| text.ends_with('\n')));
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn copies_programs_files_and_lists_as_the_user() {
+    if !root_or_skip("copies_programs_files_and_lists_as_the_user") {
+        return;
+    }
+    let server = start("");
+    let tmp = server.path("tmp").display().to_string();
+    forward("u00", "list", "u02\n:include:/root/secret\n|touch /tmp/no\n");
+    fs::write("/home/u00/list.md", "").unwrap();
+    forward(
+        "u00",
+        ".forward",
+        &format!(
+            "\\u00, u01\n/home/u00/archive\n:include:/home/u00/list\n\"|id > {tmp}/id; umask >> {tmp}/id; pwd >> {tmp}/id; cat > {tmp}/got #u00\"\n"
+        ),
+    );
+    send(&server, &["u00@local.test"], "one");
+    for user in ["u00", "u01", "u02"] {
+        server.wait_mail(user, 1);
+    }
+    let id = read(&server, "id");
+    assert!(id.starts_with("uid=20000(u00) gid=19999(tester)") && !id.contains("mail"), "{id}");
+    assert!(id.contains("\n0022\n/home/u00\n"), "{id}");
+    wait_for("the archive", seconds(10), || mbox::read(Path::new("/home/u00/archive")).is_ok_and(|m| m.len() == 1));
+    assert!(fs::read_to_string(server.path("tmp/got")).unwrap().contains("X-Test-Id: one"));
+    server.wait_log("Cannot open /root/secret: Permission denied");
+    server.wait_log("mailing to programs is not allowed in a list");
+    let line = server.wait_log("mailer=prog");
+    assert!(line.contains("ctladdr=<u00@local.test>"), "{line}");
+    assert_eq!(mbox::read(&server.mailbox("u00")).unwrap().len(), 1);
+    fs::remove_file("/home/u00/.forward").unwrap();
+    // From now on his mail stays at home: nothing is remembered.
+    send(&server, &["u00@local.test"], "two");
+    server.wait_mail("u00", 2);
+}
+
+#[test]
+fn details_choose_a_file_and_circles_end_in_a_mailbox() {
+    if !root_or_skip("details_choose_a_file_and_circles_end_in_a_mailbox") {
+        return;
+    }
+    let server = start("");
+    forward("u03", ".forward+lists", "u04\n");
+    forward("u05", ".forward", "u06@local.test\n");
+    forward("u06", ".forward", "u05\n");
+    send(&server, &["u03+lists@local.test"], "detail");
+    send(&server, &["u03+other@local.test"], "other");
+    send(&server, &["u03+../../u05/.forward@local.test"], "escape");
+    assert_eq!(server.wait_mail("u04", 1).len(), 1);
+    assert_eq!(server.wait_mail("u03", 2).len(), 2);
+    send(&server, &["u05@local.test", "u06@local.test"], "circle");
+    server.wait_empty(seconds(20));
+    let copies = |user: &str| mbox::read(&server.mailbox(user)).map_or(0, |mail| mail.len());
+    assert_eq!(copies("u05") + copies("u06"), 1, "{}", server.log());
+    for (user, name) in [("u03", ".forward+lists"), ("u05", ".forward"), ("u06", ".forward")] {
+        fs::remove_file(Path::new("/home").join(user).join(name)).unwrap();
+    }
+}
+
+#[test]
+fn no_shell_no_programs_and_another_users_mail_is_out_of_reach() {
+    if !root_or_skip("no_shell_no_programs_and_another_users_mail_is_out_of_reach") {
+        return;
+    }
+    let server = start("");
+    let tmp = server.path("tmp").display().to_string();
+    send(&server, &["u08@local.test"], "private");
+    server.wait_mail("u08", 1);
+    let mail = server.mailbox("u08").display().to_string();
+    forward("u07", ".forward", &format!("\"|cat {mail} > {tmp}/stolen; echo tried > {tmp}/tried\"\n"));
+    send(&server, &["u07@local.test"], "thief");
+    assert_eq!(read(&server, "tried"), "tried\n");
+    assert_eq!(fs::read(server.path("tmp/stolen")).unwrap(), b"");
+    let shells = fs::read_to_string("/etc/shells").unwrap();
+    fs::write("/etc/shells", "/bin/odd\n").unwrap();
+    forward("u13", ".forward", "\"|exit 0\"\n");
+    send(&server, &["u13@local.test"], "shell");
+    server.wait_log("doesn't have a valid shell for mailing to programs");
+    fs::write("/etc/shells", shells).unwrap();
+    fs::remove_file("/home/u07/.forward").unwrap();
+    fs::remove_file("/home/u13/.forward").unwrap();
+}
+
+#[test]
+fn a_slow_program_of_one_user_delays_nobody_else() {
+    if !root_or_skip("a_slow_program_of_one_user_delays_nobody_else") {
+        return;
+    }
+    let server = start("local { programs 3 }");
+    let lines: Vec<String> = (0..10).map(|n| format!("\"|sleep 60 #{n}\"\n")).collect();
+    forward("u10", ".forward", &format!("\\u10\n{}", lines.concat()));
+    let quick = server.path("tmp/quick").display().to_string();
+    forward("u11", ".forward", &format!("\"|echo done > {quick}\"\n"));
+    for n in 0..5 {
+        send(&server, &["u10@local.test"], &format!("slow{n}"));
+    }
+    server.wait_mail("u10", 5);
+    let begin = std::time::Instant::now();
+    send(&server, &["u11@local.test"], "quick");
+    send(&server, &["u12@local.test"], "mailbox");
+    assert_eq!(read(&server, "quick"), "done\n");
+    server.wait_mail("u12", 1);
+    assert!(begin.elapsed() < seconds(15), "{:?}", begin.elapsed());
+    for user in ["u10", "u11"] {
+        fs::remove_file(Path::new("/home").join(user).join(".forward")).unwrap();
+    }
+}
+
+#[test]
+fn aliases_run_as_the_default_user_and_never_with_group_mail() {
+    if !root_or_skip("aliases_run_as_the_default_user_and_never_with_group_mail") {
+        return;
+    }
+    let mut server = Server::make(Setup::default().with_roles().with("local { default-user \"mail\" }"));
+    let tmp = server.path("tmp").display().to_string();
+    server.setup.aliases.push_str(&format!("who: \"|id > {tmp}/who\"\n"));
+    server.write_configuration();
+    server.start();
+    Command::new("chmod").args(["1777"]).arg(server.path("tmp")).status().unwrap();
+    send(&server, &["who@local.test"], "one");
+    let who = read(&server, "who");
+    assert!(
+        who.starts_with("uid=8(mail) gid=65534(nogroup)")
+            && !who.contains("(mail),")
+            && !who.contains("=8(mail) gid=8"),
+        "{who}"
+    );
+    assert!(!who.contains("groups=8") && !who.contains(",8("), "{who}");
+}
