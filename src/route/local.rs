@@ -237,8 +237,9 @@ impl Router {
         relayed: bool,
     ) -> Result<(), Unavailable> {
         let name = fold_user(&address.user());
+        let user = name.split_once('+').map_or(name.as_str(), |(user, _)| user);
         let onward = relayed && (self.luser_relay.is_some() || self.mail_hub.is_some() || self.local_relay.is_some());
-        if onward || is_always_there(&name) || self.tables().accounts.find(&name).await?.is_some() {
+        if onward || is_always_there(user) || self.tables().accounts.find(user).await?.is_some() {
             return self.add_user(walk, address, named, relayed).await;
         }
         walk.trace.step("nobody", address, &"", || setting("accounts", &name));

@@ -176,3 +176,10 @@ async fn programs_files_and_lists_are_named_by_their_entry() {
     let Verdict::Targets(targets) = r.expand(&Address::parse("p").unwrap()).await else { panic!() };
     assert_eq!(targets[0].address.as_str(), "\"|/bin/cat x\"", "as sendmail prints it");
 }
+
+#[tokio::test]
+async fn a_user_who_names_himself_with_a_detail_gets_his_mail() {
+    let plussed = router(&[("alice", "alice+kept\nx@far.example")]);
+    assert_eq!(keys(&plussed, "alice").await, ["local:alice+kept", "smtp:far.example"]);
+    assert_eq!(keys(&plussed, "alice+more").await, ["local:alice+kept", "smtp:far.example"]);
+}
