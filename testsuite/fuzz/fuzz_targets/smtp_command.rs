@@ -28,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
             }
             Step::Sender(from) => session.sender(decide(&from.given)),
             Step::Recipient(rcpt) => session.recipient(decide(&rcpt.given)),
-            Step::Verify(text) => mail::Reply::success(252, 5, 2, text),
+            Step::Verify(text) | Step::Expand(text) => mail::Reply::success(252, 5, 2, text),
+            Step::RunQueue(node) => mail::Reply::success(250, 0, 0, format!("Queuing for node {node} started")),
             Step::StartTls(reply) => {
                 session.tls_started("version=TLSv1.3".into());
                 assert!(session.envelope().is_none());
