@@ -93,7 +93,7 @@ impl Router {
         if walk.path.contains(&within) {
             // `bob: bob` ends at the user; a longer circle is a loop that sendmail would drop in silence.
             if walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within) {
-                return self.add_self(walk, address, named, !sticky).await;
+                return self.add_user(walk, address, named, !sticky).await;
             }
             // Its members are being added: nobody is lost (`a: \\a, b` and `b: \\b, a`), unless there is none.
             walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
@@ -136,9 +136,6 @@ impl Router {
             self.add_entry(walk, address, entry, &hit.why).await?;
         }
         walk.asked = asked;
-        if let Some((from, named)) = walk.hollow.remove(&name).filter(|_| walk.arrived == before) {
-            self.add_account(walk, &from, &name, named).await?;
-        }
         if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before) {
             self.looped(walk, &from, named);
         }
@@ -226,25 +223,6 @@ impl Router {
         }
         let database = &self.tables().user_database;
         Ok(database.look_up(name).await?.map(|hit| (name.to_owned(), hit)))
-    }
-
-    /// What `bob` means in `bob: bob, …`: the user. Without such an account it means nobody, and the others get it, as in sendmail.
-    async fn add_self(
-        &self,
-        walk: &mut Walk,
-        address: &Address,
-        named: Option<Why>,
-        relayed: bool,
-    ) -> Result<(), Unavailable> {
-        let name = fold_user(&address.user());
-        let user = name.split_once('+').map_or(name.as_str(), |(user, _)| user);
-        let onward = relayed && (self.luser_relay.is_some() || self.mail_hub.is_some() || self.local_relay.is_some());
-        if onward || is_always_there(user) || self.tables().accounts.find(user).await?.is_some() {
-            return self.add_user(walk, address, named, relayed).await;
-        }
-        walk.trace.step("nobody", address, &"", || setting("accounts", &name));
-        walk.hollow.insert(name, (address.clone(), named));
-        Ok(())
     }
 
     /// What is left when there is no alias. `relayed`: luser relay, hub and local relay apply.

@@ -71,8 +71,6 @@ pub(crate) struct Walk {
     pub(crate) done: HashSet<String>,
     /// Aliases that led back to themselves, with where that was said.
     pub(crate) cut: HashMap<String, (Address, Option<Why>)>,
-    /// Aliases that name themselves though there is no such account, with where that was said.
-    pub(crate) hollow: HashMap<String, (Address, Option<Why>)>,
     /// How often somebody was reached, also again.
     pub(crate) arrived: usize,
     /// Addresses and members so far.
@@ -94,7 +92,6 @@ impl Walk {
             seen: HashSet::new(),
             done: HashSet::new(),
             cut: HashMap::new(),
-            hollow: HashMap::new(),
             arrived: 0,
             admitted: 0,
             owner: None,

@@ -237,7 +237,7 @@ async fn literals_and_tables_of_domains() {
 async fn an_alias_that_names_itself_without_an_account() {
     let aliases: Pairs = &[("team", "team\nu@far.example"), ("own", "own"), ("alice", "alice\nbob")];
     let cases = [
-        ("team", "u@far.example smtp:far.example"),
+        ("team", "team error:5.1.1 User unknown; u@far.example smtp:far.example"),
         ("own", "own error:5.1.1 User unknown"),
         ("alice", "alice local:alice; bob local:bob"),
     ];
