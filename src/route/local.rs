@@ -62,7 +62,12 @@ impl Router {
             return self.add_local(walk, &plain, Some(why)).await;
         }
         let within = Within::Virtual(key(from));
-        if walk.path.contains(&within) || walk.is_too_virtual() {
+        // An alias since then has the last word: it may name its own user.
+        let circles =
+            walk.path.iter().rposition(|w| *w == within).is_some_and(|at| {
+                !walk.path.get(at..).unwrap_or_default().iter().any(|w| matches!(w, Within::Alias(_)))
+            });
+        if circles || walk.is_too_virtual() {
             let text = "rewrite: excessive recursion (max 50)".to_owned();
             walk.push(from.clone(), Key::Error { status: Status::permanent(4, 6), text }, Some(why.clone()), why);
             return Ok(());
@@ -91,7 +96,10 @@ impl Router {
         }
         let within = Within::Alias(name.clone());
         if walk.path.contains(&within) {
-            // `bob: bob` ends at the user; a longer circle is a loop that sendmail would drop in silence.
+            // `bob: bob` ends at the user; a longer circle at the nearest name on the way that has an account, as in sendmail.
+            if let Some(user) = self.nearest_account(walk, address).await? {
+                return self.add_user(walk, &user, named, !sticky).await;
+            }
             if walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within) {
                 return self.add_user(walk, address, named, !sticky).await;
             }
@@ -109,6 +117,22 @@ impl Router {
             Some((list, hit)) => self.add_members(walk, address, (name, &list), &hit).await,
             None => self.add_user(walk, address, named, !sticky).await,
         }
+    }
+
+    /// The first of these that has an account: an address that was met again, and the aliases on the way to it, the last one first.
+    async fn nearest_account(&self, walk: &Walk, address: &Address) -> Result<Option<Address>, Unavailable> {
+        let aliases = walk.path.iter().rev().filter_map(|within| match within {
+            Within::Alias(name) => Some(Address::from_parts(&quoted(name), None)),
+            _ => None,
+        });
+        for address in std::iter::once(address.clone()).chain(aliases) {
+            let name = fold_user(&address.user());
+            let user = name.split_once('+').map_or(name.as_str(), |(user, _)| user);
+            if self.tables().accounts.find(user).await?.is_some() {
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
     }
 
     /// The members of an alias. They have its owner as sender, if it has one; a list without one inherits.

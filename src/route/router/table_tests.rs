@@ -244,6 +244,31 @@ async fn an_alias_that_names_itself_without_an_account() {
     all(&router(settings(), aliases, &[], &[]), &cases).await;
 }
 
+/// As 8.17.1.9 delivers: what comes round goes to the nearest name on the way that has an account.
+#[tokio::test]
+async fn circles_end_at_an_account() {
+    let aliases: Pairs = &[
+        ("root", "admin"),
+        ("admin", "root\nbob"),
+        ("list", "c"),
+        ("c", "list\nu@far.example"),
+        ("alice", "d"),
+        ("d", "alice"),
+        ("bob", "bob@v.example"),
+    ];
+    let cases = [
+        ("admin", "root local:root; bob local:bob"),
+        ("root", "root local:root; bob local:bob"),
+        ("alice", "alice local:alice"),
+        ("d", "alice local:alice"),
+        ("c", "u@far.example smtp:far.example"),
+        ("bob@v.example", "bob local:bob"),
+        ("bob", "bob local:bob"),
+    ];
+    let virtuals: Pairs = &[("bob@v.example", "bob")];
+    all(&router(settings(), aliases, virtuals, &[]), &cases).await;
+}
+
 /// As 8.17.1.9 sends it (masquerade_envelope, a domain table); what comes back goes to the owner as the alias has him.
 #[tokio::test]
 async fn owners_are_shown_as_senders_are() {
