@@ -7,6 +7,7 @@
 pub mod ledger;
 pub mod mbox;
 pub mod message;
+pub mod port;
 pub mod process;
 pub mod server;
 pub mod sink;

@@ -1,10 +1,10 @@
 //! A server in a folder of its own: configuration, start, kill, restart, its log, its mailboxes, its `sendmail`.
 
-use crate::{mbox, process, wait_for};
+use crate::{mbox, port, process, wait_for};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -122,8 +122,7 @@ impl Server {
         } else {
             Some(kept)
         };
-        // Port 0 first, so that two tests never want the same one.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = port::free();
         let server =
             Self { address: SocketAddr::from(([127, 0, 0, 1], port)), folder, setup, child: None, _kept: kept };
         fs::set_permissions(&server.folder, fs::Permissions::from_mode(0o755)).unwrap();

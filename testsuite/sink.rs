@@ -1,5 +1,6 @@
 //! A scripted SMTP sink: accepts and records, or fails at any verb as a test says.
 
+use crate::port;
 use crate::smtp::{Lines, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -106,10 +107,19 @@ impl Sink {
     }
     /// Asks `script` at each step.
     pub fn scripted(script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static) -> Self {
-        Self::on("127.0.0.1:0", false, script)
+        Self::offering(false, script)
+    }
+    /// On a free port, offering STARTTLS or not.
+    pub fn offering(tls: bool, script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static) -> Self {
+        Self::on(([127, 0, 0, 1], port::free()), tls, script)
     }
     /// On a given address, offering STARTTLS or not.
-    pub fn on(address: &str, tls: bool, script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static) -> Self {
+    pub fn on(
+        address: impl Into<SocketAddr>,
+        tls: bool,
+        script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let address = address.into();
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("sink on {address}: {e}"));
         let mut keywords: Vec<String> =
             ["PIPELINING", "8BITMIME", "SIZE 0", "ENHANCEDSTATUSCODES", "SMTPUTF8"].map(str::to_owned).to_vec();

@@ -10,6 +10,7 @@
 //! ```
 //! A name that is not in the text does not exist; one that is, but not with the type asked for, has no data.
 
+use crate::port;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,14 +52,8 @@ impl Zone {
     /// Starts on a free port of 127.0.0.1.
     #[must_use]
     pub fn start(text: &str) -> Self {
-        let (udp, tcp) = (0..50)
-            .find_map(|_| {
-                let udp = UdpSocket::bind("127.0.0.1:0").ok()?;
-                let tcp = TcpListener::bind(udp.local_addr().ok()?).ok()?;
-                Some((udp, tcp))
-            })
-            .expect("a port free for UDP and TCP");
-        let address = udp.local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
+        let (udp, tcp) = (UdpSocket::bind(address).unwrap(), TcpListener::bind(address).unwrap());
         udp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let shared = Arc::new(Shared::default());
         let zone = Self { address, shared: shared.clone() };

@@ -100,6 +100,15 @@ async fn serve(
     Ok(())
 }
 
+/// Accounts, asked of the process that may ask NSS.
+fn people(brought: &mut Brought) -> anyhow::Result<Arc<People>> {
+    let people = Arc::new(People::default());
+    if let Some(users) = brought.users.take() {
+        people.connect(users)?;
+    }
+    Ok(people)
+}
+
 /// The running engine.
 struct Engine {
     link: Link,
@@ -130,10 +139,7 @@ impl Engine {
         let (tally, store) = open(&settings, &clock)?;
         let log: Arc<dyn Log> = Arc::<Tally>::clone(&tally);
         log.write(&Event::Server { text: format!("engine: {confined}") });
-        let people = Arc::new(People::default());
-        if let Some(users) = brought.users.take() {
-            people.connect(users)?;
-        }
+        let people = people(&mut brought)?;
         let names = Arc::new(Names::new(&settings.route.name_servers)?);
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
         let bring = |number| brought.input(number);

@@ -27,7 +27,7 @@ fn send(server: &Server, name: &str, to: &[&str]) {
 
 #[test]
 fn a_server_that_must_encrypt() {
-    let (open, closed) = (Sink::start(), Sink::on("127.0.0.1:0", true, |_| testsuite::sink::Act::Go));
+    let (open, closed) = (Sink::start(), Sink::offering(true, |_| testsuite::sink::Act::Go));
     let waiting = relaying(&open, "TLS_Srv:127.0.0.1 ENCR:128\n");
     send(&waiting, "srv", &["x@far.test"]);
     waiting.wait_log("403 4.7.0 encryption required (");
@@ -48,7 +48,7 @@ fn a_server_that_must_encrypt() {
 
 #[test]
 fn a_server_that_is_not_asked_for_encryption() {
-    let sink = Sink::on("127.0.0.1:0", true, |_| testsuite::sink::Act::Go);
+    let sink = Sink::offering(true, |_| testsuite::sink::Act::Go);
     let server = relaying(&sink, "Try_TLS:127.0.0.1 NO\n");
     send(&server, "clear", &["x@far.test"]);
     wait_for("the message", seconds(20), || sink.len() == 1);

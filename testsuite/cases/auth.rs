@@ -12,7 +12,7 @@ const RIGHT: &str = "AUTH PLAIN AGpvZQBUcjB1YjRkb3I=";
 fn smart_host(tls: bool) -> (Sink, Arc<Mutex<Vec<String>>>) {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let (lines, known) = (seen.clone(), Mutex::new(Vec::new()));
-    let sink = Sink::on("127.0.0.1:0", tls, move |step| {
+    let sink = Sink::offering(tls, move |step| {
         let line = String::from_utf8_lossy(step.line).into_owned();
         match step.at {
             At::Ehlo if tls => Act::Say("250-sink.test\n250-PIPELINING\n250-STARTTLS\n250 AUTH LOGIN PLAIN".into()),

@@ -233,8 +233,8 @@ fn mx_records_decide() {
          noMX.test A 198.51.100.12\nnull.test MX 0 .\nbroken.test SERVFAIL\n\
          ours.test MX 10 mx.test\nours.test MX 20 first.test\nmx.test A 127.0.0.1\n",
     );
-    let second = Sink::on("198.51.100.11:25", false, |_| Act::Go);
-    let third = Sink::on("198.51.100.12:25", false, |_| Act::Go);
+    let second = Sink::on(([198, 51, 100, 11], 25), false, |_| Act::Go);
+    let third = Sink::on(([198, 51, 100, 12], 25), false, |_| Act::Go);
     let text = format!(
         "host \"mx.test\"\nlisten \"127.0.0.1:25\"\ndns {{ servers \"{}\" }}\nqueue {{ retry min=\"1s\" max=\"2s\" }}\nlog {{ file \"@F@/logs/log\"; syslog #false }}\n",
         zone.address

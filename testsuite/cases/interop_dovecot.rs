@@ -2,7 +2,6 @@
 
 use crate::interop::{Reader, rewrites};
 use crate::interop_reader::reader;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use testsuite::{process, seconds, wait_for};
@@ -22,7 +21,7 @@ impl Dovecot {
         }
         let folder = tempfile::Builder::new().prefix("dv.").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = testsuite::port::free();
         let at = folder.path().display();
         let text = format!(
             "base_dir = {at}/run\nstate_dir = {at}/state\nlog_path = {at}/log\nprotocols = imap lmtp\nlisten = 127.0.0.1\nssl = no\n\

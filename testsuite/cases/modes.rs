@@ -83,7 +83,7 @@ fn without_a_server_the_spool_is_listed_and_one_run_is_made() {
     assert!(list.contains("one@far.test") && list.contains("Deferred"), "{list}");
     assert!(list.starts_with("\t\t/var/spool/mqueue (") && total(&list).starts_with("Total requests: "), "{list}");
 
-    let sink = Sink::on(&address.to_string(), false, |_| Act::Go);
+    let sink = Sink::on(address, false, |_| Act::Go);
     let configuration = server.configuration();
     let out = server::run(sendmail(&server, &["-qf", "-C", configuration.to_str().unwrap()]), b"");
     assert_eq!(out.status.code(), Some(0), "{out:?}");

@@ -15,7 +15,7 @@ fn it_stops_in_order_and_starts_again_with_its_queue() {
     let status = server.stop();
     assert!(status.success(), "{status:?}");
     drop(sink);
-    let sink = Sink::on(&address.to_string(), false, |_| testsuite::sink::Act::Go);
+    let sink = Sink::on(address, false, |_| testsuite::sink::Act::Go);
     let ready = server.start();
     assert!(ready < seconds(5), "ready after {ready:?}");
     wait_for("the queue drains", seconds(30), || sink.len() == 20);

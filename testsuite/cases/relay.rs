@@ -144,14 +144,14 @@ fn faults_at_every_verb_defer() {
 
 #[test]
 fn tls_is_used_when_offered_and_a_broken_one_does_not_stop_mail() {
-    let sink = Sink::on("127.0.0.1:0", true, |_| Act::Go);
+    let sink = Sink::offering(true, |_| Act::Go);
     let server = Setup::default().relay_to(sink.address).start();
     let text = message::text("secret", "x", 3);
     server.sendmail(&["-i", "x@far.test"], text.as_bytes());
     wait_for("the message", seconds(20), || sink.len() == 1);
     assert!(sink.taken()[0].tls, "offered but not used");
 
-    let broken = Sink::on("127.0.0.1:0", true, |s| match s.at {
+    let broken = Sink::offering(true, |s| match s.at {
         At::Starttls => Act::Drop,
         _ => Act::Go,
     });

@@ -115,7 +115,7 @@ impl Oracle {
         let sink = set
             .profile
             .smart_host
-            .then(|| Sink::on(&format!("127.0.0.1:{}", crate::profile::sink_port(set)), false, |_| Act::Go));
+            .then(|| Sink::on(([127, 0, 0, 1], crate::profile::sink_port(set)), false, |_| Act::Go));
         let daemon = sessions.then(|| self.daemon(set));
         let rewritten = self.rewrite(set);
         let mut replies = BTreeMap::new();

@@ -69,7 +69,7 @@ impl Oracle {
         let root = tempfile::Builder::new().prefix("postrider-oracle.").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         command("cp", &["-a", &format!("{}/root/.", packed.display()), &root.path().to_string_lossy()]);
-        let sink = Sink::on(&format!("127.0.0.1:{SINK}"), false, |step| crate::run::dsn(step.at));
+        let sink = Sink::on(([127, 0, 0, 1], SINK), false, |step| crate::run::dsn(step.at));
         let mut oracle = Self { root, daemon: None, sink };
         oracle.furnish();
         oracle.configure();
