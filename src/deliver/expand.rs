@@ -114,6 +114,9 @@ async fn obey(place: &Place, mut job: Job, attempt: &Attempt, expansion: &Expans
     let id = job.message.envelope.id;
     expansion.notes.iter().for_each(|note| place.inner.note(id, note.clone()));
     match &expansion.answer {
+        Named::Mailbox if job.has_twin(&*Message::root(&job.message).latest.lock().await) => {
+            end(place, job, attempt, Fate::local(Status::success(0, 0), "Sent (one copy for the mailbox)"));
+        }
         Named::Mailbox => {
             job.looked = true;
             let settings = place.inner.parts.settings.get();
@@ -251,6 +254,12 @@ impl Crowd {
                 continue;
             }
             crowd.reached.insert(person(recipient));
+            if let (State::Delivered, Some(Key::Local { user, detail, .. })) =
+                (recipient.state, Key::parse(&recipient.route))
+            {
+                // Without a `.forward`: his mailbox has it.
+                crowd.reached.insert(Key::Local { user, detail, plain: true }.to_string());
+            }
             let mut at = elder(recipient, Some(index));
             while let Some(above) = at.filter(|at| leads.insert(*at)) {
                 at = envelope.recipients.get(above as usize).and_then(|recipient| elder(recipient, at));
@@ -269,11 +278,12 @@ impl Crowd {
     }
 }
 
-/// One name for one person: with or without a `.forward` it is the same.
+/// One name for one person. `alice` and `\alice` are two: the first may have a `.forward` (see [`Job::has_twin`]).
 fn person(recipient: &Recipient) -> String {
-    match Key::parse(&recipient.route) {
-        Some(Key::Local { user, detail, .. }) => format!("local:{user}+{detail}"),
-        _ => format!("{} {}", recipient.route, recipient.address),
+    if recipient.route.starts_with("local:") {
+        recipient.route.clone()
+    } else {
+        format!("{} {}", recipient.route, recipient.address)
     }
 }
 

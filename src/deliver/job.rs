@@ -4,7 +4,8 @@
 //! message gives the claim back to the store (R-7: nothing in hand is forgotten, whatever happens to a worker).
 
 use crate::start::Inner;
-use queue::{Content, Envelope};
+use queue::{Content, Envelope, State};
+use route::Key;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -170,6 +171,14 @@ impl Job {
     pub(crate) fn recipients(&self) -> impl Iterator<Item = (u32, &queue::Recipient)> {
         let all = &self.message.envelope.recipients;
         self.recipients.iter().filter_map(move |&index| Some((index, all.get(index as usize)?)))
+    }
+    /// Whether `envelope` (the message's own, or a later one) has a recipient who is this user's mailbox and nothing else: `\alice`
+    /// beside `alice`. Then this job is for the `.forward`, and without one there is nothing left to do.
+    pub(crate) fn has_twin(&self, envelope: &Envelope) -> bool {
+        let route = self.recipients().next().and_then(|(_, recipient)| Key::parse(&recipient.route));
+        let Some(Key::Local { user, detail, plain: false }) = route else { return false };
+        let twin = Key::Local { user, detail, plain: true }.to_string();
+        envelope.recipients.iter().any(|recipient| recipient.route == twin && recipient.state != State::Bounced)
     }
     /// Ends it without an attempt; it is due again now.
     pub(crate) fn give_back_now(self) {

@@ -26,8 +26,8 @@ const UNREADABLE: i64 = 300_000;
 pub(crate) async fn work(place: Place) {
     let (mut agent, mut reader) = (None, None);
     while let Some(first) = next(&place).await {
-        if place.inner.parts.settings.get().lmtp.is_some() {
-            // No agent has the mailbox: whoever comes here is still to be asked for his `.forward`.
+        if place.inner.parts.settings.get().lmtp.is_some() || first.has_twin(&first.message.envelope) {
+            // No agent has the mailbox, or another recipient is the mailbox: whoever comes here is to be asked for his `.forward`.
             expand::forwards(&place, &mut reader, vec![first]).await;
             continue;
         }
@@ -96,7 +96,9 @@ async fn collect(place: &Place, first: Job) -> Vec<Loaded> {
             jobs.push(loaded);
         }
         let count = jobs.len();
-        next = place.take_if(|job| batch::has_room(count, bytes, job.message.envelope.size));
+        next = place.take_if(|job| {
+            batch::has_room(count, bytes, job.message.envelope.size) && !job.has_twin(&job.message.envelope)
+        });
     }
     jobs
 }

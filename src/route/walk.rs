@@ -124,8 +124,9 @@ impl Walk {
     fn reach(&mut self, address: Address, key: Key, named: Option<Why>, why: Why, codes: (Option<u16>, Option<u8>)) {
         // Behind a domain's last dot no table is asked; on the wire it has none.
         let address = without_dot(address);
+        // `alice` and `\alice` are two: the first may have a `.forward`. Whoever delivers makes one copy of them if there is none.
         let person = match &key {
-            Key::Local { user, detail, .. } => format!("local:{user}+{detail}"),
+            Key::Local { .. } => key.to_string(),
             _ => format!("{key} {}@{}", address.local(), address.domain_key().unwrap_or_default()),
         };
         self.arrived += 1;

@@ -67,6 +67,25 @@ async fn two_forwarders_to_one_person_make_one_copy() {
 }
 
 #[tokio::test]
+async fn a_mailbox_beside_its_user_gets_one_copy_and_the_forward_counts() {
+    for to in [&["alice", "\\alice"][..], &["\\alice", "alice"], &["bob", "\\alice"]] {
+        for (forward, copies) in [(None, &["alice"][..]), (Some("carol"), &["alice", "carol"])] {
+            let mut forwards = vec![("bob", &["alice"][..])];
+            forwards.extend(forward.as_ref().map(|to| ("alice", std::slice::from_ref(to))));
+            let agents = agents(&forwards);
+            delivered(agents.clone(), to).await;
+            let batches = agents.batches.lock().unwrap();
+            let written = batches.iter().flat_map(|(user, batch, _)| batch.items.iter().map(move |item| (user, item)));
+            let mut got: Vec<&str> = written.filter(|(_, item)| !item.forward).map(|(user, _)| user.as_str()).collect();
+            // Only carol, who has no `.forward`, is asked and written to in one.
+            got.extend(forward.filter(|_| batches.iter().any(|(user, ..)| user == "carol")));
+            got.sort_unstable();
+            assert_eq!(got, copies, "{to:?} {forward:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_chain_has_an_end() {
     let names: Vec<String> = (0..20).map(|n| format!("u{n}")).collect();
     let lines: Vec<[&str; 1]> = (0..20).map(|n| [names[(n + 1) % 20].as_str()]).collect();
