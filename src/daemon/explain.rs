@@ -3,6 +3,8 @@
 
 use crate::output::{Output, complain};
 use crate::plan::configuration;
+use crate::routes::Routes;
+use crate::server::{Server, Terms};
 use crate::snapshot::Snapshot;
 use crate::sysexits;
 use anyhow::Context as _;
@@ -18,8 +20,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use table::Why;
 
-const USAGE: &str = "usage: postrider explain [--from ADDRESS] [--client IP] [--json] [--config FILE] ADDRESS ... | -
-  -  reads ADDRESS, or ADDRESS TAB FROM TAB CLIENT, one a line";
+const USAGE: &str = "usage: postrider explain [--from ADDRESS] [--client IP] [--server NAME[=IP]] [--json] [--config FILE] ADDRESS ... | -
+  --server  also what is demanded of this server, and who logs in to it
+  -         reads ADDRESS, or ADDRESS TAB FROM TAB CLIENT TAB SERVER, one a line";
 
 /// Longest line of standard input.
 const LINE: u64 = 64 << 10;
@@ -29,6 +32,7 @@ struct Asked {
     addresses: Vec<String>,
     from: String,
     client: Option<IpAddr>,
+    server: Option<Server>,
     json: bool,
     config: PathBuf,
 }
@@ -38,6 +42,14 @@ struct Question<'a> {
     address: &'a str,
     from: &'a str,
     client: Option<IpAddr>,
+    server: Option<Server>,
+}
+
+/// What there is to say about a question.
+struct Answer {
+    explanation: Explanation,
+    checked: Option<Checked>,
+    terms: Option<Terms>,
 }
 
 /// Explains; returns the exit code: 0 all deliverable, otherwise that of the first refusal.
@@ -73,12 +85,13 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
 
 fn parse(arguments: &[OsString]) -> Result<Asked, lexopt::Error> {
     let (addresses, config) = (Vec::new(), configuration());
-    let mut asked = Asked { addresses, from: String::new(), client: None, json: false, config };
+    let mut asked = Asked { addresses, from: String::new(), client: None, server: None, json: false, config };
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("from") => asked.from = parser.value()?.string()?,
             Long("client") => asked.client = Some(parser.value()?.parse()?),
+            Long("server") => asked.server = Some(parser.value()?.parse()?),
             Long("config") => asked.config = parser.value()?.into(),
             Long("json") => asked.json = true,
             Value(address) => asked.addresses.push(address.string()?),
@@ -95,7 +108,7 @@ fn answer(asked: &Asked, snapshot: &Snapshot, out: &mut Output) -> anyhow::Resul
         if address == "-" {
             code = sysexits::worse(code, explainer.lines(asked, out)?);
         } else {
-            let question = Question { address, from: &asked.from, client: asked.client };
+            let question = Question { address, from: &asked.from, client: asked.client, server: asked.server.clone() };
             code = sysexits::worse(code, explainer.one(&question, out)?);
         }
     }
@@ -131,17 +144,22 @@ impl Explainer<'_> {
                 Some(client) => Some(client.parse().with_context(|| format!("\"{client}\" is no IP address"))?),
                 None => asked.client,
             };
-            code = sysexits::worse(code, self.one(&Question { address, from, client }, out)?);
+            let server = match fields.next().filter(|server| !server.is_empty()) {
+                Some(server) => Some(server.parse().with_context(|| format!("\"{server}\" is no NAME=IP"))?),
+                None => asked.server.clone(),
+            };
+            code = sysexits::worse(code, self.one(&Question { address, from, client, server }, out)?);
         }
     }
 
     fn one(&self, question: &Question<'_>, out: &mut impl Write) -> anyhow::Result<u8> {
-        let (explanation, checked) = self.runtime.block_on(self.ask(question))?;
+        let answer = self.runtime.block_on(self.ask(question))?;
         if self.json {
-            writeln!(out, "{}", as_json(question, &explanation, checked.as_ref())?)?;
+            writeln!(out, "{}", as_json(question, &answer)?)?;
         } else {
-            print(question, &explanation, checked.as_ref(), out)?;
+            print(question, &answer, out)?;
         }
+        let Answer { explanation, checked, .. } = answer;
         let refusal = checked.and_then(|checked| checked.refusal);
         // `550 5.7.1 text`
         let status = refusal.as_ref().and_then(|reply| Status::split(reply.get(4..)?));
@@ -153,13 +171,20 @@ impl Explainer<'_> {
         })
     }
 
-    async fn ask(&self, question: &Question<'_>) -> anyhow::Result<(Explanation, Option<Checked>)> {
+    async fn ask(&self, question: &Question<'_>) -> anyhow::Result<Answer> {
         let address = match read(question.address) {
             Ok(address) => address,
-            Err(refused) => return Ok((Explanation { steps: Vec::new(), verdict: refused }, None)),
+            Err(verdict) => {
+                let explanation = Explanation { steps: Vec::new(), verdict };
+                return Ok(Answer { explanation, checked: None, terms: None });
+            }
         };
         let checked = self.checks(question, &address).await?;
-        Ok((self.snapshot.router.explain(&address).await, checked))
+        let terms = match &question.server {
+            Some(server) => Some(Terms::of(&Routes::new(self.snapshot.router.clone()), server, &address).await?),
+            None => None,
+        };
+        Ok(Answer { explanation: self.snapshot.router.explain(&address).await, checked, terms })
     }
 
     /// What a session with this client and sender would be told; without either nothing is checked. A sender alone is one of this host's.
@@ -209,39 +234,35 @@ pub(crate) fn code(verdict: &Verdict) -> u8 {
     }
 }
 
-fn as_json(
-    question: &Question<'_>,
-    explanation: &Explanation,
-    checked: Option<&Checked>,
-) -> serde_json::Result<String> {
+fn as_json(question: &Question<'_>, answer: &Answer) -> serde_json::Result<String> {
     serde_json::to_string(&json!({
         "address": question.address,
         "from": Some(question.from).filter(|from| !from.is_empty()),
         "client": question.client,
-        "checked": checked,
-        "steps": explanation.steps,
-        "verdict": explanation.verdict,
+        "checked": answer.checked,
+        "steps": answer.explanation.steps,
+        "verdict": answer.explanation.verdict,
+        "server": answer.terms.as_ref().map(Terms::to_json),
     }))
 }
 
-fn print(
-    question: &Question<'_>,
-    explanation: &Explanation,
-    checked: Option<&Checked>,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
+fn print(question: &Question<'_>, answer: &Answer, out: &mut impl Write) -> std::io::Result<()> {
+    let Answer { explanation, checked, terms } = answer;
     writeln!(out, "{}", safe(question.address))?;
     let checks = checked.iter().flat_map(|checked| &checked.steps);
     for step in checks.chain(explanation.steps.iter().filter(|step| step.what != "final")) {
         let (from, to, why) = (safe(&step.from), safe(&step.to), safe(&step.why.to_string()));
         writeln!(out, "  {:<13} {from} -> {to}  ({why})", step.what)?;
     }
-    if let Some(reply) = checked.and_then(|checked| checked.refusal.as_ref()) {
+    if let Some(reply) = checked.as_ref().and_then(|checked| checked.refusal.as_ref()) {
         // What comes after is not asked.
         return writeln!(out, "  {:<13} {}", "refused", safe(reply));
     }
     match &explanation.verdict {
-        Verdict::Targets(targets) => targets.iter().try_for_each(|target| print_target(target, out)),
+        Verdict::Targets(targets) => {
+            targets.iter().try_for_each(|target| print_target(target, out))?;
+            terms.iter().try_for_each(|terms| terms.print(out))
+        }
         Verdict::Refused { code, status, text, why, .. } => {
             writeln!(out, "  {:<13} {code} {status} {}  ({})", "refused", safe(text), safe(&why.to_string()))
         }

@@ -21,7 +21,7 @@
 //! | `log_file` | whether the engine can open its log |
 //! | `problem` | what is wrong in a table's lines |
 //! | `snapshot` | the router of a configuration, tables read once |
-//! | `explain`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
+//! | `explain`, `server`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
 //! | `program` | `makemap`, `newaliases`, `editmap`, `praliases` |
 //! | `test_mode` | `sendmail -bt` |
 //! | `status` | `hoststat`, `purgestat`, `mailstats` |
@@ -57,6 +57,7 @@ pub mod role;
 mod routes;
 mod sandbox;
 mod seats;
+mod server;
 mod settings;
 mod sink;
 mod snapshot;

@@ -16,8 +16,8 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    pub(crate) fn new(router: Router) -> Self {
-        Self { router: RwLock::new(Arc::new(router)) }
+    pub(crate) fn new(router: impl Into<Arc<Router>>) -> Self {
+        Self { router: RwLock::new(router.into()) }
     }
     pub(crate) fn current(&self) -> Arc<Router> {
         Arc::clone(&self.router.read().unwrap_or_else(PoisonError::into_inner))

@@ -14,6 +14,8 @@ mod hop;
 mod masquerade;
 #[path = "grammar/option.rs"]
 mod option;
+#[path = "grammar/peer.rs"]
+mod peer;
 #[path = "grammar/virtual_user.rs"]
 mod virtual_user;
 
@@ -45,6 +47,9 @@ fn families() -> Vec<Family> {
         Family { rows: option::RELAYING.to_vec(), profile: option::relay_profile },
         Family { rows: option::ROUTING.to_vec(), profile: option::route_profile },
         Family { rows: option::LIMITS.to_vec(), profile: option::limit_profile },
+        Family { rows: peer::CLIENTS.to_vec(), profile: peer::client_profile },
+        Family { rows: peer::SERVERS.to_vec(), profile: accessing },
+        Family { rows: peer::LOGINS.to_vec(), profile: peer::login_profile },
         Family { rows: [masquerade::ROWS.to_vec(), generics].concat(), profile: masquerading },
     ]
 }

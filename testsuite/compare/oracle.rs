@@ -2,7 +2,7 @@
 //! host name, same accounts, same table files under the same path. Asked by `-bv`, `-bt` and SMTP (sendmail.md §7).
 
 use crate::answer::{Answer, said};
-use crate::set::{Ask, Place, Set};
+use crate::set::{Ask, Peer, Place, Set, Term};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -111,13 +111,14 @@ impl Oracle {
     }
     /// Asks everything of a set, in the order of its cases.
     pub fn answers(&self, set: &Set) -> Vec<Answer> {
-        let sessions = set.cases.iter().any(|c| !matches!(c.ask, Ask::Rewrite { .. } | Ask::Verify(_)));
+        let sessions = set.cases.iter().any(|c| !matches!(c.ask, Ask::Rewrite { .. } | Ask::Verify(_) | Ask::Peer(_)));
         let sink = set
             .profile
             .smart_host
             .then(|| Sink::on(([127, 0, 0, 1], crate::profile::sink_port(set)), false, |_| Act::Go));
         let daemon = sessions.then(|| self.daemon(set));
         let rewritten = self.rewrite(set);
+        let mut terms = self.terms(set).into_iter();
         let mut replies = BTreeMap::new();
         if let Some(daemon) = &daemon {
             let addresses =
@@ -137,6 +138,8 @@ impl Oracle {
                 Ask::Crowd { client, count, held } => {
                     Answer::Replies(crowd(daemon.as_ref().expect("started").address, *client, *count, *held))
                 }
+                Ask::Eager(client) => Answer::Replies(eager(daemon.as_ref().expect("started").address, *client)),
+                Ask::Peer(_) => Answer::Text(terms.next().expect("one answer each")),
                 Ask::Verify(address) => Answer::Text(printed(&self.verify(set, address))),
                 Ask::Sender { to, members } => Answer::Text(sent(
                     daemon.as_ref().expect("started").address,
@@ -154,6 +157,38 @@ impl Oracle {
     fn verify(&self, set: &Set, address: &str) -> String {
         let out = self.run(PROGRAM, &[&format!("-C{}/sendmail.cf", set.folder()), "-bv", "--", address], b"");
         format!("{}rc={}", String::from_utf8_lossy(&out.stdout), out.status.code().unwrap_or(-1))
+    }
+    /// What the rulesets about servers say in address test mode, in the order of the questions.
+    fn terms(&self, set: &Set) -> Vec<String> {
+        let peers: Vec<&Peer> =
+            set.cases.iter().filter_map(|c| if let Ask::Peer(peer) = &c.ask { Some(peer) } else { None }).collect();
+        if peers.is_empty() {
+            return Vec::new();
+        }
+        let mut input = String::new();
+        for Peer { name, ip, to, term, bits, verified } in &peers {
+            let verify = if *verified { "OK" } else { "NO" };
+            let _ = writeln!(
+                input,
+                ".D{{server_name}}{name}\n.D{{server_addr}}{ip}\n.D{{cipher_bits}}{bits}\n.D{{verify}}{verify}"
+            );
+            let _ = match term {
+                Term::Try => writeln!(input, "try_tls {name}"),
+                Term::Server => writeln!(input, "tls_server {verify}"),
+                Term::Recipient => writeln!(input, "tls_rcpt {to}"),
+                Term::Login => writeln!(input, "authinfo {name}"),
+            };
+        }
+        let out = self.run(PROGRAM, &[&format!("-C{}/sendmail.cf", set.folder()), "-bt"], input.as_bytes());
+        let out = String::from_utf8_lossy(&out.stdout).into_owned();
+        let said = |line: &str| {
+            let (ruleset, said) = line.split_once("returns: ")?;
+            let asked = ["try_tls", "tls_server", "tls_rcpt", "authinfo"].contains(&ruleset.trim());
+            asked.then(|| said.trim().to_owned())
+        };
+        let found: Vec<String> = out.lines().filter_map(said).collect();
+        assert_eq!(found.len(), peers.len(), "one answer each:\n{out}");
+        peers.iter().zip(found).map(|(peer, said)| term(peer.term, &said)).collect()
     }
     /// `/try` in address test mode.
     fn rewrite(&self, set: &Set) -> BTreeMap<(Place, String), String> {
@@ -337,6 +372,38 @@ pub fn crowd(server: SocketAddr, client: IpAddr, count: usize, held: bool) -> Ve
     for mut session in open {
         let _ = session.command("QUIT");
     }
+    heard
+}
+
+/// What a ruleset's answer comes to.
+fn term(term: Term, said: &str) -> String {
+    match (term, said.strip_prefix("$# ")) {
+        (Term::Login, Some(found)) => {
+            let field = |letter: char| found.split('"').skip(1).step_by(2).find(|field| field.starts_with(letter));
+            let who = |letter, other| field(letter).or(field(other)).map(|field| format!("{letter}{}", &field[1..]));
+            let plain = |letter| field(letter).map(ToOwned::to_owned);
+            let fields = [who('I', 'U'), plain('M'), plain('R'), who('U', 'I')];
+            let fields: Vec<String> = fields.into_iter().flatten().collect();
+            fields.join(" ")
+        }
+        (Term::Login, None) => "nobody".into(),
+        (Term::Try, error) => if error.is_some() { "in clear" } else { "tried" }.into(),
+        (_, Some(error)) => if error.contains("$@ 5") { "bounces" } else { "waits" }.into(),
+        (_, None) => "goes".into(),
+    }
+}
+
+/// What a client hears that says EHLO before it is greeted, and then MAIL.
+pub fn eager(server: SocketAddr, client: IpAddr) -> Vec<String> {
+    let Ok(mut session) = Smtp::connect_from(client, server) else { return vec!["no connection".into()] };
+    let greeting = session.command("EHLO early.test");
+    let greeted = greeting.as_ref().is_ok_and(|reply| reply.code == 220);
+    let mut heard = vec![greeting.as_ref().map_or_else(|_| "closed".to_owned(), said)];
+    if greeted {
+        // The answer to EHLO.
+        let _ = session.reply();
+    }
+    heard.push(session.command("MAIL FROM:<a@sender.example>").as_ref().map_or_else(|_| "closed".to_owned(), said));
     heard
 }
 

@@ -1,8 +1,8 @@
 //! Our own answers to the same questions: `postrider explain --json`, SMTP, and what arrives behind a smart host.
 
 use crate::answer::{Answer, said, target};
-use crate::oracle::{crowd, printed, sent, session};
-use crate::set::{Ask, Case, Place, Set};
+use crate::oracle::{crowd, eager, printed, sent, session};
+use crate::set::{Ask, Case, Peer, Place, Set, Term};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,7 +34,8 @@ pub fn answers(set: &Set) -> Vec<Answer> {
             }
         }
     }
-    let running = asked(|a| !matches!(a, Ask::Recipient(_) | Ask::Verify(_))).then(|| setup().start());
+    let mut terms = terms(set).into_iter();
+    let running = asked(|a| !matches!(a, Ask::Recipient(_) | Ask::Verify(_) | Ask::Peer(_))).then(|| setup().start());
     let texts = running.as_ref().map_or_else(BTreeMap::new, |s| rewritten(s, &sink, &set.cases));
     let missing = || Answer::Text("no answer".into());
     set.cases
@@ -47,6 +48,8 @@ pub fn answers(set: &Set) -> Vec<Answer> {
             Ask::Crowd { client, count, held } => {
                 Answer::Replies(crowd(running.as_ref().expect("started").address, *client, *count, *held))
             }
+            Ask::Eager(client) => Answer::Replies(eager(running.as_ref().expect("started").address, *client)),
+            Ask::Peer(_) => terms.next().map_or_else(missing, Answer::Text),
             Ask::Verify(address) => verified.get(address).map_or_else(missing, |text| Answer::Text(text.clone())),
             Ask::Sender { to, members } => {
                 Answer::Text(sent(running.as_ref().expect("started").address, &sink, to, *members))
@@ -129,6 +132,57 @@ fn explained(server: &Server, cases: &[Case]) -> BTreeMap<String, Answer> {
         (address.clone(), if list { verified(server, address) } else { explanation(line) })
     };
     addresses.into_iter().zip(lines).map(answer).collect()
+}
+
+/// `postrider explain --json -` with servers, in the order of the questions.
+fn terms(set: &Set) -> Vec<String> {
+    let peers: Vec<&Peer> =
+        set.cases.iter().filter_map(|c| if let Ask::Peer(peer) = &c.ask { Some(peer) } else { None }).collect();
+    if peers.is_empty() {
+        return Vec::new();
+    }
+    let zone = Zone::start("");
+    let server = Server::make(Setup { whole: Some(crate::profile::kdl(set, zone.address, None)), ..Setup::default() });
+    let mut command = server.command("postrider");
+    command.args(["explain", "--json", "--config"]).arg(server.configuration()).arg("-");
+    let input: String = peers.iter().map(|peer| format!("{}\t\t\t{}={}\n", peer.to, peer.name, peer.ip)).collect();
+    let out = server::run(command, input.as_bytes());
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(text.lines().count(), peers.len(), "{}", String::from_utf8_lossy(&out.stderr));
+    peers.into_iter().zip(text.lines()).map(|(peer, line)| term(peer, line)).collect()
+}
+
+/// One line of `explain --json --server`.
+fn term(peer: &Peer, line: &str) -> String {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let known = &value["server"];
+    let met = |demand: &Value| {
+        let bits = demand["bits"].as_u64().unwrap_or(0);
+        let met = u64::from(peer.bits) >= bits && peer.bits > 0 && (peer.verified || demand["verified"] != true);
+        let unmet = if demand["permanent"] == true { "bounces" } else { "waits" };
+        if demand.is_null() || met { "goes" } else { unmet }.to_owned()
+    };
+    match peer.term {
+        Term::Try => if known["in_clear"] == true { "in clear" } else { "tried" }.to_owned(),
+        Term::Server => met(&known["demanded"]),
+        Term::Recipient => met(&known["for_recipient"]),
+        Term::Login => login(&known["login"]),
+    }
+}
+
+/// Fields in sendmail's form, without those that repeat another.
+fn login(known: &Value) -> String {
+    if known.is_null() {
+        return "nobody".into();
+    }
+    let text = |key: &str| known[key].as_str().map(ToOwned::to_owned);
+    let mechanisms: Vec<&str> =
+        known["mechanisms"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mechanisms = Some(mechanisms.join(" ")).filter(|all| !all.is_empty());
+    let fields = [("I", text("identity")), ("M", mechanisms), ("R", text("realm")), ("U", text("user"))];
+    let fields: Vec<String> =
+        fields.into_iter().filter_map(|(letter, text)| Some(format!("{letter}:{}", text?))).collect();
+    fields.join(" ")
 }
 
 /// What `sendmail -bv` says of an address that RCPT takes.

@@ -11,6 +11,7 @@ pub const MAPS: &[(&str, &str, &str)] = &[
     ("domaintable", "hash", "domaintable"),
     ("genericstable", "hash", "genericstable"),
     ("access", "hash", "access"),
+    ("authinfo", "hash", "authinfo"),
     ("bitdomain", "hash", "bitdomain"),
     ("uudomain", "hash", "uudomain"),
     ("userdb", "btree", "userdb"),
@@ -89,6 +90,9 @@ fn features(set: &Set, out: &mut String) {
             feature(&format!("`{name}', `hash {f}/{file}'"));
         }
     }
+    if set.has("authinfo") {
+        feature(&format!("`authinfo', `hash {f}/authinfo'"));
+    }
     if let Some(argument) = p.delay {
         feature(&if argument.is_empty() {
             "`delay_checks'".to_owned()
@@ -98,10 +102,14 @@ fn features(set: &Set, out: &mut String) {
     }
     // Ours, or switched above with arguments.
     let special = |n: &&&str| {
-        matches!(**n, "skip" | "relaytofulladdress" | "bitdomain" | "uucpdomain" | "userdb" | "unresolvable")
+        matches!(
+            **n,
+            "skip" | "relaytofulladdress" | "bitdomain" | "uucpdomain" | "userdb" | "unresolvable" | "authinfo"
+        )
     };
     for name in p.features.iter().filter(|n| !special(n)) {
         feature(&match *name {
+            "greet_pause" => "`greet_pause', `0'".to_owned(),
             "nouucp" | "nopercenthack" => format!("`{name}', `nospecial'"),
             name => format!("`{name}'"),
         });
@@ -160,6 +168,9 @@ pub fn kdl(set: &Set, dns: SocketAddr, smart_host: Option<SocketAddr>) -> String
             let _ = writeln!(out, "{name} \"{f}/{table}\"");
         }
     }
+    if set.has("authinfo") {
+        let _ = writeln!(out, "auth-info \"{f}/authinfo\"");
+    }
     blocks(set, &file, &mut out);
     if let Some(to) = smart_host {
         let _ = writeln!(out, "smart-host \"[{}]:{}\"", to.ip(), to.port());
@@ -204,6 +215,7 @@ fn blocks(set: &Set, file: &dyn Fn(&str) -> String, out: &mut String) {
             on("relaytofulladdress", "relay-to-full-address"),
             on("ratecontrol", "client-rate"),
             on("conncontrol", "client-connections"),
+            on("greet_pause", "greet-pause"),
             delay,
         ]),
     );

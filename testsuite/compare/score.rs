@@ -125,6 +125,12 @@ pub fn ask(ask: &Ask) -> String {
         Ask::Crowd { client, count, held } => {
             format!("{count} connections of {client}{}", if *held { " at once" } else { "" })
         }
+        Ask::Eager(client) => format!("{client} talks at once"),
+        Ask::Peer(peer) => {
+            let session = if peer.bits == 0 { "in clear".to_owned() } else { format!("{} bits", peer.bits) };
+            let verified = if peer.verified { ", verified" } else { "" };
+            format!("{:?} of {} [{}] for {}, {session}{verified}", peer.term, peer.name, peer.ip, peer.to)
+        }
         Ask::Session { client, from, to } => format!("{client} <{from}> <{to}>"),
         Ask::Sender { to, .. } => format!("sender to {to}"),
         Ask::Rewrite { place, address } => format!("{place:?} {address}"),

@@ -27,6 +27,10 @@ pub enum Ask {
         /// Whether each stays open until the last is done.
         held: bool,
     },
+    /// What does a client hear that talks before it is greeted?
+    Eager(IpAddr),
+    /// What holds for a server?
+    Peer(Peer),
     /// What does `sendmail -bv` print, and how does it exit?
     Verify(String),
     /// With which envelope senders does a message to a list go out?
@@ -43,6 +47,36 @@ pub enum Ask {
         /// The address.
         address: String,
     },
+}
+
+/// What is asked about a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Term {
+    /// Whether STARTTLS is tried.
+    Try,
+    /// Whether its encryption will do.
+    Server,
+    /// Whether its encryption will do for a recipient.
+    Recipient,
+    /// Who logs in.
+    Login,
+}
+
+/// A server that mail is to be handed to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The recipient.
+    pub to: String,
+    /// What is asked.
+    pub term: Term,
+    /// Key length of the session, 0 in clear.
+    pub bits: u32,
+    /// Whether its certificate was verified.
+    pub verified: bool,
 }
 
 /// Where a rewritten address stands.
