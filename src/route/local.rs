@@ -262,7 +262,9 @@ impl Router {
         if relayed && !self.local_users.contains(&name) && !walk.path.contains(&Within::Luser) {
             let relays = [(&self.mail_hub, "mail-hub"), (&self.local_relay, "local-relay")];
             let relay = relays.into_iter().find_map(|(key, what)| Some((key.as_ref()?, what)));
+            // `\user` is a mailbox here or nobody.
             if let Some(luser) = &self.luser_relay
+                && !address.is_escaped()
                 && self.tables().accounts.find(user).await?.is_none()
                 && !is_always_there(user)
             {

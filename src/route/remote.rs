@@ -32,10 +32,13 @@ impl Router {
 
     /// The address as the next host gets it: `u@h.uucp` is `h!u` there, with our name behind it unless the mailer is `relay`.
     fn sent(&self, address: &Address, key: &Key) -> Address {
-        let domain = address.domain_key().filter(|_| !self.settings().nouucp && !address.local().starts_with('"'));
+        let domain = address.domain().filter(|_| !self.settings().nouucp && !address.local().starts_with('"'));
+        let domain = domain.map(|domain| domain.strip_suffix('.').unwrap_or(domain));
         let relay = key.mailer() == "relay";
-        match domain.as_deref().and_then(|domain| domain.strip_suffix(".uucp")) {
-            Some(host) => {
+        // The host's name as it was written.
+        let host = domain.and_then(|domain| domain.split_at_checked(domain.len().checked_sub(".uucp".len())?));
+        match host.filter(|(_, end)| end.eq_ignore_ascii_case(".uucp")) {
+            Some((host, _)) => {
                 let domain = Some(&*self.settings().host).filter(|_| !relay);
                 Address::from_parts(&format!("{host}!{}", address.local()), domain)
             }

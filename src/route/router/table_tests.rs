@@ -305,6 +305,7 @@ async fn routing_characters_and_the_domain_table() {
         ("far.example!bob@example.org", "bob@far.example smtp:far.example"),
         ("mx!bob", "bob local:bob"),
         ("neighbour!bob", "neighbour!bob@mx.example.org smtp:neighbour.uucp"),
+        ("Neigh-Bour!bob", "Neigh-Bour!bob@mx.example.org smtp:neigh-bour.uucp"),
         ("\"bob@far.example\"@example.org", "bob@far.example smtp:far.example"),
         ("\"bob smith%x\"@example.org", "550 5.1.1 User unknown"),
         ("%far.example@example.org", "553 5.1.3 User address required"),
