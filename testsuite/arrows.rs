@@ -12,12 +12,14 @@ const ALLOWED: &[(&str, &str)] = &[
     ("call", "mail"),
     // New with the sandbox (src/README.md): used by two roles, so in neither's crate.
     ("confine", ""),
+    // Certificates, for both sides of SMTP: in neither's crate.
+    ("tls", "mail"),
     ("table", "mail durable"),
     ("queue", "mail durable"),
     ("route", "mail table"),
     ("mailbox", "mail durable call confine"),
-    ("receive", "mail table route queue call durable"),
-    ("deliver", "mail route queue call durable"),
+    ("receive", "mail table route queue call durable tls"),
+    ("deliver", "mail route queue call durable tls"),
     ("control", "mail table queue route receive deliver call"),
     ("keeper", "call"),
     ("users", "call"),

@@ -9,6 +9,8 @@ mod access;
 mod auth;
 #[path = "cases/bounce.rs"]
 mod bounce;
+#[path = "cases/certificate.rs"]
+mod certificate;
 #[path = "cases/command.rs"]
 mod command;
 #[path = "cases/host.rs"]
@@ -33,3 +35,5 @@ mod reader;
 mod relay;
 #[path = "cases/table.rs"]
 mod table;
+#[path = "cases/table_kind.rs"]
+mod table_kind;

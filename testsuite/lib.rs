@@ -1,9 +1,11 @@
-//! The harness: a server in a folder of its own, a scripted SMTP sink, a DNS zone, a raw SMTP client, a mailbox reader.
+//! The harness: a server in a folder of its own, a scripted SMTP sink, a DNS zone, a raw SMTP client, a mailbox reader, an authority for
+//! certificates.
 //! Used by the `[[test]]` targets of this crate; `testsuite/run` builds the programs and starts them.
 //!
 //! Nothing here links a crate of the server: the tests see it as the world does.
 #![allow(clippy::unwrap_used, reason = "a harness: a panic is a failed test")]
 
+pub mod authority;
 pub mod ledger;
 pub mod mbox;
 pub mod message;
@@ -14,6 +16,7 @@ pub mod sink;
 pub mod smtp;
 pub mod zone;
 
+pub use authority::{Authority, Identity};
 pub use ledger::Ledger;
 pub use server::{Server, Setup};
 pub use sink::Sink;

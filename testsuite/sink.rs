@@ -1,5 +1,6 @@
 //! A scripted SMTP sink: accepts and records, or fails at any verb as a test says.
 
+use crate::authority::{Authority, Identity};
 use crate::port;
 use crate::smtp::{Lines, Stream};
 use std::io;
@@ -113,17 +114,29 @@ impl Sink {
     pub fn offering(tls: bool, script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static) -> Self {
         Self::on(([127, 0, 0, 1], port::free()), tls, script)
     }
+    /// Takes everything; offers STARTTLS with this certificate.
+    #[must_use]
+    pub fn showing(identity: &Identity) -> Self {
+        Self::begin(([127, 0, 0, 1], port::free()).into(), Some(server_config(identity)), |_| Act::Go)
+    }
     /// On a given address, offering STARTTLS or not.
     pub fn on(
         address: impl Into<SocketAddr>,
         tls: bool,
         script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let address = address.into();
+        let identity = tls.then(|| Authority::new("nobody").identity("sink.test", &["sink.test"]));
+        Self::begin(address.into(), identity.as_ref().map(server_config), script)
+    }
+    fn begin(
+        address: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        script: impl Fn(&Step<'_>) -> Act + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("sink on {address}: {e}"));
         let mut keywords: Vec<String> =
             ["PIPELINING", "8BITMIME", "SIZE 0", "ENHANCEDSTATUSCODES", "SMTPUTF8"].map(str::to_owned).to_vec();
-        if tls {
+        if tls.is_some() {
             keywords.push("STARTTLS".into());
         }
         let shared = Arc::new(Shared {
@@ -133,7 +146,7 @@ impl Sink {
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
             end: AtomicBool::new(false),
-            tls: tls.then(server_config),
+            tls,
             keywords,
         });
         let address = listener.local_addr().unwrap();
@@ -348,15 +361,14 @@ pub fn certificate() -> (String, String) {
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-fn server_config() -> Arc<rustls::ServerConfig> {
-    let made = rcgen::generate_simple_self_signed(vec!["sink.test".to_owned()]).expect("a certificate");
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+fn server_config(identity: &Identity) -> Arc<rustls::ServerConfig> {
+    let (chain, key) = identity.parts();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(chain, key)
         .expect("our own certificate");
     Arc::new(config)
 }

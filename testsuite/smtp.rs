@@ -1,5 +1,6 @@
 //! A raw SMTP client: says what it is told, byte for byte, and reads replies.
 
+use crate::authority::Identity;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -191,6 +192,10 @@ impl Smtp {
     }
     /// STARTTLS and EHLO again, any certificate.
     pub fn starttls(&mut self) -> io::Result<Reply> {
+        self.starttls_as(None)
+    }
+    /// The same with a certificate of the client's own, for a server that asks.
+    pub fn starttls_as(&mut self, identity: Option<&Identity>) -> io::Result<Reply> {
         let reply = self.command("STARTTLS")?;
         if reply.code != 220 {
             return Ok(reply);
@@ -199,7 +204,7 @@ impl Smtp {
             panic!("STARTTLS inside TLS");
         };
         let name = ServerName::try_from("mx.test").expect("a name");
-        let connection = rustls::ClientConnection::new(client_config(), name).map_err(io::Error::other)?;
+        let connection = rustls::ClientConnection::new(client_config(identity), name).map_err(io::Error::other)?;
         let mut stream = rustls::StreamOwned::new(connection, tcp);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
@@ -260,13 +265,15 @@ impl rustls::client::danger::ServerCertVerifier for AnyCertificate {
     }
 }
 
-fn client_config() -> Arc<rustls::ClientConfig> {
+fn client_config(identity: Option<&Identity>) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .expect("the provider has the default versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    Arc::new(config)
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    Arc::new(match identity.map(Identity::parts) {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("our own certificate"),
+        None => config.with_no_client_auth(),
+    })
 }

@@ -6,12 +6,15 @@
 //! a child's untagged entry wins against a parent's tagged one.
 
 use crate::auth_info;
-use crate::demand::demand;
+use crate::demand::{demand, features};
 use crate::judgement::{CONNECT, SPAM, judge};
 use crate::value::{ADDRESS, ask, domain, plussed};
+use mail::Certificate;
 use std::net::IpAddr;
 use std::sync::Arc;
-use table::{Access, Answer, Client, Credentials, Demand, Found, Hit, Judgement, Mailbox, Table, Unavailable};
+use table::{
+    Access, Answer, Client, Credentials, Demand, Features, Found, Hit, Judgement, Mailbox, Table, Unavailable,
+};
 
 /// More labels than this above the name itself are not looked at: a hostile name of 127 labels is no reason for 500 look-ups.
 const LABELS: usize = 40;
@@ -205,6 +208,10 @@ impl Search<'_> {
     }
 }
 
+fn demanded(Hit { value, why }: Hit) -> Option<Found<Demand>> {
+    demand(&value).map(|(value, _)| Found { value, why })
+}
+
 /// What is above a name; empty at the top.
 fn parent(name: &str) -> &str {
     name.split_once('.').map_or("", |(_, above)| above)
@@ -317,7 +324,7 @@ impl Access for AccessTable {
     fn encryption<'a>(&'a self, server: bool, peer: Client<'a>) -> Answer<'a, Found<Demand>> {
         Box::pin(async move {
             let hit = self.peer(if server { "TLS_Srv" } else { "TLS_Clt" }, peer).await?;
-            Ok(hit.and_then(|Hit { value, why }| Some(Found { value: demand(&value)?, why })))
+            Ok(hit.and_then(demanded))
         })
     }
 
@@ -328,7 +335,31 @@ impl Access for AccessTable {
                 None => search.exact("").await?,
                 hit => hit,
             };
-            Ok(hit.and_then(|Hit { value, why }| Some(Found { value: demand(&value)?, why })))
+            Ok(hit.and_then(demanded))
+        })
+    }
+
+    fn features<'a>(&'a self, client: Client<'a>) -> Answer<'a, Found<Features>> {
+        Box::pin(async move {
+            let hit = self.peer("Srv_Features", client).await?;
+            Ok(hit.map(|Hit { value, why }| Found { value: features(&value), why }))
+        })
+    }
+
+    fn relay_by<'a>(&'a self, certificate: &'a Certificate) -> Answer<'a, Hit> {
+        Box::pin(async move {
+            let says = |hit: &Hit, word: &str| hit.value.trim().eq_ignore_ascii_case(word);
+            // Never the key with nothing behind its tag, nor one that no name can be.
+            let asked = [("CERTISSUER", &certificate.issuer), ("CERTSUBJECT", &certificate.subject)];
+            for (tag, name) in asked.into_iter().filter(|(_, name)| name.starts_with('/')) {
+                let Some(hit) = self.search(tag, Reach::Tagged).exact(name).await? else { break };
+                match tag {
+                    _ if says(&hit, "RELAY") => return Ok(Some(hit)),
+                    "CERTISSUER" if says(&hit, "SUBJECT") => {}
+                    _ => break,
+                }
+            }
+            Ok(None)
         })
     }
 

@@ -192,9 +192,45 @@ fn credentials_in_access_and_in_a_table_of_their_own() {
     assert_eq!(user(&table(""), client("10.1.0.1", None)), None);
 }
 
+/// RelayTLS: who signed it, and if he is to be asked for by name, who it is.
+#[test]
+fn relaying_by_certificate() {
+    let t = table(
+        "CERTISSUER:/C=US/CN=Our+20CA RELAY\nCERTIssuer:/CN=public SUBJECT\nCERTSUBJECT:/O=x/CN=host RELAY\n\
+         CERTSubject:/CN=other OK\nCERTISSUER:/CN=maybe OK\nCERTSUBJECT:/CN=only RELAY\n/CN=bare RELAY\nCERTISSUER: RELAY\n",
+    );
+    let named = |issuer: &str, subject: &str| {
+        let shown = Certificate { issuer: issuer.into(), subject: subject.into(), ..Certificate::default() };
+        wait(t.relay_by(&shown)).unwrap().map(|hit| hit.why.key)
+    };
+    assert_eq!(named("/C=US/CN=Our+20CA", "/CN=x").unwrap(), "certissuer:/c=us/cn=our+20ca");
+    assert_eq!(named("/CN=public", "/O=x/CN=Host").unwrap(), "certsubject:/o=x/cn=host");
+    for (issuer, subject) in [
+        ("/CN=public", "/CN=other"),
+        ("/CN=public", "/CN=x"),
+        ("/CN=maybe", "/CN=only"),
+        ("/CN=bare", "/CN=only"),
+        ("", ""),
+    ] {
+        assert_eq!(named(issuer, subject), None, "{issuer} {subject}");
+    }
+}
+
+#[test]
+fn features_of_a_client() {
+    let t = table("Srv_Features:10.1 S\nSrv_Features:mx.example V P\nSrv_Features: E\n");
+    let of = |client| wait(t.features(client)).unwrap().unwrap().value;
+    assert_eq!(of(client("10.1.2.3", None)), Features { no_starttls: true, ..Features::default() });
+    let named = of(client("10.1.2.3", Some("a.mx.example")));
+    assert_eq!(named, Features { no_certificate: true, no_pipelining: true, ..Features::default() });
+    assert_eq!(of(client("10.2.2.3", None)), Features { no_etrn: true, ..Features::default() });
+}
+
 #[test]
 fn a_table_that_cannot_be_asked_is_never_no() {
     let t = AccessTable::new(Arc::new(Broken), Options::default());
+    assert!(wait(t.features(client("10.1.2.3", None))).is_err());
+    assert!(wait(t.relay_by(&Certificate { issuer: "/CN=x".into(), ..Certificate::default() })).is_err());
     assert!(wait(t.connect(client("10.1.2.3", None))).is_err());
     assert!(wait(t.sender(mailbox("u", "a"))).is_err());
     assert!(wait(t.recipient(mailbox("u", ""), true)).is_err());

@@ -2,11 +2,12 @@
 
 use crate::access::Options;
 use crate::check::Report;
-use crate::demand::demand;
+use crate::demand::{demand, odd_features};
 use crate::judgement::lone_word;
 use crate::token::quoted;
 use crate::value::{error, reply_code};
 use std::net::Ipv6Addr;
+use table::Requirement;
 
 /// The tags that sendmail's rules look for.
 const TAGS: [&str; 22] = [
@@ -163,16 +164,44 @@ fn other(report: &mut Report, tag: &str, value: &str) {
         "greetpause" if !number() => report.tell("expected milliseconds"),
         "clientrate" | "clientconn" if !number() => report.tell("expected a number, 0 for no limit"),
         "try_tls" if upper != "NO" => report.tell("expected NO"),
-        "tls_srv" | "tls_clt" | "tls_rcpt" if demand(value).is_none() => report.tell(
-            "expected VERIFY, VERIFY:bits or ENCR:bits, perhaps with PERM+ or TEMP+ in front: sendmail requires nothing here",
-        ),
-        "tls_srv" | "tls_clt" | "tls_rcpt" if demand(value).is_some_and(|demand| demand.verified) => {
-            report.tell("expected ENCR:bits: certificates are not verified yet, so this is never met and the mail waits");
+        "tls_srv" | "tls_clt" | "tls_rcpt" => demanded(report, value),
+        "srv_features" => {
+            if let Some(odd) = odd_features(value) {
+                report.tell(&format!("expected {odd}"));
+            }
         }
-        "srv_features" | "clt_features" | "tls_srv_features" | "tls_clt_features" | "certissuer" | "certsubject" | "qgrp" => {
+        "certissuer" if upper != "RELAY" && upper != "SUBJECT" => report.tell("expected RELAY or SUBJECT"),
+        "certsubject" if upper != "RELAY" => report.tell("expected RELAY"),
+        "clt_features" | "tls_srv_features" | "tls_clt_features" => {
             report.tell("expected another tag: what this one asks for is not built yet");
         }
         "authinfo" => report.credentials(value),
         _ => {}
+    }
+}
+
+/// What is demanded of encryption.
+fn demanded(report: &mut Report, value: &str) {
+    let Some((demand, rest)) = demand(value) else {
+        report.tell(
+            "expected VERIFY, VERIFY:bits or ENCR:bits, perhaps with PERM+ or TEMP+ in front: sendmail requires nothing here",
+        );
+        return;
+    };
+    if !rest.is_empty() {
+        report.tell(&format!(
+            "expected nothing or +CN:name and the like, not \"{rest}\": sendmail requires nothing here"
+        ));
+    }
+    for requirement in &demand.certificate {
+        match requirement {
+            Requirement::Unknown(text) => {
+                report.tell(&format!(
+                    "expected CN:name, CS:subject or CI:issuer, not \"{text}\": never met, the mail waits"
+                ));
+            }
+            _ if !demand.verified => report.tell("expected VERIFY: anybody can make a certificate that says this"),
+            _ => {}
+        }
     }
 }

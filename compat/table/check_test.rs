@@ -32,7 +32,8 @@ fn access_lines() {
         ACCESS,
         "localhost.localdomain\tRELAY\nConnect:10.1.2\trelay\nConnect:IPv6:2001:db8 RELAY\nIPv6:2001:db8:0:0:0:0:0:1 REJECT\n\
          cyber.example 550 We take no mail from you\nFrom:u@x.example ERROR:5.7.1:\"550 go away\"\nTo:u@ ERROR:550 full\nx SKIP\n\
-         Spam:u@ FRIEND\nGreetPause: 5000\nClientRate:10 0\nTLS_Srv:x PERM+ENCR:128\nTry_TLS:broken.example NO\n\
+         Spam:u@ FRIEND\nGreetPause: 5000\nClientRate:10 0\nTLS_Srv:x PERM+ENCR:128\nTLS_Rcpt:u@x VERIFY:256+CN:m.x++CI:/O=y\n\
+         Srv_Features: v S l\nCERTISSUER:/C=US/O=x+20y SUBJECT\nCERTSUBJECT:/CN=x RELAY\nQGRP:x.example slow\nTry_TLS:broken.example NO\n\
          AuthInfo:relay.example \"U:joe\" \"P:x\"\nFrom:s QUARANTINE:later\nx.example \"550 no\"\n",
     );
     each(
@@ -60,9 +61,14 @@ fn access_lines() {
             ("GreetPause: 5s", "milliseconds"),
             ("AuthInfo:x joe:secret", "waits"),
             ("TLS_Rcpt:x yes", "ENCR:bits"),
-            ("TLS_Clt:x VERIFY", "not verified yet"),
-            ("Srv_Features: v s", "not built yet"),
-            ("CERTISSUER:/C=US/O=x RELAY", "not built yet"),
+            ("TLS_Clt:x VERIFY:128 no", "\" no\""),
+            ("TLS_Clt:x ENCR:128+CN:x", "expected VERIFY"),
+            ("TLS_Srv:x VERIFY+CITag:x", "\"CITag:x\": never met"),
+            ("Srv_Features:x SV", "blanks between"),
+            ("Srv_Features: A", "changes nothing"),
+            ("Clt_Features: D", "not built yet"),
+            ("CERTISSUER:/C=US/O=x OK", "RELAY or SUBJECT"),
+            ("CERTSUBJECT:/C=US/O=x SUBJECT", "expected RELAY"),
         ],
     );
     let plain = Format::Access(access::Options::default());

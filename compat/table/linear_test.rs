@@ -7,7 +7,9 @@ use crate::domains::renamed;
 use crate::generics::GenericsTable;
 use crate::mailers::MailerTable;
 use crate::scratch::wait;
+use crate::user_database::UserDatabase;
 use crate::virtual_users::VirtualUserTable;
+use mail::Certificate;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -44,7 +46,7 @@ fn host(name: &str) -> Client<'_> {
 }
 
 /// Every question that compat/table answers.
-const QUESTIONS: [(&str, Question); 12] = [
+const QUESTIONS: [(&str, Question); 18] = [
     ("connect", |raw, _, domain| drop(wait(access(raw).connect(host(domain))))),
     ("relay_from", |raw, _, domain| drop(wait(access(raw).relay_from(host(domain))))),
     ("sender", |raw, user, domain| drop(wait(access(raw).sender(mailbox(user, domain))))),
@@ -53,6 +55,17 @@ const QUESTIONS: [(&str, Question); 12] = [
     ("spam", |raw, user, domain| drop(wait(access(raw).spam(mailbox(user, domain), true)))),
     ("peer", |raw, _, domain| drop(wait(Access::peer(&access(raw), "GreetPause", host(domain))))),
     ("credentials", |raw, _, domain| drop(wait(access(raw).credentials(host(domain))))),
+    ("relay_to", |raw, _, domain| drop(wait(access(raw).relay_to(domain)))),
+    ("encryption", |raw, _, domain| drop(wait(access(raw).encryption(true, host(domain))))),
+    ("encryption_for", |raw, user, domain| drop(wait(access(raw).encryption_for(mailbox(user, domain))))),
+    ("features", |raw, _, domain| drop(wait(access(raw).features(host(domain))))),
+    ("relay_by", |raw, user, domain| {
+        let shown = Certificate { issuer: format!("/CN={domain}"), subject: user.into(), ..Certificate::default() };
+        drop(wait(access(raw).relay_by(&shown)));
+    }),
+    ("user data base", |raw, user, domain| {
+        drop(wait(UserDatabase::new(raw).look_up(&format!("{user}{domain}"))));
+    }),
     ("virtual user", |raw, user, domain| drop(wait(VirtualUserTable::new(raw).redirect(mailbox(user, domain))))),
     ("mailer", |raw, _, domain| drop(wait(MailerTable::new(raw).hop(domain)))),
     ("generics", |raw, user, domain| {

@@ -96,10 +96,13 @@ pub(crate) fn read(value: &str) -> Option<Hop> {
     })
 }
 
-/// `local:user@host` means `user`, and so do `local:"user"` and `local:\user`; `local:` means the address's own.
+/// `local:user@host` means `user`, and so does `local:"user"`; `local:\user` keeps its backslash: no alias is asked about it. `local:` means
+/// the address's own.
 fn local_user(rest: &[Token<'_>]) -> Option<String> {
     let end = rest.iter().position(|token| token.is("@")).unwrap_or(rest.len());
-    Some(unquoted(&joined(rest.get(..end).unwrap_or_default()))).filter(|user| !user.is_empty())
+    let text = joined(rest.get(..end).unwrap_or_default());
+    let last = if text.starts_with('\\') { "\\" } else { "" };
+    Some(unquoted(&text)).filter(|user| !user.is_empty()).map(|user| format!("{last}{user}"))
 }
 
 /// A list of hosts: `[a]:b,[IPv6:::1]`. What is oddly written is taken whole as a name, which DNS will not know, as in sendmail.

@@ -81,7 +81,8 @@ fn values_as_measured() {
         ("nomailer:x", "Unknown(\"nomailer:x\")"),
         ("discard:", "Discard"),
         ("discard:x", "Discard"),
-        ("local:\\bob", "Local(Some(\"bob\"))"),
+        ("local:\\bob", "Local(Some(\"\\\\bob\"))"),
+        ("local:\\", "Local(None)"),
         ("local:\"bob\"", "Local(Some(\"bob\"))"),
         ("local:\"a b\"@x", "Local(Some(\"a b\"))"),
         // sendmail makes pieces of the address the host, or sends to another user; we wait for somebody to look.

@@ -195,6 +195,8 @@ pub struct Draft {
     pub listen: Vec<Listen>,
     /// Certificate chain.
     pub certificate: Option<String>,
+    /// Certificates of those who vouch for others.
+    pub authorities: Option<String>,
     /// Its key.
     pub key: Option<String>,
     /// Smart host.
@@ -254,6 +256,7 @@ impl Default for Draft {
             relay_clients: Vec::new(),
             listen: Vec::new(),
             certificate: None,
+            authorities: None,
             key: None,
             smart_host: None,
             smart_host_tls: None,

@@ -22,6 +22,8 @@ impl Reader {
         let tables = self.tables(&mut inputs);
         let lists = self.lists(&mut inputs);
         let tls = self.tls(&mut inputs);
+        self.draft.authorities = self.draft.authorities.take().or_else(|| system.authorities.clone());
+        let authorities = self.authorities(&mut inputs);
         self.fill(&mut route, &lists, &inputs);
         route.smart_host = self.draft.smart_host.clone();
         route.null_client = self.draft.null_client;
@@ -35,6 +37,7 @@ impl Reader {
         let mut receive = draft.receive.clone();
         receive.host = host;
         receive.tls = tls;
+        receive.authorities = authorities;
         receive.privacy = privacy::towards_clients(&draft.privacy);
         receive.auth_warnings = privacy::has(&draft.privacy, "authwarnings");
         receive.restrict_mailq = privacy::has(&draft.privacy, "restrictmailq");

@@ -218,6 +218,15 @@ impl Reader {
         Some((inputs.add(&certificate?, What::Key), inputs.add(&key?, What::Key)))
     }
 
+    /// A number for the authorities' certificates. Without any, nobody's certificate is trusted.
+    pub(crate) fn authorities(&mut self, inputs: &mut Inputs) -> Option<u16> {
+        let file = self.draft.authorities.clone()?;
+        if !exists(&file) {
+            self.error_at("tls.authorities", &format!("{file}: no such file"));
+        }
+        Some(inputs.add(&file, What::List))
+    }
+
     fn check_key(&mut self, path: &str, file: &str) {
         match std::fs::metadata(file) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -41,6 +41,8 @@ pub struct System {
     pub hostname: String,
     /// The addresses of its interfaces.
     pub interfaces: Vec<IpAddr>,
+    /// Its file of certificates of authorities, if it has one.
+    pub authorities: Option<String>,
 }
 
 /// A socket that is listened on.

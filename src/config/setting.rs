@@ -103,15 +103,23 @@ pub static NODES: &[Node] = &[
     .later(&["auth", "milter", "tls"]),
     Node::block(
         "tls",
-        "STARTTLS for clients of this host.",
-        all![Node::new(
-            "certificate",
-            "Certificate chain and key, both PEM.",
-            all![
-                item!(Part::Argument, Maybe<FilePath>, certificate, "Certificate, then those that signed it."),
-                Item { required: true, ..item!(Part::Property("key"), Maybe<FilePath>, key, "Private key.") },
-            ],
-        )],
+        "STARTTLS for clients of this host, and whom to trust on both sides.",
+        all![
+            Node::new(
+                "certificate",
+                "Certificate chain and key, both PEM.",
+                all![
+                    item!(Part::Argument, Maybe<FilePath>, certificate, "Certificate, then those that signed it."),
+                    Item { required: true, ..item!(Part::Property("key"), Maybe<FilePath>, key, "Private key.") },
+                ],
+            ),
+            setting!(
+                "authorities",
+                Maybe<FilePath>,
+                authorities,
+                "Certificates (PEM) of those who vouch for clients and servers; by default the system's."
+            ),
+        ],
     ),
     Node::new(
         "smart-host",
@@ -305,7 +313,7 @@ const DELIVERY: Node = Node::block(
             deliver.idle,
             "An idle connection is kept this long for more mail."
         ),
-        setting!("agents", Count<1, 10_000>, deliver.agents, "Most local deliveries at once."),
+        setting!("agents", Count<1, 10_000>, deliver.agents, "Most agents for mailboxes at once, idle ones included."),
         setting!(
             "return-size",
             Size,

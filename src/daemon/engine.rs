@@ -16,8 +16,9 @@ use crate::sandbox;
 use crate::seats::Seats;
 use crate::tables::{Assembly, Following};
 use crate::tally::Tally;
+use crate::trust;
 use anyhow::Context as _;
-use call::keep::{FromEngine, InputState, ToEngine};
+use call::keep::{FromEngine, ToEngine};
 use config::EngineSettings;
 use confine::Confined;
 use control::Control;
@@ -157,7 +158,8 @@ impl Engine {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         })?);
-        let (tls, listeners) = (tls(&settings, &mut brought)?, brought.listeners()?);
+        let (trusted, listeners) = (trust::load(&settings, &mut brought, &*log)?, brought.listeners()?);
+        delivery.set_authorities(trusted.authorities);
         let parts = receive::Parts {
             store: Arc::clone(&store),
             next: Arc::new(Onward { deliver: Arc::clone(&deliver) }),
@@ -166,7 +168,7 @@ impl Engine {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         };
-        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls };
+        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls: trusted.tls };
         let receive = Receive::new(current, parts);
         let engine = Self {
             seats: Seats::new(settings.receive.sessions),
@@ -283,7 +285,7 @@ impl Engine {
         }
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let names = Names::ask(&settings.route.name_servers)?;
-        let (tls, listeners) = (tls(&settings, &mut brought)?, brought.listeners()?);
+        let (trusted, listeners) = (trust::load(&settings, &mut brought, &*self.log)?, brought.listeners()?);
         self.server(format!("restarting {PROGRAM} due to signal"));
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&self.people);
         let bring = |number| brought.input(number);
@@ -294,7 +296,9 @@ impl Engine {
         self.routes.swap(assembly.router());
         self.delivery.set(settings.deliver.clone());
         self.delivery.set_local(assembly.local());
-        self.receive.swap(Current { settings: settings.receive.clone(), router: self.routes.current(), tls });
+        self.delivery.set_authorities(trusted.authorities);
+        let router = self.routes.current();
+        self.receive.swap(Current { settings: settings.receive.clone(), router, tls: trusted.tls });
         self.listen(listeners);
         self.announce(&settings);
         Ok(assembly)
@@ -347,19 +351,6 @@ fn open(settings: &EngineSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<(Ar
     recovery.lines.into_iter().for_each(|text| tally.write(&Event::Server { text }));
     spool.log_to(Arc::<Tally>::clone(&tally));
     Ok((tally, spool))
-}
-
-fn tls(settings: &EngineSettings, brought: &mut Brought) -> anyhow::Result<Option<tokio_rustls::TlsAcceptor>> {
-    let Some((certificate, key)) = settings.receive.tls else {
-        return Ok(None);
-    };
-    let mut pem = |number: u16, what: &str| match brought.input(number) {
-        // Half a certificate would not parse; one that somebody merely has open is whole.
-        (InputState::Open | InputState::Busy, Some(descriptor)) => Ok(crate::input::read(&descriptor.into())?),
-        (state, _) => Err(anyhow::anyhow!("tls {what} cannot be opened ({state:?})")),
-    };
-    let (chain, key) = (pem(certificate, "certificate")?, pem(key, "key")?);
-    receive::acceptor(&chain, &key).map(Some).map_err(|text| anyhow::anyhow!("tls: {text}"))
 }
 
 /// From receiving to delivering.

@@ -7,6 +7,7 @@
 //! | `engine` | the unprivileged server process |
 //! | `sandbox` | what it may still reach |
 //! | `link`, `brought` | its socket to the keeper, and what comes through it at a start |
+//! | `trust` | certificates and key, out of its inputs |
 //! | `outward` | agents for delivering |
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
@@ -69,4 +70,5 @@ mod tables;
 mod tally;
 mod test_mode;
 mod tour;
+mod trust;
 mod verify;

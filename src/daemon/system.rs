@@ -2,10 +2,19 @@
 
 use std::net::IpAddr;
 
+/// Where systems keep the certificates of authorities: Debian, Red Hat, SUSE, Alpine and the BSDs.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// Asks the kernel; never DNS, never sleeps (sendmail waits 60 s for a name with a dot).
 pub(crate) fn ask() -> config::System {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    config::System { hostname: qualified(&hostname), interfaces: interfaces() }
+    let authorities = AUTHORITIES.into_iter().find(|file| std::path::Path::new(file).is_file()).map(str::to_owned);
+    config::System { hostname: qualified(&hostname), interfaces: interfaces(), authorities }
 }
 
 /// The name with a domain if `/etc/hosts` knows one for it.

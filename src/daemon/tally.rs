@@ -104,7 +104,7 @@ impl Tally {
                 }
             }
             Event::Connected { outgoing, .. } => statistics.connections[usize::from(*outgoing)] += 1,
-            Event::Note { .. } | Event::Server { .. } => return,
+            Event::Note { .. } | Event::Encrypted { .. } | Event::Server { .. } => return,
         }
         self.changed.store(true, Ordering::Relaxed);
     }

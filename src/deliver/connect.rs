@@ -7,9 +7,10 @@ use crate::settings::{Settings, Tls};
 use crate::start::Inner;
 use crate::stream::{Socket, Stream};
 use crate::transaction::refusal;
-use mail::Status;
+use ::tls::Side;
 use mail::client::Answer;
 use mail::log::Event;
+use mail::{Encryption, Status, Verify};
 use route::{Host, Key};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -79,6 +80,11 @@ fn weigh(worst: &mut Option<Trouble>, new: Trouble) {
     }
 }
 
+/// A host's name as tables know it; `None` for one that was named by its address.
+pub(crate) fn table_name(host: &str) -> Option<&str> {
+    Some(host.trim_end_matches('.')).filter(|name| !name.starts_with('['))
+}
+
 /// All addresses were refused (S-66).
 fn nowhere(key: &Key) -> Trouble {
     let domain = match key {
@@ -130,7 +136,7 @@ async fn open(
         }
         other => other?,
     };
-    if let Some(fate) = demanded.and_then(|demanded| demanded.unmet(session.bits())) {
+    if let Some(fate) = demanded.and_then(|demanded| demanded.unmet(&session.encryption, door.name())) {
         return Err(Refused::Fate(fate));
     }
     // A host that greets with our own name is ourselves: sendmail's mailer flag k.
@@ -175,7 +181,7 @@ pub(crate) struct Door<'a> {
 impl Door<'_> {
     /// The host's name as tables know it, unless it was named by its address.
     pub(crate) fn name(&self) -> Option<&str> {
-        Some(self.host.name.trim_end_matches('.')).filter(|name| !name.starts_with('['))
+        table_name(&self.host.name)
     }
     /// Greeting, EHLO, and STARTTLS as `tls` says.
     async fn greet<S>(&self, stream: S, tls: Tls) -> Result<Session<S>, Refused>
@@ -190,9 +196,11 @@ impl Door<'_> {
         welcome(&greeting, Command::None)?;
         hello(&mut session, self.settings, self.shown).await?;
         if tls == Tls::None {
+            session.encryption.verify = Verify::Clear;
             return Ok(session);
         }
         if !session.capabilities.starttls {
+            session.encryption.verify = Verify::None;
             return match tls {
                 Tls::Required => Err(deferred(7, 10, "encryption required, but not offered")),
                 _ => Ok(session),
@@ -210,13 +218,14 @@ impl Door<'_> {
             return Err(Refused::Tls(fate));
         }
         let stream = session.into_clear().ok_or_else(|| no_handshake("text before the handshake"))?;
-        let stream = self.shake_hands(stream, limits).await?;
+        let (stream, encryption) = self.shake_hands(stream, limits).await?;
         let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
         session.lmtp = self.lmtp;
+        session.encryption = encryption;
         hello(&mut session, self.settings, self.shown).await?;
         Ok(session)
     }
-    async fn shake_hands<S>(&self, stream: S, limits: Limits) -> Result<TlsStream<S>, Refused>
+    async fn shake_hands<S>(&self, stream: S, limits: Limits) -> Result<(TlsStream<S>, Encryption), Refused>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -226,10 +235,11 @@ impl Door<'_> {
             Ok(Err(error)) => return Err(no_handshake(&error.to_string())),
             Err(_) => return Err(no_handshake("timed out")),
         };
-        let (shown, ip, agreed) = (self.shown, self.ip, crate::tls::agreed(&stream));
-        let text = format!("STARTTLS=client, relay={shown} [{ip}], {agreed}");
-        self.inner.parts.log.write(&Event::Server { text });
-        Ok(stream)
+        let authorities = self.inner.parts.settings.authorities();
+        let agreed = authorities.encryption(stream.get_ref().1, Side::Server, true);
+        let relay = format!("{} [{}]", self.shown, self.ip);
+        self.inner.parts.log.write(&Event::encrypted(true, &relay, &agreed));
+        Ok((stream, agreed))
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the administrator demands of the encryption towards a server or for a recipient (sendmail.md 3.3: `Try_TLS:`, `TLS_Srv:`,
-//! `TLS_Rcpt:`). `connect` asks about servers, `relay` about recipients. No certificate is verified here, so what demands that is
-//! never met: mail waits, or comes back where the entry says `PERM+`.
+//! `TLS_Rcpt:`). `connect` asks about servers, `relay` about recipients. What is not met lets mail wait, or come back where the entry says
+//! `PERM+`.
 
 use crate::job::Job;
 use crate::outcome::Fate;
-use mail::Address;
+use mail::{Address, Encryption};
 use route::Demand;
 use std::future::Future;
 use std::net::IpAddr;
@@ -41,20 +41,27 @@ pub trait Demands: Send + Sync {
 }
 
 impl Demanded {
-    /// What becomes of mail if a session of `bits` (0: in clear) does not meet the demand.
-    pub(crate) fn unmet(&self, bits: u32) -> Option<Fate> {
-        let text = self.demand.unmet(bits)?;
+    /// What becomes of mail if a session with `host` does not meet the demand.
+    pub(crate) fn unmet(&self, session: &Encryption, host: Option<&str>) -> Option<Fate> {
+        let text = self.demand.unmet(session, host)?;
         let (code, status) = self.demand.refusal();
         Some(Fate::local(status, &format!("{code} {status} {text} ({})", self.source)))
     }
 }
 
-/// Recipients of `job` who may not get their mail over a session of `bits`.
-pub(crate) async fn barred(demands: &dyn Demands, job: &Job, bits: u32) -> Vec<(Fate, Vec<u32>)> {
+/// The other side of a session: how it is encrypted, and the host's name as tables know it.
+#[derive(Clone, Copy)]
+pub(crate) struct Other<'a> {
+    pub(crate) session: &'a Encryption,
+    pub(crate) host: Option<&'a str>,
+}
+
+/// Recipients of `job` who may not get their mail over this session.
+pub(crate) async fn barred(demands: &dyn Demands, job: &Job, other: Other<'_>) -> Vec<(Fate, Vec<u32>)> {
     let mut barred = Vec::new();
     for (index, recipient) in job.recipients() {
         let fate = match demands.for_recipient(&recipient.address).await {
-            Ok(demanded) => demanded.and_then(|demanded| demanded.unmet(bits)),
+            Ok(demanded) => demanded.and_then(|demanded| demanded.unmet(other.session, other.host)),
             Err(text) => Some(Fate::local(mail::Status::temporary(3, 0), &format!("TLS_Rcpt: {text}"))),
         };
         barred.extend(fate.map(|fate| (fate, vec![index])));
@@ -63,7 +70,7 @@ pub(crate) async fn barred(demands: &dyn Demands, job: &Job, bits: u32) -> Vec<(
 }
 
 /// Whether it is known at once that nobody of `job` is barred: its envelope may ride along. Tables in memory are always ready.
-pub(crate) fn is_open_to_all(demands: &dyn Demands, job: &Job, bits: u32) -> bool {
-    let asked = pin!(barred(demands, job, bits));
+pub(crate) fn is_open_to_all(demands: &dyn Demands, job: &Job, other: Other<'_>) -> bool {
+    let asked = pin!(barred(demands, job, other));
     matches!(asked.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(barred) if barred.is_empty())
 }

@@ -1,7 +1,7 @@
 //! The worker of a network hop: one connection, many messages. Started by `hops`, sits on `connect` and `transaction`.
 
-use crate::connect::{Link, connect};
-use crate::demand::{barred, is_open_to_all};
+use crate::connect::{Link, connect, table_name};
+use crate::demand::{Other, barred, is_open_to_all};
 use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
@@ -149,7 +149,8 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         return After::Fine(None);
     }
     if !sent {
-        let barred = barred(&*place.inner.parts.demands, &job, link.session.bits()).await;
+        let other = Other { session: &link.session.encryption, host: table_name(&link.host) };
+        let barred = barred(&*place.inner.parts.demands, &job, other).await;
         if !barred.is_empty() {
             let indices: Vec<u32> = barred.iter().flat_map(|(_, indices)| indices).copied().collect();
             job.recipients.retain(|index| !indices.contains(index));
@@ -201,10 +202,10 @@ async fn exchange(
         Err(error) => return (None, Err(error)),
     }
     let ahead = if session.pipelines() {
-        let bits = session.bits();
+        let other = Other { session: &session.encryption, host: table_name(&link.host) };
         let demands = &*place.inner.parts.demands;
         place.take_if(|next| {
-            forbidden(next, &session.capabilities, None).is_none() && is_open_to_all(demands, next, bits)
+            forbidden(next, &session.capabilities, None).is_none() && is_open_to_all(demands, next, other)
         })
     } else {
         None

@@ -3,6 +3,7 @@
 
 use crate::auth::Anonymous;
 use crate::stream::Stream;
+use mail::Encryption;
 use mail::client::{Answer, Capabilities, Exchange, ReplyDecoder};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -123,6 +124,8 @@ pub(crate) struct Session<S> {
     pub(crate) needs_reset: bool,
     /// It speaks LMTP.
     pub(crate) lmtp: bool,
+    /// What was agreed on in STARTTLS.
+    pub(crate) encryption: Encryption,
     /// Transactions that got a final answer.
     pub(crate) transactions: u32,
     /// There are credentials for this server, but it was not told them.
@@ -144,6 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             name: String::new(),
             needs_reset: false,
             lmtp: false,
+            encryption: Encryption::default(),
             transactions: 0,
             anonymous: None,
         }
@@ -237,10 +241,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Whether it is inside TLS.
     pub(crate) const fn is_encrypted(&self) -> bool {
         self.stream.is_tls()
-    }
-    /// Length of the key of its encryption; 0 in clear.
-    pub(crate) fn bits(&self) -> u32 {
-        self.stream.bits()
     }
     /// AUTH; the answer that decided. What is said never gets into `out`: that would outlive a broken session, and be shown by `Debug`.
     pub(crate) async fn authenticate(&mut self, exchange: &mut Exchange) -> Result<Answer, Broken> {

@@ -5,6 +5,7 @@ use queue::schedule::Policy;
 use route::Local;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, PoisonError, RwLock};
+use tls::Authorities;
 
 /// Settings of the delivering side. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub struct Settings {
     pub mailbox_size: u64,
     /// Header fields that local delivery adds.
     pub fields: Fields,
-    /// Most mailbox agents at once.
+    /// Most mailbox agents at once, idle ones too: to start one costs more than a delivery, so they stay a moment. (The keeper takes 256.)
     pub agents: u32,
     /// Most agents at once that run programs, write files or read lists.
     pub programs: u32,
@@ -76,7 +77,7 @@ impl Default for Settings {
             lmtp: None,
             mailbox_size: 0,
             fields: Fields::default(),
-            agents: 50,
+            agents: 150,
             programs: 50,
             program_time: 3_600_000,
             tls: Tls::May,
@@ -94,13 +95,14 @@ impl Default for Settings {
 pub struct Current {
     settings: RwLock<Arc<Settings>>,
     local: RwLock<Arc<Local>>,
+    authorities: RwLock<Arc<Authorities>>,
 }
 
 impl Current {
     /// In force from now on; `local` has this host's names and addresses, to cut loops.
     #[must_use]
     pub fn new(settings: Settings, local: Local) -> Self {
-        Self { settings: RwLock::new(Arc::new(settings)), local: RwLock::new(Arc::new(local)) }
+        Self { settings: RwLock::new(Arc::new(settings)), local: RwLock::new(Arc::new(local)), ..Self::default() }
     }
     /// The settings in force.
     #[must_use]
@@ -115,6 +117,15 @@ impl Current {
     #[must_use]
     pub fn local(&self) -> Arc<Local> {
         read(&self.local)
+    }
+    /// Who is trusted to vouch for servers; nobody until they are set.
+    #[must_use]
+    pub fn authorities(&self) -> Arc<Authorities> {
+        read(&self.authorities)
+    }
+    /// Swaps them.
+    pub fn set_authorities(&self, authorities: Arc<Authorities>) {
+        *self.authorities.write().unwrap_or_else(PoisonError::into_inner) = authorities;
     }
     /// Swaps them: a list of local domains may change without a reload.
     pub fn set_local(&self, local: Local) {

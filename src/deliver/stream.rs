@@ -21,13 +21,6 @@ impl<S> Stream<S> {
     pub(crate) const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
-    /// Length of the key; 0 in clear.
-    pub(crate) fn bits(&self) -> u32 {
-        match self {
-            Self::Plain(_) => 0,
-            Self::Tls(stream) => crate::tls::bits(stream),
-        }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {

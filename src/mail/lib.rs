@@ -12,6 +12,7 @@ pub mod command;
 pub mod content;
 pub mod date;
 pub mod dsn;
+pub mod encryption;
 pub mod forward;
 mod grammar;
 pub mod header;
@@ -26,6 +27,7 @@ pub mod time;
 pub mod time_of_day;
 
 pub use address::{Address, AddressError};
+pub use encryption::{Certificate, Encryption, Verify};
 pub use id::QueueId;
 pub use reply::Reply;
 pub use status::{Severity, Status};

@@ -1,7 +1,7 @@
 //! What is logged, as values. One event has one text in sendmail's shape (sendmail.md 5.7), which log readers
 //! parse, and one JSON form; both are made from the same fields. Control characters never reach a log (S-54).
 
-use crate::{QueueId, Status};
+use crate::{Encryption, QueueId, Status, Verify};
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Write as _};
 
@@ -40,6 +40,13 @@ pub enum Event {
         /// `name [ip]`.
         relay: String,
     },
+    /// A session was encrypted.
+    Encrypted {
+        /// `STARTTLS=server, relay=name [ip], version=TLSv1.3, verify=NO, cipher=…, bits=256/256`.
+        text: String,
+        /// Whom the other side's certificate names, as tables have it: a line of its own from level 12 on.
+        certificate: Option<String>,
+    },
     /// About the server itself, with no id before it.
     Server {
         /// The text.
@@ -65,6 +72,7 @@ pub enum Outcome {
 pub const USUAL: u8 = 9;
 const REASONS: u8 = 10;
 const CONNECTIONS: u8 = 11;
+const CERTIFICATES: u8 = 12;
 
 /// One line as it is written down, without tag and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +87,16 @@ pub struct Line {
 const KNOWN: [&str; 6] = ["starting daemon", "restarting ", "stopping daemon", "STARTTLS=", "AUTH=", "alias database "];
 
 impl Event {
+    /// Of a session with `relay`, which this host began if it is `outgoing`.
+    #[must_use]
+    pub fn encrypted(outgoing: bool, relay: &str, encryption: &Encryption) -> Self {
+        let side = if outgoing { "client" } else { "server" };
+        let certificate = encryption.certificate.as_ref().map(|shown| {
+            let trust = if encryption.verify == Verify::Ok { "ok" } else { "not trusted" };
+            format!("STARTTLS={side}, cert-subject={}, cert-issuer={}, verifymsg={trust}", shown.subject, shown.issuer)
+        });
+        Self::Encrypted { text: format!("STARTTLS={side}, relay={relay}, {encryption}"), certificate }
+    }
     /// The lines of this event at a log level, in sendmail's shape.
     #[must_use]
     pub fn lines(&self, level: u8) -> Vec<Line> {
@@ -88,6 +106,9 @@ impl Event {
             Self::Decision { id, why, .. } if level >= REASONS && !why.is_empty() => {
                 let reason = format!("{}: reason={}", Named(*id), safe_line(why));
                 vec![line(self.to_string(), true), line(reason, false)]
+            }
+            Self::Encrypted { certificate: Some(certificate), .. } if level >= CERTIFICATES => {
+                vec![line(self.to_string(), true), line(safe_line(certificate), true)]
             }
             Self::Server { text } => {
                 let known = KNOWN.iter().any(|known| text.starts_with(known)) || text.contains(" aliases, longest ");
@@ -232,7 +253,7 @@ impl fmt::Display for Event {
             }
             Self::Connected { outgoing: false, relay } => write!(f, "NOQUEUE: connect from {}", safe_line(relay)),
             Self::Connected { outgoing: true, relay } => write!(f, "NOQUEUE: connected to {}", safe_line(relay)),
-            Self::Server { text } => f.write_str(&safe_line(text)),
+            Self::Encrypted { text, .. } | Self::Server { text } => f.write_str(&safe_line(text)),
         }
     }
 }
@@ -342,6 +363,18 @@ mod tests {
         assert_eq!(event.lines(11), [line("NOQUEUE: connect from localhost [127.0.0.1]", true)]);
         let server = |text: &str| Event::Server { text: text.into() }.lines(USUAL);
         assert!(server("starting daemon (x): SMTP")[0].known && !server("changed list in use")[0].known);
+    }
+
+    #[test]
+    fn a_certificate_is_shown_as_tables_have_it() {
+        let shown = crate::Certificate { subject: "/CN=x".into(), issuer: "/CN=ca".into(), ..Default::default() };
+        let encryption =
+            Encryption { version: "TLSv1.3", bits: 256, certificate: Some(shown), ..Encryption::default() };
+        let event = Event::encrypted(false, "h [192.0.2.1]", &encryption);
+        let first = "STARTTLS=server, relay=h [192.0.2.1], version=TLSv1.3, verify=, cipher=, bits=256/256";
+        assert_eq!(event.lines(USUAL), [Line { text: first.into(), known: true }]);
+        let text = "STARTTLS=server, cert-subject=/CN=x, cert-issuer=/CN=ca, verifymsg=not trusted".to_owned();
+        assert_eq!(event.lines(12)[1], Line { text, known: true });
     }
 
     #[test]

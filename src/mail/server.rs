@@ -40,6 +40,23 @@ pub struct Limits {
     pub errors: u32,
 }
 
+/// Extensions that a client is not offered, over and above what the settings keep from everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// STARTTLS.
+    pub starttls: bool,
+    /// PIPELINING; who pipelines all the same is served.
+    pub pipelining: bool,
+    /// DSN.
+    pub dsn: bool,
+    /// ETRN.
+    pub etrn: bool,
+    /// EXPN.
+    pub expn: bool,
+    /// VERB.
+    pub verb: bool,
+}
+
 /// Where a session stands. The greeting name lives beside it, in [`Hello`].
 #[derive(Debug)]
 enum State {
@@ -73,6 +90,7 @@ pub struct Session {
     limits: Limits,
     privacy: Privacy,
     tls_offered: bool,
+    pipelining: bool,
     tls: Option<String>,
     hello: Hello,
     state: State,
@@ -131,6 +149,7 @@ impl Session {
             limits,
             privacy: Privacy::default(),
             tls_offered,
+            pipelining: true,
             tls: None,
             hello: Hello::default(),
             state: State::Fresh,
@@ -144,6 +163,16 @@ impl Session {
     /// What the client has to say first, and what it is not told; [`Privacy::default`] until then.
     pub fn set_privacy(&mut self, privacy: Privacy) {
         self.privacy = privacy;
+    }
+    /// Does not offer this to the client.
+    pub fn withhold(&mut self, withheld: Withheld) {
+        let Withheld { starttls, pipelining, dsn, etrn, expn, verb } = withheld;
+        self.tls_offered &= !starttls;
+        self.pipelining &= !pipelining;
+        self.privacy.no_receipts |= dsn;
+        self.privacy.no_etrn |= etrn;
+        self.privacy.no_expn |= expn;
+        self.privacy.no_verb |= verb;
     }
     /// The client is not welcome: every command that could lead to mail is answered with `reply`.
     pub fn refuse_all(&mut self, reply: Reply) {

@@ -96,10 +96,10 @@ impl Draft {
     }
     /// How it came, as the log says it and as the queue keeps it.
     pub(crate) fn protocol(&self, serving: &Serving) -> (&'static str, Protocol) {
-        match (&serving.tls, serving.session.is_extended()) {
-            (Some(_), _) => ("ESMTPS", Protocol::Esmtps),
-            (None, true) => ("ESMTP", Protocol::Esmtp),
-            (None, false) => ("SMTP", Protocol::Smtp),
+        match (serving.encryption.is_on(), serving.session.is_extended()) {
+            (true, _) => ("ESMTPS", Protocol::Esmtps),
+            (false, true) => ("ESMTP", Protocol::Esmtp),
+            (false, false) => ("SMTP", Protocol::Smtp),
         }
     }
     /// Why nothing of it is kept, if so.
@@ -359,12 +359,12 @@ impl Arrived {
 /// The Received field of an SMTP session (RFC 5321 4.4, in sendmail's shape).
 fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
     let settings = &serving.current.settings;
-    let with = match (&serving.tls, serving.session.is_extended(), draft.smtputf8) {
-        (Some(_), _, true) => "UTF8SMTPS",
-        (None, _, true) => "UTF8SMTP",
-        (Some(_), _, false) => "ESMTPS",
-        (None, true, false) => "ESMTP",
-        (None, false, false) => "SMTP",
+    let with = match (serving.encryption.is_on(), serving.session.is_extended(), draft.smtputf8) {
+        (true, _, true) => "UTF8SMTPS",
+        (false, _, true) => "UTF8SMTP",
+        (true, _, false) => "ESMTPS",
+        (false, true, false) => "ESMTP",
+        (false, false, false) => "SMTP",
     };
     let helo = match serving.session.helo() {
         "" if serving.peer.name.is_empty() => serving.peer.text(),
@@ -378,8 +378,8 @@ fn received(serving: &Serving, draft: &Draft, id: QueueId) -> String {
         settings.host,
         settings.version,
     );
-    if let Some(tls) = &serving.tls {
-        text.push_str(&format!("\r\n\t({} verify=NO)", tls.replace(',', "")));
+    if serving.encryption.is_on() {
+        text.push_str(&format!("\r\n\t({})", serving.encryption.received()));
     }
     match draft.only() {
         Some(only) if only.is_ascii() => text.push_str(&format!("\r\n\tfor <{}>; ", header_safe(only))),

@@ -6,7 +6,7 @@
 use crate::client::Resolved;
 use crate::settings::{DelayChecks, Settings};
 use mail::reply::Reply;
-use mail::{Address, Status};
+use mail::{Address, Certificate, Status};
 use route::{DnsError, Resolver, Router};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(crate) struct Visitor<'a> {
     /// Forward-confirmed name, or empty.
     pub(crate) name: &'a str,
     pub(crate) resolved: Resolved,
+    /// Its certificate, if somebody who is trusted vouches for it.
+    pub(crate) certificate: Option<&'a Certificate>,
 }
 
 impl<'a> Visitor<'a> {
@@ -216,6 +218,14 @@ impl Checks<'_> {
     }
 
     async fn relaying(&self, sender: &Address, recipient: &Address) -> Decision {
+        // Who may relay by his certificate is asked nothing more (delay_checks): sendmail's RelayTLS comes first.
+        if let Some(certificate) = self.visitor.certificate {
+            match self.router.tables().access.relay_by(certificate).await {
+                Ok(Some(hit)) => return Decision::Stop(hit.why),
+                Ok(None) => {}
+                Err(error) => return unavailable(error),
+            }
+        }
         let to = self.router.relay_to(recipient).await;
         if matches!(to, Ok(Some(_))) {
             return Decision::Pass;

@@ -28,7 +28,8 @@ pub async fn explain(
 ) -> Checked {
     let ip = ip.to_canonical();
     let (name, resolved) = client::name(resolver, ip).await;
-    let checks = Checks { router, settings, resolver, visitor: Visitor { ip, name: &name, resolved } };
+    let checks =
+        Checks { router, settings, resolver, visitor: Visitor { ip, name: &name, resolved, certificate: None } };
     let mut checked = Checked { steps: Vec::new(), refusal: None };
     let shown = if name.is_empty() { format!("[{ip}]") } else { format!("{name} [{ip}]") };
     let from = format!("<{sender}>");

@@ -18,6 +18,7 @@ mod verify;
 mod visit;
 mod wire;
 
+pub use self::tls::Tls;
 pub use client::Resolved;
 pub use dropped::{Taken, take_dropped};
 pub use explain::{Checked, explain};
@@ -25,7 +26,6 @@ pub use listener::listen;
 pub use settings::{DelayChecks, Settings};
 pub use smtp::{Peer, serve};
 pub use submission::listen_local;
-pub use tls::acceptor;
 
 use mail::log::{Event, Log, Outcome};
 use mail::time::Clock;
@@ -49,7 +49,7 @@ pub struct Current {
     /// Answers where addresses go.
     pub router: Arc<Router>,
     /// For STARTTLS, if configured.
-    pub tls: Option<tokio_rustls::TlsAcceptor>,
+    pub tls: Option<Tls>,
 }
 
 /// What the sessions work with.

@@ -3,7 +3,7 @@
 
 use crate::Current;
 use crate::accept::{Draft, Taken};
-use crate::check::{Checks, Decision};
+use crate::check::{Checks, Decision, Visitor};
 use crate::rewrite;
 use crate::settings::DelayChecks;
 use crate::smtp::Serving;
@@ -34,7 +34,12 @@ impl Serving {
             router: &current.router,
             settings: &current.settings,
             resolver: &*self.receive.resolver,
-            visitor: self.peer.visitor(),
+            visitor: Visitor {
+                ip: self.peer.ip.to_canonical(),
+                name: &self.peer.name,
+                resolved: self.peer.resolved,
+                certificate: self.encryption.verified(),
+            },
         }
     }
 }
@@ -42,7 +47,11 @@ impl Serving {
 /// Decides about the client, before the greeting; a reply ends the session at once.
 pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
     let current = Arc::clone(&serving.current);
-    if let Some((reply, why)) = serving.crowds().await {
+    let refused = match serving.crowds().await {
+        None => serving.take_features().await,
+        refused => refused,
+    };
+    if let Some((reply, why)) = refused {
         let ip = serving.peer.ip.to_canonical();
         log(serving, "check_relay", &format!("[{ip}]"), Outcome::Disconnected, &reply, &why);
         return Some(reply);
@@ -76,8 +85,11 @@ pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(),
         return Err(store_refusal(&error));
     }
     let shown = format!("<{}>", from.address);
+    if let Some((reply, why)) = serving.is_nobody() {
+        return Err(refuse_client(serving, "srv_features", &shown, reply, &why));
+    }
     if let Some((reply, why)) = serving.is_too_open().await {
-        return Err(refuse(serving, "tls_client", &shown, &reply, &why));
+        return Err(refuse_client(serving, "tls_client", &shown, reply, &why));
     }
     let said = match current.settings.delay_checks {
         DelayChecks::Off => serving.checks(&current).mail(&from.address).await,
@@ -152,6 +164,12 @@ pub(crate) async fn recipient(serving: &mut Serving, to: RcptTo) -> Result<(), R
 fn refuse(serving: &Serving, ruleset: &str, shown: &str, reply: &Reply, why: &Why) -> Reply {
     let lines = reply.lines.iter().map(|line| format!("{shown}... {line}")).collect();
     let reply = Reply { lines, ..reply.clone() };
+    log(serving, ruleset, shown, Outcome::Rejected, &reply, why);
+    reply
+}
+
+/// The same for what is about the client and not about an address: it stands in the log alone.
+fn refuse_client(serving: &Serving, ruleset: &str, shown: &str, reply: Reply, why: &Why) -> Reply {
     log(serving, ruleset, shown, Outcome::Rejected, &reply, why);
     reply
 }

@@ -37,6 +37,8 @@ pub struct Settings {
     pub client_connections: bool,
     /// STARTTLS: number of the input with the certificate chain, and of the one with the key (PEM).
     pub tls: Option<(u16, u16)>,
+    /// Number of the input with the certificates of those who vouch for clients, and for servers (PEM).
+    pub authorities: Option<u16>,
     /// When client and sender are checked.
     pub delay_checks: DelayChecks,
     /// `To:` entries of the access table may refuse recipients.
@@ -73,6 +75,7 @@ impl Default for Settings {
             client_rate: false,
             client_connections: false,
             tls: None,
+            authorities: None,
             delay_checks: DelayChecks::Off,
             blocklist_recipients: false,
             accept_unqualified_senders: false,

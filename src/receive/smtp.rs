@@ -1,7 +1,7 @@
 //! One SMTP session: bytes to `mail::server::Session`, its questions to `policy`, content to `content`.
 
 use crate::accept::{Arrival, Draft};
-use crate::check::{Decision, Visitor};
+use crate::check::Decision;
 use crate::client::Resolved;
 use crate::policy;
 use crate::verify::{self, Question};
@@ -10,10 +10,11 @@ use crate::{Current, Receive};
 use mail::log::Event;
 use mail::reply::Reply;
 use mail::server::{Limits, Session, Step};
-use mail::{QueueId, Status};
+use mail::{Encryption, QueueId, Status};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use table::{Features, Found};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The client of a session.
@@ -39,9 +40,6 @@ impl Peer {
         };
         if self.name.is_empty() { format!("[{ip}]") } else { format!("{} [{ip}]", self.name) }
     }
-    pub(crate) fn visitor(&self) -> Visitor<'_> {
-        Visitor { ip: self.ip.to_canonical(), name: &self.name, resolved: self.resolved }
-    }
 }
 
 /// Longest TLS handshake (S-69).
@@ -64,10 +62,10 @@ pub(crate) struct Serving {
     pub(crate) draft: Option<Draft>,
     /// What the client's access entry means for each of its messages.
     pub(crate) standing: Option<Decision>,
-    /// `version=TLSv1.3 cipher=… bits=256`, once encrypted.
-    pub(crate) tls: Option<String>,
-    /// Length of the key of its encryption; 0 in clear.
-    pub(crate) bits: u32,
+    /// How it is encrypted, and what its client's certificate says.
+    pub(crate) encryption: Encryption,
+    /// What the access table keeps from this client.
+    pub(crate) features: Option<Found<Features>>,
     /// In place of the greeting, for a client that talked before it.
     pub(crate) early: Option<Reply>,
     /// Stands before the session's log lines; the next message gets it.
@@ -104,12 +102,12 @@ where
     wire.put(&greeting.to_wire());
     let End::StartTls(stream) = serving.run(wire).await else { return serving.over() };
     let current = Arc::clone(&serving.current);
-    let Some(acceptor) = current.tls.as_ref() else { return };
-    let handshake = tokio::time::timeout(patience.min(HANDSHAKE), acceptor.accept(stream));
-    match handshake.await {
-        Ok(Ok(stream)) => {
-            serving.bits = crate::tls::bits(stream.get_ref().1);
-            serving.encrypted(crate::tls::describe(stream.get_ref().1));
+    let Some(tls) = current.tls.as_ref() else { return };
+    let silent = serving.features.as_ref().is_some_and(|found| found.value.no_certificate);
+    let handshake = tls.accept(stream, !silent);
+    match tokio::time::timeout(patience.min(HANDSHAKE), handshake).await {
+        Ok(Ok((stream, encryption))) => {
+            serving.encrypted(encryption);
             serving.run(Wire::new(Box::new(stream), patience)).await;
         }
         Ok(Err(error)) => serving.no_handshake(&error.to_string()),
@@ -128,9 +126,22 @@ impl Serving {
         let mut session = Session::new(host, version, &peer.text(), limits, current.tls.is_some());
         session.set_privacy(settings.privacy);
         let id = receive.store.new_id(receive.clock.now());
-        let (draft, standing, tls, bits, early, last) = (None, None, None, 0, None, "startup");
-        let (questions, runs, eventful) = (0, 0, false);
-        Self { receive, current, peer, session, draft, standing, tls, bits, early, id, questions, runs, eventful, last }
+        Self {
+            receive,
+            current,
+            peer,
+            session,
+            draft: None,
+            standing: None,
+            encryption: Encryption::default(),
+            features: None,
+            early: None,
+            id,
+            questions: 0,
+            runs: 0,
+            eventful: false,
+            last: "startup",
+        }
     }
 
     /// A log line of this session.
@@ -139,16 +150,11 @@ impl Serving {
     }
 
     /// Everything that was said in clear is forgotten (RFC 3207 4.2).
-    fn encrypted(&mut self, text: String) {
-        self.tls_note(&crate::tls::logged(&text));
-        self.session.tls_started(text.clone());
-        self.tls = Some(text);
+    fn encrypted(&mut self, encryption: Encryption) {
+        self.receive.log.write(&Event::encrypted(false, &self.peer.text(), &encryption));
+        self.session.tls_started(encryption.received());
+        self.encryption = encryption;
         self.draft = None;
-    }
-
-    fn tls_note(&self, text: &str) {
-        let text = format!("STARTTLS=server, relay={}, {text}", self.peer.text());
-        self.receive.log.write(&Event::Server { text });
     }
 
     /// As sendmail says it, with OpenSSL's numbers left out.

@@ -1,5 +1,6 @@
 //! What the access table says of a client before its greeting: how many sessions it may have (`ClientConn:`), how many connections in a
-//! minute (`ClientRate:`), how long it waits (`GreetPause:`); and later what its encryption must be (`TLS_Clt:`). sendmail.md 3.3 and its
+//! minute (`ClientRate:`), how long it waits (`GreetPause:`), what it is offered (`Srv_Features:`); and later what its encryption must be
+//! (`TLS_Clt:`). sendmail.md 3.3 and its
 //! FEATURE()s conncontrol, ratecontrol, greet_pause. Called by `policy` and `smtp`.
 //!
 //! A look-up that fails refuses for now.
@@ -7,11 +8,12 @@
 use crate::smtp::Serving;
 use crate::wire::Wire;
 use mail::reply::Reply;
+use mail::server::Withheld;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use table::{Client, Unavailable, Why};
+use table::{Client, Features, Unavailable, Why};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Longest pause (RFC 5321 4.5.3.2.1: clients wait five minutes for a greeting), milliseconds.
@@ -128,11 +130,40 @@ impl Serving {
         self.early = Some(greeting);
     }
 
+    /// Looks up what the client is not offered.
+    pub(crate) async fn take_features(&mut self) -> Option<Refused> {
+        let found = match self.current.router.tables().access.features(self.client()).await {
+            Ok(found) => found?,
+            Err(error) => return Some(unavailable(error, 421)),
+        };
+        let Features { no_starttls, no_pipelining, no_dsn, no_etrn, no_expn, no_verb, later, .. } = found.value;
+        self.session.withhold(Withheld {
+            starttls: no_starttls,
+            pipelining: no_pipelining,
+            dsn: no_dsn,
+            etrn: no_etrn,
+            expn: no_expn,
+            verb: no_verb,
+        });
+        if later {
+            self.note(format!("srv_features=tempfail, relay={}, access temporarily disabled", self.peer.text()));
+            self.session.refuse_all(Reply::temporary(450, 3, 0, "Please try again later."));
+        }
+        self.features = Some(found);
+        None
+    }
+
+    /// Whether the client would have to say first who it is.
+    pub(crate) fn is_nobody(&self) -> Option<Refused> {
+        let found = self.features.as_ref().filter(|found| found.value.needs_auth)?;
+        Some((Reply::permanent(530, 7, 0, "Authentication required"), found.why.clone()))
+    }
+
     /// Whether the client's encryption is not what is demanded.
     pub(crate) async fn is_too_open(&self) -> Option<Refused> {
         match self.current.router.tables().access.encryption(false, self.client()).await {
             Ok(found) => found.and_then(|found| {
-                let text = found.value.unmet(self.bits)?;
+                let text = found.value.unmet(&self.encryption, self.client().name)?;
                 let (code, status) = found.value.refusal();
                 Some((Reply::new(code, Some(status), text), found.why))
             }),

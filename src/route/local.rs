@@ -392,7 +392,7 @@ fn read(text: &str) -> Option<Address> {
 }
 
 /// `\user`, `\user@host`: no alias is asked about it, and a hub that gets it with its backslash asks none either.
-fn escaped(user: &str) -> Address {
+pub(crate) fn escaped(user: &str) -> Address {
     read(&format!("\\{user}")).unwrap_or_else(|| Address::from_parts(&quoted(user), None))
 }
 

@@ -1,7 +1,7 @@
 //! Addresses elsewhere: mailer table, smart host, MX. Part of the walk.
 
 use crate::class::fold;
-use crate::local::quoted;
+use crate::local::{escaped, quoted};
 use crate::router::setting;
 use crate::walk::{Refused, Walk};
 use crate::{Key, Router};
@@ -65,8 +65,11 @@ impl Router {
                 None => walk.push(address.clone(), misconfigured("bad socket or host for lmtp"), named, why),
             },
             Hop::Local(user) => {
-                let user = user.unwrap_or_else(|| address.user().into_owned());
-                let next = Address::from_parts(&quoted(&user), None);
+                let next = match user.as_deref().map(|user| (user, user.strip_prefix('\\'))) {
+                    Some((_, Some(last))) => escaped(last),
+                    Some((user, None)) => Address::from_parts(&quoted(user), None),
+                    None => Address::from_parts(&quoted(&address.user()), None),
+                };
                 walk.trace.step("mailer", address, &next, || why.clone());
                 return Box::pin(self.add_local(walk, &next, Some(why))).await;
             }

@@ -9,6 +9,7 @@ mod choose;
 pub mod cidr;
 mod compiled;
 mod database;
+mod demand;
 mod hash;
 mod inline;
 mod layout;
@@ -33,6 +34,7 @@ pub use berkeley::Berkeley;
 pub use choose::{Chosen, Form, choose, load_map, made_from, text_instead};
 pub use compiled::{Compiled, Record, Records};
 pub use database::Database;
+pub use demand::{Demand, Features, Requirement, Unmet};
 pub use inline::Inline;
 pub use layout::Origin;
 pub use lined::Lined;
@@ -40,8 +42,8 @@ pub use lmdb::{Lmdb, load as load_lmdb};
 pub use mail::alias::{AliasEntry, alias_entries, alias_value};
 pub use new_file::{NewFile, open_at_once, origin};
 pub use question::{
-    Access, Client, Credentials, Demand, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect,
-    Refusal, Renames, VirtualUsers,
+    Access, Client, Credentials, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect, Refusal,
+    Renames, VirtualUsers,
 };
 pub use registry::{Load, Registry, Source};
 pub use several::{FallThrough, Union};

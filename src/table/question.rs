@@ -4,8 +4,9 @@
 //! Addresses come as their two parts, unquoted local part and domain without trailing dot, in the case the sender wrote;
 //! implementations fold as their table's rules say.
 
+use crate::demand::{Demand, Features};
 use crate::{Answer, Hit, Table, Unavailable, Why};
-use mail::Status;
+use mail::{Certificate, Status};
 use std::net::IpAddr;
 
 /// A value with its provenance.
@@ -78,7 +79,7 @@ pub enum Hop {
     },
     /// `lmtp:/socket`, `lmtp:[host]:port`: what stands behind the colon.
     Lmtp(String),
-    /// `local:user`, or `local:` for the address's own user.
+    /// `local:user`, `local:\user` of whom no alias is asked, or `local:` for the address's own user.
     Local(Option<String>),
     /// `error:`.
     Refuse(Refusal),
@@ -152,35 +153,6 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// What must hold of the encryption of a session (`TLS_Srv:`, `TLS_Clt:`, `TLS_Rcpt:`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// Key length in bits at least; 0: any.
-    pub bits: u32,
-    /// The other side's certificate must have been verified.
-    pub verified: bool,
-    /// Unmet, it is a refusal for good.
-    pub permanent: bool,
-}
-
-impl Demand {
-    /// What is wrong with a session of `bits` (0: in clear) whose certificate was not verified, in sendmail's words.
-    #[must_use]
-    pub fn unmet(&self, bits: u32) -> Option<String> {
-        match bits {
-            0 => Some("encryption required".to_owned()),
-            _ if self.verified => Some("authentication required".to_owned()),
-            _ if bits < self.bits => Some(format!("encryption too weak {bits} less than {}", self.bits)),
-            _ => None,
-        }
-    }
-    /// Reply code and status of a refusal.
-    #[must_use]
-    pub const fn refusal(&self) -> (u16, Status) {
-        if self.permanent { (503, Status::permanent(7, 0)) } else { (403, Status::temporary(7, 0)) }
-    }
-}
-
 /// The access table (sendmail.md 3.3). The order within one question is the implementation's; the order of checks is the asker's.
 pub trait Access: Send + Sync {
     /// `Connect:` at connection: D of the name if there is one, else A of the address.
@@ -214,6 +186,14 @@ pub trait Access: Send + Sync {
     }
     /// `TLS_Rcpt:` of a recipient: F, U, D, then the empty key.
     fn encryption_for<'a>(&'a self, _recipient: Mailbox<'a>) -> Answer<'a, Found<Demand>> {
+        nothing()
+    }
+    /// `Srv_Features:` of a client: D of the name, A of the address, then the empty key.
+    fn features<'a>(&'a self, _client: Client<'a>) -> Answer<'a, Found<Features>> {
+        nothing()
+    }
+    /// Whether a client with this certificate, which was verified, may relay: `CERTISSUER:` of who signed it, then perhaps `CERTSUBJECT:`.
+    fn relay_by<'a>(&'a self, _certificate: &'a Certificate) -> Answer<'a, Hit> {
         nothing()
     }
 }

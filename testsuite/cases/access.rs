@@ -30,11 +30,11 @@ fn a_server_that_must_encrypt() {
     let (open, closed) = (Sink::start(), Sink::offering(true, |_| testsuite::sink::Act::Go));
     let waiting = relaying(&open, "TLS_Srv:127.0.0.1 ENCR:128\n");
     send(&waiting, "srv", &["x@far.test"]);
-    waiting.wait_log("403 4.7.0 encryption required (");
-    assert!(open.is_empty() && waiting.mailq().contains("encryption required"), "{}", waiting.mailq());
+    waiting.wait_log("454 4.7.0 encryption too weak 0 less than 128 (");
+    assert!(open.is_empty() && waiting.mailq().contains("encryption too weak"), "{}", waiting.mailq());
     let refusing = relaying(&open, "TLS_Srv:127.0.0.1 PERM+VERIFY:128\n");
     send(&refusing, "srv", &["x@far.test"]);
-    refusing.wait_log("503 5.7.0 encryption required (");
+    refusing.wait_log("503 5.7.0 other side does not support STARTTLS (");
     assert!(open.is_empty());
     let fine = relaying(&closed, "TLS_Srv:127.0.0.1 ENCR:128\n");
     send(&fine, "srv", &["x@far.test"]);
@@ -42,7 +42,7 @@ fn a_server_that_must_encrypt() {
     assert!(closed.taken()[0].tls);
     let unverified = relaying(&closed, "TLS_Srv:127.0.0.1 VERIFY\n");
     send(&unverified, "srv", &["x@far.test"]);
-    unverified.wait_log("403 4.7.0 authentication required (");
+    unverified.wait_log("454 4.7.0 authentication failed (");
     assert_eq!(closed.len(), 1);
 }
 
@@ -69,7 +69,7 @@ fn a_recipient_whose_mail_is_only_sent_encrypted() {
         sink.taken().iter().all(|taken| taken.rcpt.iter().all(|to| !to.contains("secret") && !to.contains("sealed")))
     );
     server.wait_log("to=secret@far.test");
-    server.wait_log("403 4.7.0 encryption required (");
+    server.wait_log("454 4.7.0 encryption too weak 0 less than 128 (");
 }
 
 #[test]
@@ -81,7 +81,9 @@ fn a_client_that_must_encrypt() {
     session.command("EHLO x.test").unwrap();
     let reply = session.command("MAIL FROM:<a@far.test>").unwrap();
     assert!(
-        reply.code == 503 && reply.text().contains("5.7.0") && reply.text().contains("encryption required"),
+        reply.code == 503
+            && reply.text().contains("5.7.0")
+            && reply.text().contains("encryption too weak 0 less than 112"),
         "{reply:?}"
     );
     let mut other = Smtp::hello(server.address).unwrap();

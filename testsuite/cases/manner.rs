@@ -51,6 +51,9 @@ fn statistics_and_host_status_are_counted_kept_and_begun_anew() {
     server.sendmail(&["-i", "daemon@local.test"], b"Subject: x\n\nx\n");
     wait_for("the relayed copy", seconds(20), || sink.len() == 1);
     server.wait_mail("daemon", 1);
+    // The message is in the mailbox before it is counted.
+    server.wait_log("mailer=local");
+    server.wait_log("mailer=relay");
     let machine = |server: &Server, flag: &str| said(server, &["mailstats", flag, "-o"], b"");
     wait_for("all is counted", seconds(10), || machine(&server, "-P").contains("\n T        2"));
     let counted = |text: &str| {

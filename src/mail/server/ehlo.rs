@@ -16,7 +16,7 @@ impl Session {
         let tls = self.tls_offered && self.tls.is_none();
         let offers = [
             ("ENHANCEDSTATUSCODES", true),
-            ("PIPELINING", true),
+            ("PIPELINING", self.pipelining),
             ("EXPN", !no_expn),
             ("VERB", !no_expn && !no_verb),
             ("8BITMIME", true),

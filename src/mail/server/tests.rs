@@ -311,3 +311,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_withheld_is_neither_offered_nor_done() {
+    let offered = |withheld: Withheld| {
+        let mut s = session();
+        s.set_privacy(Privacy { no_expn: false, no_etrn: false, no_verb: false, ..Privacy::default() });
+        s.withhold(withheld);
+        say(&mut s, "EHLO x")
+    };
+    let all = offered(Withheld::default());
+    let none = offered(Withheld { starttls: true, pipelining: true, dsn: true, etrn: true, expn: true, verb: true });
+    for word in ["STARTTLS", "PIPELINING", "DSN", "ETRN", "EXPN", "VERB"] {
+        assert!(all.contains(word) && !none.contains(word), "{word}: {all} {none}");
+    }
+    let mut s = session();
+    s.withhold(Withheld { starttls: true, ..Withheld::default() });
+    play(&mut s, &[HELLO, ("STARTTLS", "454 4.3.3 TLS not available after start")]);
+}

@@ -3,7 +3,7 @@ use crate::explain;
 use route::{Found as Dns, Mx, Tables};
 use std::collections::HashMap;
 use std::sync::Arc;
-use table::{Access, Account, Accounts, Answer, Credentials, Hit};
+use table::{Access, Account, Accounts, Answer, Credentials, Features, Hit};
 
 /// Answers by the question and its subject: `connect 192.0.2.9`, `from u@d`, `to u@d`, `relay d`, `spam u@d`.
 #[derive(Clone, Default)]
@@ -51,6 +51,21 @@ impl Access for Fake {
     }
     fn credentials<'a>(&'a self, _server: Client<'a>) -> Answer<'a, Found<Credentials>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+    fn relay_by<'a>(&'a self, certificate: &'a Certificate) -> Answer<'a, Hit> {
+        let found = self.answer(format!("certificate {}", certificate.subject));
+        Box::pin(async { Ok(found.await?.map(|found| Hit { value: "RELAY".into(), why: found.why })) })
+    }
+    fn features<'a>(&'a self, _client: Client<'a>) -> Answer<'a, Found<Features>> {
+        let asked = [
+            ("offer little", Features { no_pipelining: true, no_dsn: true, ..Features::default() }),
+            ("offer after auth", Features { needs_auth: true, ..Features::default() }),
+            ("offer later", Features { later: true, ..Features::default() }),
+            ("offer broken", Features::default()),
+        ];
+        let (key, value) = asked.into_iter().find(|(key, _)| self.0.contains_key(*key)).unwrap_or_default();
+        let found = self.answer(key.to_owned());
+        Box::pin(async move { Ok(found.await?.map(|found| Found { value, why: found.why })) })
     }
 }
 
@@ -108,6 +123,41 @@ async fn asked(entries: &[(&str, Judgement)], settings: &Settings, client: &str,
     let pair = (&parse(from), &parse(to));
     let checked = explain(&router, settings, &Zone, client.parse().unwrap(), pair).await;
     checked.refusal.unwrap_or_else(|| checked.steps.iter().map(|s| s.to.as_str()).collect::<Vec<_>>().join(", "))
+}
+
+#[tokio::test]
+async fn a_certificate_that_may_relay_ends_the_checks() {
+    let parse = |text: &str| Address::parse(text).unwrap();
+    let (sender, to) = (parse("a@gone.example"), parse("u@far.example"));
+    let entries = [
+        ("certificate /CN=good", Judgement::Relay),
+        ("certificate /CN=broken", Judgement::Relay),
+        ("connect 198.51.100.9", Judgement::Reject),
+    ];
+    let router = router(Fake::with(&entries));
+    let settings = Settings { delay_checks: DelayChecks::On, ..Settings::default() };
+    for (subject, reply) in
+        [(Some("/CN=good"), None), (Some("/CN=other"), Some(550)), (Some("/CN=broken"), Some(451)), (None, Some(550))]
+    {
+        let certificate = subject.map(|subject| Certificate { subject: subject.into(), ..Certificate::default() });
+        let visitor = Visitor {
+            ip: STRANGER.parse().unwrap(),
+            name: "",
+            resolved: Resolved::Ok,
+            certificate: certificate.as_ref(),
+        };
+        let checks = Checks { router: &router, settings: &settings, resolver: &Zone, visitor };
+        let said = checks.at_rcpt(&sender, &to).await;
+        let code = match &said[..] {
+            [(_, Decision::Stop(why))] => {
+                assert!(why.key.ends_with("certificate /CN=good"), "{why}");
+                None
+            }
+            [(_, Decision::Refuse(reply, _))] => Some(reply.code),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, reply, "{subject:?}");
+    }
 }
 
 #[tokio::test]

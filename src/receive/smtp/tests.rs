@@ -307,3 +307,20 @@ async fn what_leaves_shows_no_name_alone() {
     assert!(accepted[0].1.contains(away), "{}", accepted[0].1);
     assert!(accepted[1].1.contains("From: joe\r\nCc: bob (b), u@localhost,\r\n c@[127.0.0.1]"), "{}", accepted[1].1);
 }
+
+#[tokio::test]
+async fn a_client_is_offered_what_access_says() {
+    let side =
+        |entry: &'static str| Side::new(Settings::default(), route::Settings::default(), &[(entry, Judgement::Ok)]);
+    let lines = ["EHLO c", "MAIL FROM:<a@far.example> RET=HDRS", "MAIL FROM:<a@far.example>"];
+    let said = side("offer little").say("198.51.100.1", &lines).await;
+    assert!(said[2].starts_with("504 5.7.0") && said[3].starts_with("250 2.1.0"), "{said:?}");
+    let said = side("offer after auth").say("198.51.100.1", &lines).await;
+    assert_eq!(said[3], "530 5.7.0 Authentication required");
+    let later = side("offer later");
+    let said = later.say("198.51.100.1", &lines).await;
+    assert_eq!(said[2], "450 4.3.0 Please try again later.");
+    assert!(later.logged("srv_features=tempfail"));
+    let said = side("offer broken").say("198.51.100.1", &[]).await;
+    assert!(said[0].starts_with("421 4.3.0 Temporary system failure"), "{said:?}");
+}

@@ -46,6 +46,8 @@ impl Mailers for Hops {
             "two.example" => smtp("relay", vec![host("a", false), host("b", false)]),
             "here.example" => Hop::Local(None),
             "user.example" => Hop::Local(Some("Team".into())),
+            "last.example" => Hop::Local(Some("\\team".into())),
+            "bob.example" => Hop::Local(Some("\\Bob".into())),
             "no.example" => Hop::Refuse(refusal),
             "void.example" => Hop::Discard,
             "odd.example" => Hop::Unknown("fax".into()),
@@ -174,6 +176,9 @@ async fn the_mailer_table_is_for_other_domains() {
             ("u@two.example", "u@two.example via:relay:[a]:25,[b]:25"),
             ("alice@here.example", "alice local:alice"),
             ("anybody@user.example", "alice local:alice"),
+            // No alias is asked about it.
+            ("anybody@last.example", "550 5.1.1 User unknown"),
+            ("anybody@bob.example", "bob local:\\bob"),
             ("u@no.example", "550 5.1.2 no such host"),
             ("u@void.example", "u@void.example discard:"),
             ("u@odd.example", "u@odd.example error:4.3.5 unknown mailer fax in mailertable"),
@@ -373,6 +378,7 @@ async fn hubs_and_relays_take_what_aliases_leave() {
             ("bob", "bob local:bob"),
             ("postmaster", "root local:root"),
             ("broken", "unavailable nss"),
+            ("\\nosuch", "550 5.1.1 User unknown"),
         ],
     )
     .await;

@@ -41,5 +41,15 @@ fuzz_target!(|data: &[u8]| {
     judged(access.relay_to_address(address));
     judged(access.spam(address, bits & 32 != 0));
     let _ = (wait(access.peer("GreetPause", client)), wait(access.credentials(client)));
+    let shown =
+        mail::Certificate { subject: format!("/CN={user}"), issuer: format!("/CN={domain}"), ..Default::default() };
+    let session = mail::Encryption { bits: 128, certificate: Some(shown.clone()), ..Default::default() };
+    for demanded in [access.encryption(bits & 64 != 0, client), access.encryption_for(address)] {
+        if let Ok(Some(found)) = wait(demanded) {
+            let _ = (found.value.unmet(&session, name), found.value.refusal());
+        }
+    }
+    let _ = (wait(access.features(client)), wait(access.relay_by(&shown)));
+    raw.was_little();
     is_checked(Format::Access(options), text);
 });
