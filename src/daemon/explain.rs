@@ -135,12 +135,26 @@ impl Explainer<'_> {
         }
     }
 
+    /// What nobody but the user's agent follows.
+    fn forwards(&self, explanation: &Explanation, out: &mut impl Write) -> std::io::Result<()> {
+        let Verdict::Targets(targets) = &explanation.verdict else { return Ok(()) };
+        for target in targets {
+            if let Some(note) = self.runtime.block_on(crate::forward::note(self.snapshot, target)) {
+                writeln!(out, "  {:<13} {}", ".forward", safe(&note))?;
+            }
+        }
+        Ok(())
+    }
+
     fn one(&self, question: &Question<'_>, out: &mut impl Write) -> anyhow::Result<u8> {
         let (explanation, checked) = self.runtime.block_on(self.ask(question))?;
         if self.json {
             writeln!(out, "{}", as_json(question, &explanation, checked.as_ref())?)?;
         } else {
             print(question, &explanation, checked.as_ref(), out)?;
+            if checked.as_ref().is_none_or(|checked| checked.refusal.is_none()) {
+                self.forwards(&explanation, out)?;
+            }
         }
         let refusal = checked.and_then(|checked| checked.refusal);
         // `550 5.7.1 text`
