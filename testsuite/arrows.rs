@@ -99,3 +99,65 @@ fn small_programs_stay_small() {
     wrong.dedup();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Every line counts: code, comments and blank ones. Tests are in files of their own, `*_test.rs`.
+const KEEPER_LINES: usize = 800;
+
+/// The process that stays root can be read in one sitting.
+#[test]
+fn the_keeper_is_small() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/keeper");
+    let (mut lines, mut odd) = (0, Vec::new());
+    for entry in std::fs::read_dir(folder).expect("the keeper's folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match name.as_str() {
+            "Cargo.toml" | "README.md" => {}
+            _ if name.ends_with("_test.rs") => {}
+            _ if name.ends_with(".rs") => {
+                let text = std::fs::read_to_string(&path).expect("UTF-8");
+                lines += text.lines().count();
+                odd.extend(
+                    text.lines().filter(|line| line.chars().count() > 120).map(|line| format!("{name}: long: {line}")),
+                );
+                // Nothing of it is somewhere else.
+                odd.extend(text.lines().filter(|line| line.contains("include!")).map(|line| format!("{name}: {line}")));
+                let mut paths = text.lines().filter(|line| line.contains("#[path"));
+                odd.extend(paths.find(|line| !line.contains("_test.rs\"]")).map(|line| format!("{name}: {line}")));
+            }
+            _ => odd.push(format!("{name} is not expected here")),
+        }
+    }
+    println!("the keeper has {lines} lines");
+    assert!(lines < KEEPER_LINES && lines > 100, "{lines} lines");
+    assert!(odd.is_empty(), "{}", odd.join("\n"));
+}
+
+/// Everything that the keeper's program links, by name: a new one is a decision.
+#[test]
+fn the_keeper_links_little() {
+    const LINKED: &[&str] = &[
+        "bitflags",
+        "call",
+        "cfg-if",
+        "cobs",
+        "crc32fast",
+        "keeper",
+        "libc",
+        "linux-raw-sys",
+        "memoffset",
+        "nix",
+        "postcard",
+        "rustix",
+        "serde",
+        "serde_core",
+        "thiserror",
+    ];
+    let text = cargo(&["tree", "-p", "keeper", "-e", "normal,no-proc-macro", "--prefix", "none", "--locked"]);
+    let text = String::from_utf8_lossy(&text);
+    let names = text.lines().map(|line| line.split(' ').next().unwrap_or_default());
+    let mut more: Vec<&str> = names.filter(|name| !name.is_empty() && !LINKED.contains(name)).collect();
+    more.sort_unstable();
+    more.dedup();
+    assert!(more.is_empty(), "{more:?}");
+}

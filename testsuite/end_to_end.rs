@@ -15,14 +15,24 @@ mod certificate;
 mod command;
 #[path = "cases/host.rs"]
 mod host;
+#[path = "cases/keeper.rs"]
+mod keeper;
 #[path = "cases/local.rs"]
 mod local;
 #[path = "cases/local_alias.rs"]
 mod local_alias;
+#[path = "cases/local_command.rs"]
+mod local_command;
 #[path = "cases/local_forward.rs"]
 mod local_forward;
+#[path = "cases/local_hostile.rs"]
+mod local_hostile;
 #[path = "cases/local_refusal.rs"]
 mod local_refusal;
+#[path = "cases/local_setting.rs"]
+mod local_setting;
+#[path = "cases/local_virtual.rs"]
+mod local_virtual;
 #[path = "cases/manner.rs"]
 mod manner;
 #[path = "cases/modes.rs"]

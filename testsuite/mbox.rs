@@ -117,7 +117,8 @@ pub fn count(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> (BTreeMap<Str
 }
 
 /// Dovecot and c-client keep notes of their own as a first message.
-fn is_notes(entry: &Entry) -> bool {
+#[must_use]
+pub fn is_notes(entry: &Entry) -> bool {
     entry.field("Subject").is_some_and(|text| text.starts_with("DON'T DELETE THIS MESSAGE"))
 }
 

@@ -298,6 +298,28 @@ impl Server {
         let _ = child.wait();
         n
     }
+    /// SIGKILL to the keeper alone; all that it started ends by itself. Returns how long that took.
+    pub fn kill_keeper(&mut self) -> Duration {
+        let others = self.processes();
+        process::signal(self.pid(), Signal::KILL);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        let lives = |p: &process::Process| process::read(p.pid).filter(|now| now.state != 'Z' && now.name == p.name);
+        let begin = Instant::now();
+        loop {
+            let left: Vec<_> = others.iter().filter_map(lives).collect();
+            if left.is_empty() {
+                return begin.elapsed();
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "the keeper is gone and they stay: {left:?}\n{}",
+                self.story()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
     /// SIGTERM to the keeper; panics if it does not end within 20 s. Returns its exit status.
     pub fn stop(&mut self) -> std::process::ExitStatus {
         process::signal(self.pid(), Signal::TERM);

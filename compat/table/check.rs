@@ -48,6 +48,8 @@ pub enum Format {
     Access(access::Options),
     /// virtusertable.
     VirtualUsers,
+    /// Who has a mailbox without an account; not sendmail's.
+    VirtualMailboxes,
     /// mailertable.
     Mailers,
     /// genericstable.
@@ -126,6 +128,7 @@ impl Report {
         match format {
             Format::Access(options) => check_access::entry(self, options, key, value),
             Format::VirtualUsers => self.virtual_user(key, value),
+            Format::VirtualMailboxes => self.virtual_mailbox(key),
             Format::Mailers => self.mailer(key, value),
             Format::Generics => self.generic(key, value),
             Format::Domains => self.domain(key, value),
@@ -138,6 +141,21 @@ impl Report {
         match key.rsplit_once(':') {
             Some((_, field)) if field.eq_ignore_ascii_case(MAILDROP) => {}
             _ => self.tell(&format!("expected user:maildrop as key: \"{key}\" is not looked up")),
+        }
+    }
+
+    fn virtual_mailbox(&mut self, key: &str) {
+        match key.rsplit_once('@') {
+            None | Some(("", _)) => {
+                self.tell(&format!("expected user@domain as key: \"{key}\" is never looked up"));
+            }
+            Some((user, _)) if user.contains('+') => {
+                self.tell(&format!("expected a name without plus: \"{key}\" is never looked up"));
+            }
+            Some((user, _)) if user.starts_with('.') || user.contains('/') => {
+                self.tell(&format!("expected a name that can be a folder's: \"{key}\" is never looked up"));
+            }
+            Some((_, domain)) => self.dotless(domain),
         }
     }
 

@@ -76,6 +76,22 @@ fn access_lines() {
 }
 
 #[test]
+fn virtual_mailbox_lines() {
+    silent(Format::VirtualMailboxes, "bob@v.test OK\nCarol@V.test x y\n");
+    each(
+        Format::VirtualMailboxes,
+        &[
+            ("bob OK", "user@domain"),
+            ("@v.test OK", "user@domain"),
+            ("bob+x@v.test OK", "plus"),
+            ("../bob@v.test OK", "folder"),
+            ("a/b@v.test OK", "folder"),
+            ("bob@v.test. OK", "\"v.test\""),
+        ],
+    );
+}
+
+#[test]
 fn virtual_user_lines() {
     silent(
         Format::VirtualUsers,

@@ -17,6 +17,21 @@ pub enum Kind {
     User,
     /// DefaultUser, never group mail; reads the lists, writes the files and runs the programs that aliases name. Serves one order.
     System,
+    /// uid and gid of a virtual domain; writes the mailbox of one of its users; executes nothing.
+    Virtual,
+}
+
+impl Kind {
+    /// On the agent's command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mailbox => "mailbox",
+            Self::User => "user",
+            Self::System => "system",
+            Self::Virtual => "virtual",
+        }
+    }
 }
 
 /// Engine → agent.

@@ -1,14 +1,16 @@
-//! Keeper ↔ engine, over fd 3 of the engine. The engine asks by number and by name of an account, never by path.
+//! Keeper ↔ engine, over fd 3 of the engine. The engine asks by number, by name of an account and by name of an entry, never by path.
 
 use crate::agent::Kind;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 
 /// Keeper → engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToEngine {
-    /// First frame, and again after a reload. Descriptors: the listeners in order, then the inputs in order
-    /// (absent ones are left out, see [`InputState`]), then the users socket, then the submission socket and the control socket.
+    /// First frame, and again after a reload. Descriptors: the inputs in order (absent ones are left out, see [`InputState`]), the drop
+    /// folder, to be listed, the listeners in order, the submission socket, the control socket.
     Start {
         /// The settings as `postrider plan` printed them (JSON); the keeper does not look inside.
         settings: String,
@@ -17,30 +19,14 @@ pub enum ToEngine {
         /// State of each input, by number.
         inputs: Vec<InputState>,
     },
-    /// Answer to [`FromEngine::CheckInput`]; one descriptor if `state` is [`InputState::Open`].
-    Input {
-        /// Input number.
-        number: u16,
-        /// What is there now.
-        state: InputState,
-    },
-    /// `postrider-users` was started anew; one descriptor.
-    Users,
-    /// An agent has ended or could not be started.
-    AgentEnded {
+    /// To the oldest question that has no answer yet; one descriptor if [`InputState::has_descriptor`].
+    Answer(InputState),
+    /// A process has ended or could not be started.
+    Ended {
         /// The engine's ticket.
         ticket: u32,
         /// Why, for the log: "exit 0", "killed by signal 14", "fork: Resource temporarily unavailable".
         how: String,
-    },
-    /// An entry of the drop folder; one descriptor, read only.
-    Dropped {
-        /// Its name, to be repeated in [`FromEngine::DropDone`].
-        name: String,
-        /// Owner of the file: the submitter, as the kernel says.
-        uid: u32,
-        /// Size in bytes.
-        size: u64,
     },
     /// Finish within the bound and exit.
     Stop,
@@ -48,14 +34,46 @@ pub enum ToEngine {
     Dump,
 }
 
-/// State of one input file.
+/// How many descriptors of [`ToEngine::Start`] belong neither to inputs nor to listeners.
+pub const OTHERS: usize = 3;
+
+/// Which file it was, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content: seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// Last change of content or inode.
+    pub changed: (i64, i64),
+}
+
+impl Seen {
+    /// A file as it is now.
+    #[must_use]
+    pub fn of(about: &Metadata) -> Self {
+        Self {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.len(),
+            modified: (about.mtime(), about.mtime_nsec()),
+            changed: (about.ctime(), about.ctime_nsec()),
+        }
+    }
+}
+
+/// State of a file: of an input, or of an entry of the drop folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputState {
     /// A descriptor comes along.
     Open,
-    /// As it was when last passed.
+    /// As the engine said that it knows it.
     Unchanged,
-    /// No such file.
+    /// No such file; an entry is gone.
     Absent,
     /// There, but cannot be read: errno.
     Unreadable(i32),
@@ -117,37 +135,48 @@ impl fmt::Display for Unsafe {
     }
 }
 
-/// Engine → keeper.
+/// As what a process is started, at the engine's request: it decides program and identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// `postrider-agent`.
+    Agent(Kind),
+    /// `postrider-users`.
+    Users,
+}
+
+/// Engine → keeper. Questions ([`FromEngine::Check`], [`FromEngine::Open`], [`FromEngine::Remove`]) are answered in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromEngine {
     /// The engine has adopted what [`ToEngine::Start`] brought and serves.
     Ready,
     /// The settings cannot be used; the text says why. At first start the keeper gives up.
     Refused(String),
-    /// Start an agent; one descriptor: its end of a socket pair, which becomes the agent's fd 3.
-    StartAgent {
-        /// Chosen by the engine, never reused while the agent lives.
+    /// Start a process; one descriptor: its end of a socket pair, which becomes its fd 3.
+    Begin {
+        /// Chosen by the engine, never reused while the process lives.
         ticket: u32,
-        /// Which identity.
-        kind: Kind,
-        /// Login name.
+        /// Which program, as whom.
+        role: Role,
+        /// Login name; without meaning for [`Role::Users`] and [`Kind::System`].
         user: String,
     },
-    /// Has this input changed since it was last passed?
-    CheckInput {
+    /// End a process (SIGKILL): one that does not see that its socket is closed.
+    End {
+        /// The engine's ticket.
+        ticket: u32,
+    },
+    /// Question: is this input another than the one that the engine knows?
+    Check {
         /// Input number.
         number: u16,
+        /// What the engine has.
+        known: Option<Seen>,
     },
-    /// The entry is durable in the queue (or was refused for good and logged): unlink it.
-    DropDone {
-        /// The entry's name.
-        name: String,
-    },
-    /// The entry cannot be taken now (disk full): leave it, offer it again later.
-    DropLater {
-        /// The entry's name.
-        name: String,
-    },
+    /// Question: the entry of this name in the drop folder, opened. [`InputState::Open`] only for a regular file with one link that
+    /// nobody but its owner may read or write.
+    Open(Vec<u8>),
+    /// Question: remove the entry of this name from the drop folder; [`InputState::Absent`] when it is gone.
+    Remove(Vec<u8>),
 }
 
 #[cfg(test)]

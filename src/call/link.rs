@@ -10,7 +10,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 /// The other side hangs if it leaves so many frames unread.
-const UNREAD: usize = 8_192;
+const UNREAD: usize = 2_048;
+/// Most descriptors that have come and were not asked for.
+const UNCLAIMED: usize = 512;
+/// Largest frame that comes in.
+const LARGEST: usize = 64 << 10;
 
 /// The connection.
 #[derive(Debug)]
@@ -27,8 +31,16 @@ impl Link {
     /// # Errors
     /// The system call's.
     pub fn new(socket: UnixStream) -> std::io::Result<Self> {
+        Self::with_limit(socket, LARGEST)
+    }
+    /// The same for frames of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub fn with_limit(socket: UnixStream, limit: usize) -> std::io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, decoder: Decoder::default(), descriptors: VecDeque::new(), out: VecDeque::new() })
+        let (descriptors, out) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { socket, decoder: Decoder::with_limit(limit), descriptors, out })
     }
     /// For polling.
     #[must_use]
@@ -71,34 +83,29 @@ impl Link {
         }
         Ok(())
     }
-    /// Every message that has arrived whole.
+    /// Messages that have arrived whole. One system call: there may be more, for a side that never stops talking waits for its turn.
     ///
     /// # Errors
     /// The socket's or the other side's; [`Error::Closed`] at the end of the stream.
     pub fn read<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Error> {
-        let mut messages = Vec::new();
-        let mut buffer = vec![0; 16_384];
-        loop {
-            let mut descriptors = Vec::new();
-            match receive(self.socket.as_fd(), &mut buffer, &mut descriptors) {
-                Ok(n) if n > 0 => self.decoder.feed(buffer.get(..n).unwrap_or_default()),
-                // What came before the end counts; the end is told at the next call.
-                _ if !messages.is_empty() => return Ok(messages),
-                Ok(_) => return Err(Error::Closed),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(messages),
-                Err(error) => return Err(error.into()),
-            }
-            self.descriptors.extend(descriptors);
-            if self.descriptors.len() > UNREAD {
-                return Err(Error::Malformed);
-            }
-            while let Some(frame) = self.decoder.next()? {
-                match frame {
-                    Frame::Message(payload) => messages.push(decode(&payload)?),
-                    Frame::Data(_) => return Err(Error::Malformed),
-                }
+        let (mut messages, mut descriptors, mut buffer) = (Vec::new(), Vec::new(), [0; 16_384]);
+        match receive(self.socket.as_fd(), &mut buffer, &mut descriptors) {
+            Ok(0) => return Err(Error::Closed),
+            Ok(n) => self.decoder.feed(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(messages),
+            Err(error) => return Err(error.into()),
+        }
+        self.descriptors.extend(descriptors);
+        if self.descriptors.len() > UNCLAIMED {
+            return Err(Error::Malformed);
+        }
+        while let Some(frame) = self.decoder.next()? {
+            match frame {
+                Frame::Message(payload) => messages.push(decode(&payload)?),
+                Frame::Data(_) => return Err(Error::Malformed),
             }
         }
+        Ok(messages)
     }
     /// The descriptor of the next message that has one, in the order of the messages.
     pub fn descriptor(&mut self) -> Option<OwnedFd> {
@@ -132,5 +139,49 @@ mod tests {
         }
         drop(a);
         assert!(matches!(b.read::<Question>(), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn a_side_that_sends_too_much_is_told_so() {
+        let pair = || {
+            let (a, b) = UnixStream::pair().unwrap();
+            (a, Link::new(b).unwrap())
+        };
+        let feed = |bytes: &[u8]| {
+            let (mut a, mut b) = pair();
+            a.set_nonblocking(true).unwrap();
+            let mut outcome = Ok(Vec::new());
+            for piece in bytes.chunks(16_384) {
+                std::io::Write::write_all(&mut a, piece).unwrap();
+                outcome = outcome.and_then(|_| b.read::<Question>());
+            }
+            outcome.map(|messages| messages.len())
+        };
+        let question = encode(&Question { ticket: 1, name: "alice".into() }).unwrap();
+        assert_eq!(feed(&question).unwrap(), 1);
+        // A length beyond all measure, content, an empty frame, an unknown one, one with something behind it.
+        assert!(matches!(feed(&(LARGEST as u32 + 1).to_le_bytes()), Err(Error::TooLong)));
+        assert!(matches!(feed(&[3, 0, 0, 0, crate::frame::DATA, 1, 2]), Err(Error::Malformed)));
+        assert!(matches!(feed(&[0, 0, 0, 0]), Err(Error::Malformed)));
+        assert!(matches!(feed(&[3, 0, 0, 0, crate::frame::MESSAGE, 255, 255]), Err(Error::Malformed)));
+        let mut more = question.clone();
+        more.push(0);
+        more[0] += 1;
+        assert!(matches!(feed(&more), Err(Error::Malformed)));
+        // One call is one turn, whatever waits.
+        let (mut a, mut b) = pair();
+        std::io::Write::write_all(&mut a, &question.repeat(10_000)).unwrap();
+        let first = b.read::<Question>().unwrap().len();
+        assert!((1..=16_384 / question.len()).contains(&first), "{first}");
+        // Descriptors that nobody asked for.
+        let (a, mut b) = pair();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let many = [null.as_fd(); 250];
+        let mut told = Ok(Vec::new());
+        for _ in 0..3 {
+            send(a.as_fd(), &question, &many).unwrap();
+            told = told.and_then(|_| b.read::<Question>());
+        }
+        assert!(matches!(told, Err(Error::Malformed)));
     }
 }

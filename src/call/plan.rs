@@ -1,10 +1,12 @@
 //! The plan: what `postrider plan` read from the configuration, for the keeper. One item a line, fields separated by
 //! one tab, first line `postrider-plan` and the version. Read strictly: what is not understood is an error, for it may have been a restriction.
 
+use crate::agent::Kind;
 use crate::keep::Unsafe;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A TCP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,31 +47,17 @@ impl Input {
     }
 }
 
-/// Rules for `.forward` files and programs.
+/// How agents of one kind are started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Local {
-    /// Where `.forward` files are (sendmail's ForwardPath).
-    pub forward: String,
-    /// Write bits that make such a file, and a folder on the way to it, unsafe; octal.
-    pub unsafe_file: String,
-    /// The same for folders.
-    pub unsafe_folder: String,
-    /// This host's name without its domain.
-    pub host: String,
-    /// What runs programs.
-    pub shell: String,
-    /// Longest time of a program, seconds.
-    pub seconds: String,
-    /// For whom aliases' programs run: a name, or `uid:gid`.
-    pub default_user: String,
-}
-
-impl Default for Local {
-    fn default() -> Self {
-        let [forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user] =
-            ["", "022", "022", "localhost", "/bin/sh", "3600", "1:1"].map(str::to_owned);
-        Self { forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user }
-    }
+pub struct Recipe {
+    /// Which kind.
+    pub kind: Kind,
+    /// An older one is killed.
+    pub life: Duration,
+    /// For whom it runs, whoever is named by the engine.
+    pub user: Option<String>,
+    /// What follows kind and user on its command line.
+    pub arguments: Vec<String>,
 }
 
 /// Everything the keeper knows about the configuration.
@@ -89,14 +77,8 @@ pub struct Plan {
     pub spool: PathBuf,
     /// The drop folder, 1733.
     pub drop: PathBuf,
-    /// Format, path template, group.
-    pub mailbox: (String, String, u32),
-    /// What agents are told of `.forward` files and programs.
-    pub local: Local,
-    /// Files whose programs, files and lists a system agent may act on.
-    pub alias_files: Vec<String>,
-    /// Accounts below get no agent, but root a mailbox agent.
-    pub min_uid: u32,
+    /// One for each kind of agent.
+    pub agents: Vec<Recipe>,
     /// Where our pid goes.
     pub pid_file: PathBuf,
     /// Second line of the pid file.
@@ -106,7 +88,7 @@ pub struct Plan {
 }
 
 /// More listeners and inputs would not fit into one frame's descriptors.
-const DESCRIPTORS: usize = crate::frame::MAX_DESCRIPTORS - 3;
+const DESCRIPTORS: usize = crate::frame::MAX_DESCRIPTORS - crate::keep::OTHERS;
 
 impl Plan {
     /// Reads a whole plan.
@@ -115,22 +97,33 @@ impl Plan {
     /// Line and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines();
-        if lines.next() != Some("postrider-plan\t1") {
-            return Err("not a plan of version 1".to_owned());
+        if lines.next() != Some("postrider-plan\t2") {
+            return Err("not a plan of version 2".to_owned());
         }
         let mut plan = Self::default();
         let mut seen = Vec::new();
         for line in lines {
             let fields: Vec<&str> = line.split('\t').collect();
             let name = fields.first().copied().unwrap_or_default();
-            if !matches!(name, "listen" | "input" | "alias-file") && seen.contains(&name) {
+            if !matches!(name, "listen" | "input") && seen.contains(&name) {
                 return Err(format!("plan: {name} given twice"));
             }
             plan.item(&fields).ok_or_else(|| format!("plan: bad line {line:.200}"))?;
             seen.push(name);
         }
-        let needed =
-            ["submit", "control", "engine", "users", "spool", "drop", "mailbox", "min-uid", "pid-file", "settings"];
+        let needed = [
+            "submit",
+            "control",
+            "engine",
+            "users",
+            "spool",
+            "drop",
+            "mailbox-agent",
+            "user-agent",
+            "system-agent",
+            "pid-file",
+            "settings",
+        ];
         if let Some(missing) = needed.iter().find(|name| !seen.contains(*name)) {
             return Err(format!("plan: no {missing}"));
         }
@@ -138,6 +131,13 @@ impl Plan {
             return Err("plan: too many listeners and inputs".to_owned());
         }
         Ok(plan)
+    }
+
+    /// Where its sockets are, in the order of their descriptors: addresses of the listeners, then paths.
+    #[must_use]
+    pub fn places(&self) -> Vec<String> {
+        let addresses = self.listen.iter().map(|listen| listen.address.to_string());
+        addresses.chain(self.sockets.iter().map(|(path, _)| path.display().to_string())).collect()
     }
 
     fn item(&mut self, fields: &[&str]) -> Option<()> {
@@ -156,21 +156,25 @@ impl Plan {
             ["users", uid, gid] => self.users = (uid.parse().ok()?, gid.parse().ok()?),
             ["spool", path] => self.spool = absolute(path)?,
             ["drop", path] => self.drop = absolute(path)?,
-            ["mailbox", format @ ("mbox" | "maildir"), template, group] => {
-                self.mailbox = (format.to_owned(), template.to_owned(), group.parse().ok()?);
+            ["mailbox-agent", life, ref rest @ ..] => self.agent(Kind::Mailbox, life, None, rest)?,
+            ["user-agent", life, ref rest @ ..] => self.agent(Kind::User, life, None, rest)?,
+            ["virtual-agent", life, ref rest @ ..] => self.agent(Kind::Virtual, life, None, rest)?,
+            // Never a name of the engine's.
+            ["system-agent", life, user, ref rest @ ..] if !user.is_empty() => {
+                self.agent(Kind::System, life, Some(user), rest)?;
             }
-            ["local", forward, file, folder, host, shell, seconds, user] => {
-                let [forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user] =
-                    [forward, file, folder, host, shell, seconds, user].map(str::to_owned);
-                self.local = Local { forward, unsafe_file, unsafe_folder, host, shell, seconds, default_user };
-            }
-            ["alias-file", path] => self.alias_files.push(absolute(path)?.to_str()?.to_owned()),
-            ["min-uid", uid] => self.min_uid = uid.parse().ok()?,
             ["pid-file", path] => self.pid_file = absolute(path)?,
             ["command-line", text] => self.command_line = text.to_owned(),
             ["settings", json] => self.settings = json.to_owned(),
             _ => return None,
         }
+        Some(())
+    }
+
+    fn agent(&mut self, kind: Kind, life: &str, user: Option<&str>, arguments: &[&str]) -> Option<()> {
+        let (life, user) = (Duration::from_secs(life.parse::<u32>().ok()?.into()), user.map(str::to_owned));
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.agents.push(Recipe { kind, life, user, arguments });
         Some(())
     }
 }
@@ -187,10 +191,10 @@ fn octal(mode: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "postrider-plan\t1\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
+    const TEXT: &str = "postrider-plan\t2\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
         submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\t022\t022\ninput\t1\t/etc/mail/x\t0\t0\n\
-        engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox\tmbox\t/var/mail/{user}\t8\nmin-uid\t1\n\
-        local\t$z/.forward\t022\t022\tmx\t/bin/sh\t3600\tmail\nalias-file\t/etc/aliases\nalias-file\t/etc/more\n\
+        engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox-agent\t60\t--group\t8\t\nuser-agent\t70\t--forward\t\n\
+        system-agent\t80\tmail\t--aliases\t/etc/aliases\n\
         pid-file\t/r/pid\ncommand-line\tpostrider -bd\nsettings\t{}\n";
 
     #[test]
@@ -199,14 +203,22 @@ mod tests {
         assert_eq!((plan.listen.len(), plan.inputs.len(), plan.engine), (2, 2, (5, 6)));
         assert!(plan.listen[0].required && !plan.listen[1].required);
         assert_eq!(plan.sockets[0], ("/r/submit".into(), 0o666));
-        assert_eq!((plan.mailbox.2, &plan.local.default_user[..], plan.alias_files.len()), (8, "mail", 2));
+        let told =
+            |recipe: &Recipe| (recipe.kind, recipe.life.as_secs(), recipe.user.clone(), recipe.arguments.join(" "));
+        assert_eq!(
+            plan.agents.iter().map(told).collect::<Vec<_>>(),
+            [
+                (Kind::Mailbox, 60, None, "--group 8 ".into()),
+                (Kind::User, 70, None, "--forward ".into()),
+                (Kind::System, 80, Some("mail".into()), "--aliases /etc/aliases".into())
+            ]
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
         for (old, new) in [
-            ("plan\t1", "plan\t2"),
-            ("min-uid\t1", "min-uid\t-1"),
+            ("plan\t2", "plan\t3"),
             ("input\t1", "input\t2"),
             ("022\t022", "022"),
             ("022\t022", "022\t9"),
@@ -214,8 +226,11 @@ mod tests {
             ("spool\t/s", "spool\ts"),
             ("drop\t/d", "drop\t/d\nspool\t/t"),
             ("0666", "1666"),
-            ("\tmail\n", "\n"),
-            ("alias-file\t/etc/more", "alias-file\tmore"),
+            ("agent\t60", "agent\t-1"),
+            ("user-agent", "root-agent"),
+            ("user-agent", "mailbox-agent"),
+            ("system-agent\t80\tmail\t--aliases\t/etc/aliases\n", ""),
+            ("80\tmail", "80\t"),
             ("\toptional", "\tperhaps"),
             ("users\t7\t8", "users\t7\t8\t9"),
             ("settings\t{}", "settings\t{}\nnice\t5"),

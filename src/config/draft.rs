@@ -22,6 +22,17 @@ choice!(
         Maildir = "maildir",
         /// With another program of this host or network, which takes it by LMTP.
         Lmtp = "lmtp",
+        /// With a command that is run as the user for each message: procmail, maildrop, dovecot-lda.
+        Command = "command",
+    }
+);
+choice!(
+    /// Kind of the mailboxes of a virtual domain.
+    StoreKind {
+        /// One file for each user.
+        Mbox = "mbox",
+        /// One folder for each user, one file for each message.
+        Maildir = "maildir",
     }
 );
 choice!(
@@ -84,6 +95,27 @@ pub struct AccessOptions {
     pub full_addresses: bool,
     /// IPv6 addresses are looked up in their short form.
     pub short_ipv6: bool,
+}
+
+/// Mailboxes of domains whose users have no accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The domains.
+    pub domains: Vec<String>,
+    /// Where they are, with `{user}` and `{domain}`.
+    pub path: String,
+    /// Whose they are.
+    pub uid: u32,
+    /// And the group.
+    pub gid: u32,
+    /// Their kind.
+    pub kind: StoreKind,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { domains: Vec::new(), path: String::new(), uid: 0, gid: 0, kind: StoreKind::Maildir }
+    }
 }
 
 /// A listener as written.
@@ -155,6 +187,12 @@ pub struct Draft {
     pub virtual_users: Named,
     /// Domains that exist there only.
     pub virtual_domains: Vec<Names>,
+    /// Who has a mailbox without an account.
+    pub virtual_mailboxes: Named,
+    /// Where those are.
+    pub stores: Vec<Store>,
+    /// A file that says where more are.
+    pub stores_file: Option<String>,
     /// Hops by domain.
     pub mailers: Named,
     /// Access.
@@ -209,6 +247,10 @@ pub struct Draft {
     pub mailbox: MailboxKind,
     /// Who takes local mail by LMTP, as `route::Key::lmtp` reads it.
     pub lmtp: Option<String>,
+    /// comsat is told of new mail.
+    pub biff: bool,
+    /// The command that takes local mail.
+    pub mailbox_command: Vec<String>,
     /// Where it is; `None`: as usual for the kind.
     pub mailbox_path: Option<String>,
     /// Spool.
@@ -236,6 +278,9 @@ impl Default for Draft {
             aliases_union: false,
             virtual_users: Named::default(),
             virtual_domains: Vec::new(),
+            virtual_mailboxes: Named::default(),
+            stores: Vec::new(),
+            stores_file: None,
             mailers: Named::default(),
             access: Named::default(),
             access_options: AccessOptions::default(),
@@ -263,6 +308,8 @@ impl Default for Draft {
             null_client: false,
             mailbox: MailboxKind::Mbox,
             lmtp: None,
+            biff: false,
+            mailbox_command: Vec::new(),
             mailbox_path: None,
             queue: queue::Settings::default(),
             receive: receive::Settings::default(),

@@ -4,6 +4,7 @@ use crate::draft::{Draft, Listen, MailboxKind, Role};
 use crate::inputs::Inputs;
 use crate::load::Reader;
 use crate::problem::{Place, Severity};
+use crate::text::is_filled;
 use crate::{Config, Listener, Mailbox, System, privacy, trust};
 use std::path::Path;
 
@@ -25,12 +26,15 @@ impl Reader {
         self.draft.authorities = self.draft.authorities.take().or_else(|| system.authorities.clone());
         let authorities = self.authorities(&mut inputs);
         self.fill(&mut route, &lists, &inputs);
+        let stores = self.stores();
+        route.virtual_mailboxes = stores.iter().flat_map(|store| store.domains.iter().cloned()).collect();
         route.smart_host = self.draft.smart_host.clone();
         route.null_client = self.draft.null_client;
         let draft = self.effective(&host);
         let mut deliver = draft.deliver.clone();
         deliver.host = host.clone();
         deliver.maildir = draft.mailbox == MailboxKind::Maildir;
+        deliver.command = draft.mailbox == MailboxKind::Command;
         let lmtp = draft.lmtp.as_deref().filter(|_| draft.mailbox == MailboxKind::Lmtp);
         deliver.lmtp = lmtp.and_then(route::Key::lmtp).map(|key| key.to_string());
         deliver.tls = draft.smart_host_tls.unwrap_or(deliver.tls);
@@ -55,6 +59,7 @@ impl Reader {
             lists,
             access: draft.access_options,
             mailbox: Mailbox { kind: draft.mailbox, path: draft.mailbox_path.clone().unwrap_or_default() },
+            stores,
             run: draft.run.clone(),
             log: draft.log.clone(),
             given: self.places.keys().cloned().collect(),
@@ -77,7 +82,7 @@ impl Reader {
             draft.privacy = privacy::USUAL.map(str::to_owned).to_vec();
         }
         let usual = match draft.mailbox {
-            MailboxKind::Mbox | MailboxKind::Lmtp => "/var/mail/{user}",
+            MailboxKind::Mbox | MailboxKind::Lmtp | MailboxKind::Command => "/var/mail/{user}",
             MailboxKind::Maildir => "{home}/Maildir",
         };
         draft.mailbox_path.get_or_insert_with(|| usual.to_owned());
@@ -106,6 +111,7 @@ impl Reader {
         if draft.mailbox == MailboxKind::Lmtp && draft.lmtp.is_none() {
             self.error_at("mailbox", "\"lmtp\" needs socket=");
         }
+        self.check_command(&draft);
         if policy.min_backoff > policy.max_backoff {
             self.error_at("queue.retry", "min= is longer than max=");
         }
@@ -149,6 +155,27 @@ impl Reader {
         self.check_listeners(&draft.listen);
     }
 
+    fn check_command(&mut self, draft: &Draft) {
+        let is_command = draft.mailbox == MailboxKind::Command;
+        match draft.mailbox_command.first() {
+            None if is_command => self.error_at("mailbox", "\"command\" needs \"run\" in its block"),
+            Some(_) if !is_command => self.error_at("mailbox.run", "only a mailbox of kind \"command\" has one"),
+            Some(program) if !program.starts_with('/') || program.contains('{') => {
+                self.error_at("mailbox.run", &format!("\"{program}\" is no absolute path of a program"));
+            }
+            _ => {}
+        }
+        // What a stranger wrote would be read as commands.
+        let to_shell = |pair: &[String]| matches!(pair, [option, text] if is_shell_option(option) && is_filled(text));
+        let shells = ["sh", "bash", "dash", "ksh", "zsh"];
+        let is_shell =
+            draft.mailbox_command.iter().any(|word| shells.iter().any(|shell| word.ends_with(&format!("/{shell}"))));
+        if is_shell && draft.mailbox_command.windows(2).any(to_shell) {
+            let text = "a shell would read what stands for the braces as commands; write \"-c\" \"exec prog \\\"$1\\\"\" \"sh\" \"{user}\"";
+            self.error_at("mailbox.run", text);
+        }
+    }
+
     fn check_listeners(&mut self, listen: &[Listen]) {
         for (n, one) in listen.iter().enumerate() {
             let first = listen.iter().position(|other| other.address == one.address);
@@ -182,6 +209,11 @@ impl Reader {
         }
         name
     }
+}
+
+/// `-c`, also among others.
+fn is_shell_option(word: &str) -> bool {
+    word.strip_prefix('-').is_some_and(|letters| !letters.starts_with('-') && letters.contains('c'))
 }
 
 /// Loopback with both ports; IPv6 may be missing.

@@ -125,6 +125,7 @@ impl Reader {
             aliases,
             union: draft.aliases_union,
             virtual_users: table("virtual-users", &draft.virtual_users),
+            virtual_mailboxes: table("virtual-mailboxes", &draft.virtual_mailboxes),
             mailers: table("mailers", &draft.mailers),
             access: table("access", &draft.access),
             auth_info: table("auth-info", &draft.auth_info),

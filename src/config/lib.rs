@@ -16,6 +16,7 @@ mod schema;
 mod setting;
 mod show;
 mod source;
+mod store;
 mod table;
 mod table_setting;
 mod text;
@@ -101,6 +102,8 @@ pub struct Config {
     pub access: AccessOptions,
     /// Local mailboxes.
     pub mailbox: Mailbox,
+    /// Mailboxes of virtual domains.
+    stores: Vec<draft::Store>,
     /// Processes.
     pub run: Run,
     /// Log.
@@ -180,6 +183,12 @@ impl Config {
     #[must_use]
     pub fn default_user(&self) -> Option<&str> {
         self.draft.local.default_user.as_deref()
+    }
+
+    /// Where `.forward` files are, with macros; empty: nowhere.
+    #[must_use]
+    pub fn forward_path(&self) -> &str {
+        &self.draft.local.forward
     }
 
     /// What the engine is told.

@@ -7,11 +7,11 @@ use crate::scalar::{Count, Flag, Maybe, Scalar, scalar};
 use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::table_setting::{
     ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, PRIVACY, RELAYING, SENDERS, TRUST,
-    TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_USERS, names,
+    TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_MAILBOXES, VIRTUAL_USERS, names,
 };
 use crate::text::{
-    Account, Domain, FilePath, ForwardPath, HostName, ListenAddress, LmtpPlace, MailboxPath, NameServer, Network,
-    Recipient, RelayDomain, SmartHost, TableFile,
+    Account, CommandWord, Domain, FilePath, ForwardPath, HostName, ListenAddress, LmtpPlace, MailboxPath, NameServer,
+    Network, Recipient, RelayDomain, SmartHost, TableFile,
 };
 use deliver::Tls;
 
@@ -50,6 +50,7 @@ pub static NODES: &[Node] = &[
         ],
     ),
     VIRTUAL_USERS,
+    VIRTUAL_MAILBOXES,
     MAILERS,
     ACCESS,
     AUTH_INFO,
@@ -176,10 +177,21 @@ pub static NODES: &[Node] = &[
                 Part::Property("delivered-to"),
                 Flag,
                 deliver.fields.delivered_to,
-                "Put Delivered-To with the address that aliases led to before a message."
+                "Put Delivered-To with the address that aliases led to before a message; one that has it already is returned: a loop."
             ),
+            item!(Part::Property("biff"), Flag, biff, "Tell comsat(8) of new mail in an mbox."),
         ],
-    ),
+    )
+    .with(all![Node::new(
+        "run",
+        "",
+        all![list!(
+            Part::Arguments,
+            CommandWord,
+            mailbox_command,
+            "For \"command\": program and arguments, run as the user and without a shell; {user}, {extension}, {sender}, {recipient} and {home} stand for themselves."
+        )],
+    )]),
     LOCAL,
     QUEUE,
     LIMITS,

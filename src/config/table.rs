@@ -41,6 +41,8 @@ pub struct Tables {
     pub union: bool,
     /// `virtual-users`.
     pub virtual_users: Option<TableFiles>,
+    /// `virtual-mailboxes`.
+    pub virtual_mailboxes: Option<TableFiles>,
     /// `mailers`.
     pub mailers: Option<TableFiles>,
     /// `access`.
@@ -64,6 +66,7 @@ impl Tables {
     pub fn iter(&self) -> impl Iterator<Item = &TableFiles> {
         let single = [
             &self.virtual_users,
+            &self.virtual_mailboxes,
             &self.mailers,
             &self.access,
             &self.auth_info,

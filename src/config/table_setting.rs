@@ -1,12 +1,12 @@
 //! The settings about tables and addresses, each declared once (see `setting.rs`).
 
-use crate::draft::{FileWords, Names};
+use crate::draft::{FileWords, Names, Store, StoreKind};
 use crate::measure::Duration;
 use crate::privacy::Word;
 use crate::problem::did_you_mean;
-use crate::scalar::{Delay, Flag, Maybe, Scalar, scalar};
+use crate::scalar::{Count, Delay, Flag, Maybe, Scalar, scalar};
 use crate::schema::{ENTRY, Item, Node, Part, all, each, each_list, item, list, setting};
-use crate::text::{Domain, EntryText, FilePath, MasqueradeName, Onward, TableFile, User};
+use crate::text::{Domain, EntryText, FilePath, HostName, MasqueradeName, Onward, StorePath, TableFile, User};
 use crate::trust::Blame;
 
 pub(crate) const FILE: &str = "A file that lists more, one line each; lines that start with # are skipped.";
@@ -117,6 +117,44 @@ pub(crate) const VIRTUAL_USERS: Node = table!(
     ),
     switch!("entire-domain", route.virtuser_entire_domain, ENTIRE),
 ]);
+
+pub(crate) const VIRTUAL_MAILBOXES: Node = table!(
+    "virtual-mailboxes",
+    virtual_mailboxes,
+    "File with user@domain and anything behind it.",
+    "Who has a mailbox in a domain whose users have no accounts."
+)
+.with(all![
+    entries!(virtual_mailboxes),
+    STORE,
+    setting!(
+        "domains-file",
+        Maybe<FilePath>,
+        stores_file,
+        "More such domains, a line each: domain, uid, gid, path and perhaps the kind. Read with the configuration, and as trusted."
+    ),
+]);
+
+const STORE: Node = Node::new(
+    "domain",
+    "Domains, and where the mailboxes of their users are; anybody may send to them.",
+    all![
+        each_list!(Part::Arguments, HostName, stores[domains], "Domains."),
+        Item {
+            required: true,
+            ..each!(
+                Part::Property("path"),
+                StorePath,
+                stores[path],
+                "Where; what stands before the first brace must be there, and belong to the uid."
+            )
+        },
+        Item { required: true, ..each!(Part::Property("uid"), Count<1, 4_000_000_000>, stores[uid], "Whose they are, by number.") },
+        Item { required: true, ..each!(Part::Property("gid"), Count<1, 4_000_000_000>, stores[gid], "Their group, by number; not the group mail.") },
+        each!(Part::Property("kind"), StoreKind, stores[kind], "Their kind."),
+    ],
+)
+.repeated(|draft| draft.stores.push(Store::default()), |draft| draft.stores.len());
 
 pub(crate) const MAILERS: Node =
     table!("mailers", mailers, "File in sendmail's mailertable format.", "Hosts that take the mail for other domains.");

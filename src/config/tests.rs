@@ -384,8 +384,101 @@ fn the_sample_of_the_design_needs_only_later_issues() {
 }
 
 #[test]
+fn a_command_for_mailboxes() {
+    let of = |text: &str| Config::parse("t.kdl", text, &system()).map_err(|errors| errors.to_string());
+    let procmail = r#"mailbox "command" { run "/usr/bin/procmail" "-a" "{extension}" "" }"#;
+    let config = of(procmail).unwrap().0;
+    assert!(config.deliver.command && !config.deliver.maildir);
+    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() });
+    let words = "\t--command\t/usr/bin/procmail\t--command\t-a\t--command\t{extension}\t--command\t\n";
+    assert!(
+        plan.contains("\nuser-agent\t") && plan.contains(words) && plan.contains("\t--format\tcommand\t"),
+        "{plan}"
+    );
+    for (text, wrong) in [
+        (r#"mailbox "command""#, "\"command\" needs \"run\" in its block"),
+        (r#"mailbox "mbox" { run "/bin/x" }"#, "only a mailbox of kind \"command\" has one"),
+        (r#"mailbox "command" { run "procmail" }"#, "\"procmail\" is no absolute path of a program"),
+        (r#"mailbox "command" { run "/bin/{user}" }"#, "is no absolute path of a program"),
+        (
+            r#"mailbox "command" { run "/bin/x" "{detail}" }"#,
+            "\"{detail}\" is nothing here, expected {user}, {extension}",
+        ),
+        (r#"mailbox "command" { run "/bin/sh" "-c" "x {sender}" }"#, "a shell would read"),
+        (r#"mailbox "command" { run "/usr/bin/env" "/bin/bash" "-ec" "x {sender}" }"#, "a shell would read"),
+    ] {
+        assert!(of(text).unwrap_err().contains(wrong), "{text}: {}", of(text).unwrap_err());
+    }
+    assert!(of(r#"mailbox "command" { run "/bin/sh" "-c" "x \"${1}\"" "sh" "{user}" }"#).is_ok());
+}
+
+#[test]
+fn mailboxes_without_accounts() {
+    let of = |text: &str| Config::parse("t.kdl", text, &system()).map_err(|errors| errors.to_string());
+    let domain = |rest: &str| format!("virtual-mailboxes {{ entry \"bob@a.example\" \"OK\"; {rest} }}");
+    let good = r#"domain "A.example" "b.example" path="/v/{domain}/{user}/" uid=5000 gid=5001; domain "c.example" path="/c/{user}" uid=1 gid=1 kind="mbox""#;
+    let config = of(&domain(good)).unwrap().0;
+    assert_eq!(config.route.virtual_mailboxes, ["a.example", "b.example", "c.example"]);
+    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() });
+    let line = plan.lines().find(|line| line.starts_with("virtual-agent\t")).unwrap();
+    let told = "--virtual\ta.example:5000:5001:maildir:/v/{domain}/{user}\t--virtual\tb.example:5000:5001:maildir:/v/{domain}/{user}\t\
+        --virtual\tc.example:1:1:mbox:/c/{user}";
+    assert!(line.ends_with(told), "{line}");
+    assert!(!plan_text(&good_config(), &Ids::default()).contains("virtual-agent"));
+    for (rest, wrong) in [
+        (r#"domain "a.example" path="/v/{user}" uid=0 gid=1"#, "0 is out of range"),
+        (r#"domain "a.example" path="/v/{user}" uid=5"#, "\"domain\" needs gid="),
+        (r#"domain "a.example" path="/v/{user}" gid=5"#, "\"domain\" needs uid="),
+        (r#"domain path="/v/{user}" uid=5 gid=5"#, "\"domain\" needs a domain"),
+        (r#"domain "a.example" path="/v/x" uid=5 gid=5"#, "is the same for all users"),
+        (r#"domain "a.example" path="/v/../{user}" uid=5 gid=5"#, "is no path such as"),
+        (r#"domain "a.example" path="/{domain}/{user}" uid=5 gid=5"#, "is no path such as"),
+        (r#"domain "a.example" "b.example" path="/v/{user}" uid=5 gid=5"#, "it needs {domain}"),
+        (r#"domain "a.example" path="/v/{home}/{user}" uid=5 gid=5"#, "may stand in braces"),
+        (
+            r#"domain "a.example" path="/v/{user}" uid=5 gid=5; domain "a.example" path="/w/{user}" uid=5 gid=5"#,
+            "has its mailboxes already",
+        ),
+    ] {
+        let told = of(&domain(rest)).unwrap_err();
+        assert!(told.contains(wrong), "{rest}: {told}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("domains");
+    let with = |lines: &str| {
+        std::fs::write(&file, lines).unwrap();
+        of(&domain(&format!("{good}; domains-file \"{}\"", file.display())))
+    };
+    let config = with("# comment\n\nD.example 7 8 /d/{user}\ne.example 7 9 /e/{user} mbox\n").unwrap().0;
+    assert_eq!(config.route.virtual_mailboxes.len(), 5);
+    let plan = plan_text(&config, &Ids::default());
+    assert!(plan.contains("d.example:7:8:maildir:/d/{user}\t--virtual\te.example:7:9:mbox:/e/{user}\n"), "{plan}");
+    for (line, wrong) in [
+        ("d.example 0 8 /d/{user}", "domains:1:1: error: \"0\" is no uid"),
+        ("d.example 7 8 /d", "is the same for all users"),
+        ("d.example 7 8", "expected a domain, uid, gid"),
+        ("d.example 7 8 /d/{user} lmtp", "unknown value \"lmtp\""),
+        ("a.example 7 8 /d/{user}", "has its mailboxes already"),
+    ] {
+        let told = with(line).unwrap_err();
+        assert!(told.contains(wrong), "{line}: {told}");
+    }
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    assert!(with("d.example 7 8 /d/{user}").is_err(), "everybody could choose a uid");
+    let both = domain(good) + "\nlocal-domains \"a.example\"\nrun { min-uid 5000 }";
+    let told = of(&both).unwrap_err();
+    assert!(told.contains("\"a.example\" is local") && told.contains("the uid is below \"min-uid\""), "{told}");
+}
+
+fn good_config() -> Config {
+    good("").0
+}
+
+#[test]
 fn the_shipped_configurations_are_clean() {
     for (name, text) in [
+        ("procmail", include_str!("../../conf/procmail.kdl")),
+        ("virtual-mailboxes", include_str!("../../conf/virtual-mailboxes.kdl")),
         ("null-client", include_str!("../../conf/null-client.kdl")),
         ("local-host", include_str!("../../conf/local-host.kdl")),
         ("relay", include_str!("../../conf/relay.kdl")),

@@ -75,6 +75,14 @@ text!(
     MailboxPath, "a path with {user} or {home}", mailbox_path
 );
 text!(
+    /// A path of mailboxes with `{user}` and `{domain}`.
+    StorePath, "a path with {user} and {domain}", store_path
+);
+text!(
+    /// A program or one of its arguments.
+    CommandWord, "a program and its arguments", command_word
+);
+text!(
     /// A local user or an address.
     Recipient, "a user or an address", recipient
 );
@@ -302,6 +310,39 @@ fn mailbox_path(text: &str) -> Result<String, String> {
         return Err(format!("\"{text}\" is the same for all users; it needs {{user}} or {{home}}"));
     }
     Ok(text.to_owned())
+}
+
+fn store_path(text: &str) -> Result<String, String> {
+    clean(text)?;
+    let bare = text.replace("{user}", "").replace("{domain}", "");
+    if bare.contains(['{', '}']) {
+        return Err(format!("\"{text}\": only {{user}} and {{domain}} may stand in braces"));
+    }
+    if !text.starts_with('/') || text.starts_with("/{") || text.split('/').any(|part| part == "..") {
+        return Err(format!("\"{text}\" is no path such as \"/var/vmail/{{domain}}/{{user}}\""));
+    }
+    if !text.contains("{user}") {
+        return Err(format!("\"{text}\" is the same for all users; it needs {{user}}"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn command_word(text: &str) -> Result<String, String> {
+    clean(text)?;
+    let is_name = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic());
+    let words = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(word, _)| word);
+    match words.filter(|word| is_name(word)).find(|word| !IN_COMMAND.contains(word)) {
+        Some(word) => Err(format!("\"{{{word}}}\" is nothing here, expected {{{}}}", IN_COMMAND.join("}, {"))),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// What stands in braces in a command.
+const IN_COMMAND: [&str; 5] = ["user", "extension", "sender", "recipient", "home"];
+
+/// Whether an argument of a command depends on the message or its recipient.
+pub(crate) fn is_filled(argument: &str) -> bool {
+    IN_COMMAND.iter().any(|name| argument.contains(&format!("{{{name}}}")))
 }
 
 fn listen_address(text: &str) -> Result<String, String> {

@@ -1,6 +1,9 @@
 //! What a process gives up before it reads anything from outside (DESIGN §2, "who may be sandboxed"). See `README.md`.
 
 mod call;
+mod kernel;
+
+pub use kernel::{Kernel, kernel};
 
 use landlock::{
     ABI, Access, AccessFs, CompatLevel, Compatible, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
@@ -24,7 +27,7 @@ pub struct Allowed {
 /// Why a process could not be confined; a kernel that cannot do it is no reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// no_new_privs was refused.
+    /// no_new_privs, or to leave no core file, was refused.
     #[error("no_new_privs: {0}")]
     Privileges(#[from] rustix::io::Errno),
     /// Landlock.
@@ -72,6 +75,8 @@ impl fmt::Display for Confined {
 /// If the kernel can do it and refused to. Nothing may be read from outside after that.
 pub fn confine(allowed: &Allowed) -> Result<Confined, Error> {
     rustix::thread::set_no_new_privs(true)?;
+    // A core file would hold mail, keys and passwords (S-55); and nobody of the same user looks into this memory.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let files = files(allowed)?;
     let calls = match seccompiler::apply_filter(&call::filter()?) {
         Ok(()) => true,
@@ -148,6 +153,7 @@ mod tests {
             assert_eq!(rustix::thread::set_thread_uid(uid).unwrap_err(), rustix::io::Errno::PERM);
             let status = fs::read_to_string("/proc/thread-self/status").unwrap();
             assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+            assert_eq!(rustix::process::dumpable_behavior().unwrap(), rustix::process::DumpableBehavior::NotDumpable);
             // What every server does goes on.
             std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             std::thread::spawn(|| ()).join().unwrap();

@@ -8,9 +8,10 @@ use std::os::fd::OwnedFd;
 /// What a `Start` frame brings, with the descriptors where they belong.
 pub(crate) struct Brought {
     pub(crate) settings: String,
-    listeners: Vec<(String, OwnedFd)>,
     inputs: Vec<Found>,
-    pub(crate) users: Option<OwnedFd>,
+    /// The drop folder.
+    pub(crate) drop: Option<OwnedFd>,
+    listeners: Vec<(String, OwnedFd)>,
     submit: Option<OwnedFd>,
     control: Option<OwnedFd>,
 }
@@ -23,13 +24,14 @@ impl Brought {
         descriptors: Vec<OwnedFd>,
     ) -> Self {
         let mut left: VecDeque<OwnedFd> = descriptors.into();
-        let listeners = listeners.into_iter().filter_map(|name| Some((name, left.pop_front()?))).collect();
         let inputs = inputs
             .into_iter()
             .map(|state| (state, if state.has_descriptor() { left.pop_front() } else { None }))
             .collect();
-        let (users, submit, control) = (left.pop_front(), left.pop_front(), left.pop_front());
-        Self { settings, listeners, inputs, users, submit, control }
+        let drop = left.pop_front();
+        let listeners = listeners.into_iter().filter_map(|name| Some((name, left.pop_front()?))).collect();
+        let (submit, control) = (left.pop_front(), left.pop_front());
+        Self { settings, inputs, drop, listeners, submit, control }
     }
     /// Takes the listeners.
     pub(crate) fn listeners(&mut self) -> std::io::Result<Listeners> {
@@ -78,12 +80,12 @@ mod tests {
         let pipe = || OwnedFd::from(std::os::unix::net::UnixStream::pair().unwrap().0);
         let null = || OwnedFd::from(File::open("/dev/null").unwrap());
         let brought = |second: OwnedFd, control: OwnedFd| {
-            let descriptors = vec![socket(), second, null(), null(), pipe(), pipe(), control];
+            let descriptors = vec![null(), null(), null(), socket(), second, pipe(), control];
             let inputs = vec![InputState::Absent, InputState::Open, InputState::Busy];
             Brought::new("{}".into(), vec!["MTA".into(), "MSA".into()], inputs, descriptors)
         };
         let mut good = brought(socket(), pipe());
-        assert!(matches!(good.input(0), (InputState::Absent, None)) && good.users.is_some());
+        assert!(matches!(good.input(0), (InputState::Absent, None)) && good.drop.is_some());
         assert!(matches!(good.input(2), (InputState::Busy, Some(_))) && matches!(good.input(3), (_, None)));
         let listeners = good.listeners().unwrap();
         let names: Vec<&str> = listeners.smtp.iter().map(|(name, _)| &name[..]).collect();

@@ -5,6 +5,7 @@
 
 use crate::brought::{Brought, Listeners};
 use crate::clock::RealClock;
+use crate::drop_folder::DropFolder;
 use crate::link::{self, Inbox, Incoming, Link};
 use crate::logger::Logger;
 use crate::names::Names;
@@ -26,7 +27,7 @@ use deliver::Deliver;
 use mail::log::{Event, Log};
 use mail::time::Clock;
 use queue::Store;
-use receive::{Current, Receive, Taken};
+use receive::{Current, Receive};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub(crate) fn run() -> u8 {
 
 /// What has to happen while there is one thread: settings, and giving up what they do not need.
 fn begin(socket: UnixStream) -> anyhow::Result<()> {
+    raise_limits();
     let mut inbox = Inbox::default();
     let Some((ToEngine::Start { settings, listeners, inputs }, descriptors)) = inbox.first(&socket)? else {
         anyhow::bail!("the keeper sent no settings");
@@ -70,6 +72,16 @@ fn begin(socket: UnixStream) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(32).enable_all().build();
     runtime.context("cannot start threads")?.block_on(serve(socket, inbox, brought, confined?))
+}
+
+/// Thousands of sessions need open files, and a soft limit of whoever started all this may be a usual user's (1,024).
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    for resource in [Resource::Nofile, Resource::Fsize, Resource::Cpu] {
+        let maximum = getrlimit(resource).maximum;
+        // As far as it goes: the rest is told by whoever started us.
+        let _kept = setrlimit(resource, Rlimit { current: maximum, maximum });
+    }
 }
 
 async fn serve(
@@ -83,7 +95,7 @@ async fn serve(
         Ok(confined) => Engine::start(brought, link.clone(), confined).await,
         Err(error) => Err(error.into()),
     };
-    let (mut engine, assembly, listeners) = match started {
+    let (mut engine, assembly, listeners, drop) = match started {
         Ok(started) => started,
         Err(error) => {
             link.send(&FromEngine::Refused(format!("{error:#}")), None);
@@ -96,19 +108,14 @@ async fn serve(
     tokio::task::yield_now().await;
     engine.listen(listeners);
     engine.follow_files(assembly);
+    engine.follow_drop(drop)?;
     engine.follow(&mut incoming).await?;
     engine.stop().await;
     Ok(())
 }
 
-/// Accounts, asked of the process that may ask NSS.
-fn people(brought: &mut Brought) -> anyhow::Result<Arc<People>> {
-    let people = Arc::new(People::default());
-    if let Some(users) = brought.users.take() {
-        people.connect(users)?;
-    }
-    Ok(people)
-}
+/// The drop folder.
+type Folder = Option<OwnedFd>;
 
 /// The running engine.
 struct Engine {
@@ -117,6 +124,10 @@ struct Engine {
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
     people: Arc<People>,
+    agents: Arc<KeeperAgents>,
+    /// Keeps `postrider-users` running.
+    employing: JoinHandle<()>,
+    drop: DropFolder,
     receive: Arc<Receive>,
     deliver: Arc<Deliver>,
     delivery: Arc<deliver::Current>,
@@ -134,13 +145,14 @@ impl Engine {
         mut brought: Brought,
         link: Link,
         confined: Confined,
-    ) -> anyhow::Result<(Self, Assembly, Listeners)> {
+    ) -> anyhow::Result<(Self, Assembly, Listeners, Folder)> {
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
         let (tally, store) = open(&settings, &clock)?;
         let log: Arc<dyn Log> = Arc::<Tally>::clone(&tally);
         log.write(&Event::Server { text: format!("engine: {confined}") });
-        let people = people(&mut brought)?;
+        let agents = Arc::new(KeeperAgents::new(link.clone(), Arc::clone(&log)));
+        let (people, employing) = People::start(&agents, &log);
         let names = Arc::new(Names::new(&settings.route.name_servers)?);
         let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
         let bring = |number| brought.input(number);
@@ -151,7 +163,7 @@ impl Engine {
             settings: Arc::clone(&delivery),
             store: Arc::clone(&store),
             resolver: Arc::<Names>::clone(&names),
-            agents: Arc::new(KeeperAgents::new(link.clone())),
+            agents: Arc::<KeeperAgents>::clone(&agents),
             routes: Arc::<Routes>::clone(&routes),
             secrets: Arc::<Routes>::clone(&routes),
             demands: Arc::<Routes>::clone(&routes),
@@ -170,6 +182,7 @@ impl Engine {
         };
         let current = Current { settings: settings.receive.clone(), router: routes.current(), tls: trusted.tls };
         let receive = Receive::new(current, parts);
+        let drop = DropFolder::start(link.clone(), Arc::clone(&receive), Arc::clone(&log));
         let engine = Self {
             seats: Seats::new(settings.receive.sessions),
             restricted: settings.receive.restrict_mailq,
@@ -180,6 +193,9 @@ impl Engine {
             clock,
             store,
             people,
+            agents,
+            employing,
+            drop,
             receive,
             deliver,
             delivery,
@@ -188,7 +204,7 @@ impl Engine {
             tally,
         };
         engine.announce(&settings);
-        Ok((engine, assembly, listeners))
+        Ok((engine, assembly, listeners, brought.drop))
     }
 
     /// The line that monitors wait for after a start and after a reload.
@@ -246,11 +262,15 @@ impl Engine {
                 ToEngine::Start { settings, listeners, inputs } => {
                     let brought = Brought::new(settings, listeners, inputs, descriptors);
                     match self.reload(brought).await {
-                        Ok(assembly) => {
+                        Ok((assembly, drop)) => {
                             // Nobody asks about the old numbers any more when the keeper turns to the new ones.
                             self.following = Following::default();
                             self.link.send(&FromEngine::Ready, None);
                             self.follow_files(assembly);
+                            self.follow_drop(drop)?;
+                            let (agents, log) = (Arc::clone(&self.agents), Arc::clone(&self.log));
+                            // The new plan may name another user for it.
+                            std::mem::replace(&mut self.employing, self.people.employ(agents, log)).abort();
                         }
                         Err(error) => {
                             self.server(format!("reload refused: {error:#}"));
@@ -258,18 +278,8 @@ impl Engine {
                         }
                     }
                 }
-                ToEngine::Users => {
-                    if let Some(socket) = descriptors.into_iter().next() {
-                        self.people.connect(socket)?;
-                    }
-                }
-                ToEngine::Dropped { name, uid, size } => {
-                    if let Some(descriptor) = descriptors.into_iter().next() {
-                        self.dropped(name, uid, size, descriptor);
-                    }
-                }
-                ToEngine::AgentEnded { how, .. } if how != "exit 0" => self.server(format!("agent ended: {how}")),
-                ToEngine::AgentEnded { .. } | ToEngine::Input { .. } => {}
+                ToEngine::Ended { ticket, how } => self.agents.ended(ticket, &how),
+                ToEngine::Answer(_) => {}
                 ToEngine::Dump => self.dump().await,
                 ToEngine::Stop => return Ok(()),
             }
@@ -278,11 +288,7 @@ impl Engine {
     }
 
     /// All that can fail comes first: the keeper is told "refused" only while everything is as it was.
-    async fn reload(&mut self, mut brought: Brought) -> anyhow::Result<Assembly> {
-        if let Some(users) = brought.users.take() {
-            // Whatever becomes of the rest: the keeper takes care of the last one it started.
-            self.people.connect(users)?;
-        }
+    async fn reload(&mut self, mut brought: Brought) -> anyhow::Result<(Assembly, Folder)> {
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let names = Names::ask(&settings.route.name_servers)?;
         let (trusted, listeners) = (trust::load(&settings, &mut brought, &*self.log)?, brought.listeners()?);
@@ -301,7 +307,7 @@ impl Engine {
         self.receive.swap(Current { settings: settings.receive.clone(), router, tls: trusted.tls });
         self.listen(listeners);
         self.announce(&settings);
-        Ok(assembly)
+        Ok((assembly, brought.drop))
     }
 
     /// What SIGUSR1 asks for, between sendmail's lines (sendmail.md 2.9).
@@ -318,21 +324,13 @@ impl Engine {
         note("--- end of state dump ---".into());
     }
 
-    fn dropped(&self, name: String, uid: u32, size: u64, descriptor: OwnedFd) {
-        let (receive, link) = (Arc::clone(&self.receive), self.link.clone());
-        tokio::spawn(async move {
-            let message = match receive::take_dropped(receive, descriptor.into(), uid, &name, size).await {
-                Taken::Done => FromEngine::DropDone { name },
-                Taken::Later => FromEngine::DropLater { name },
-            };
-            link.send(&message, None);
-        });
+    /// The drop folder from now on; without one the keeper is not what it should be.
+    fn follow_drop(&self, drop: Folder) -> anyhow::Result<()> {
+        Ok(self.drop.follow(drop.context("the keeper brought no drop folder")?)?)
     }
 
     async fn stop(self) {
-        for listening in &self.listening {
-            listening.abort();
-        }
+        self.listening.iter().for_each(JoinHandle::abort);
         self.deliver.stop(STOP).await;
         let tally = Arc::clone(&self.tally);
         let _written = tokio::task::spawn_blocking(move || tally.write_file()).await;

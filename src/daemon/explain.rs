@@ -152,12 +152,26 @@ impl Explainer<'_> {
         }
     }
 
+    /// What nobody but the user's agent follows.
+    fn forwards(&self, explanation: &Explanation, out: &mut impl Write) -> std::io::Result<()> {
+        let Verdict::Targets(targets) = &explanation.verdict else { return Ok(()) };
+        for target in targets {
+            if let Some(note) = self.runtime.block_on(crate::forward::note(self.snapshot, target)) {
+                writeln!(out, "  {:<13} {}", ".forward", safe(&note))?;
+            }
+        }
+        Ok(())
+    }
+
     fn one(&self, question: &Question<'_>, out: &mut impl Write) -> anyhow::Result<u8> {
         let answer = self.runtime.block_on(self.ask(question))?;
         if self.json {
             writeln!(out, "{}", as_json(question, &answer)?)?;
         } else {
             print(question, &answer, out)?;
+            if answer.checked.as_ref().is_none_or(|checked| checked.refusal.is_none()) {
+                self.forwards(&answer.explanation, out)?;
+            }
         }
         let Answer { explanation, checked, .. } = answer;
         let refusal = checked.and_then(|checked| checked.refusal);

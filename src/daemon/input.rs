@@ -2,7 +2,7 @@
 //! another file than the one it passed last. Called by `live` and `lists`.
 
 use crate::link::Link;
-use call::keep::InputState;
+use call::keep::{FromEngine, InputState, Seen};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -45,6 +45,16 @@ impl Version {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
+    /// As the keeper compares it.
+    fn seen(&self) -> Seen {
+        let parts = |nanos: i128| {
+            let part = |nanos: i128| i64::try_from(nanos).unwrap_or(i64::MAX);
+            (part(nanos.div_euclid(1_000_000_000)), part(nanos.rem_euclid(1_000_000_000)))
+        };
+        let Stamp { size, modified, changed } = self.stamp;
+        Seen { device: self.device, inode: self.inode, size, modified: parts(modified), changed: parts(changed) }
+    }
+
     pub(crate) fn of(file: &File) -> std::io::Result<Self> {
         let about = file.metadata()?;
         Ok(Self { device: about.dev(), inode: about.ino(), stamp: Stamp::of(file)? })
@@ -85,10 +95,14 @@ impl Input {
         input
     }
 
-    /// Asks the keeper and keeps the answer. Without a limit in time: an answer that nobody waits for would be lost, and
-    /// with it the change it told.
+    /// Asks the keeper and keeps the answer.
     pub(crate) async fn refresh(&mut self, link: &Link) {
-        if let Some((state, descriptor)) = link.check(self.number).await {
+        let known = match &self.now {
+            // What is busy may be as it was and closed.
+            Now::There { version, busy: false, .. } => Some(version.seen()),
+            _ => None,
+        };
+        if let Some((state, descriptor)) = link.ask(&FromEngine::Check { number: self.number, known }).await {
             self.take(state, descriptor);
         }
     }
@@ -160,5 +174,19 @@ impl Input {
         // By its own times, or, where the clocks of file server and host differ, by ours.
         let still = version.stamp.still_for(SystemTime::now()).max(seen);
         if at_start || still >= STILL { None } else { Some(STILL - still) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keeper_sees_what_the_engine_has() {
+        let file = tempfile::tempfile().unwrap();
+        let version = Version::of(&file).unwrap();
+        assert_eq!(version.seen(), Seen::of(&file.metadata().unwrap()));
+        file.set_len(3).unwrap();
+        assert_ne!(version.seen(), Seen::of(&file.metadata().unwrap()));
     }
 }

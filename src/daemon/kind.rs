@@ -65,6 +65,7 @@ pub(crate) struct Raw {
     /// See [`config::Tables::union`].
     pub(crate) union: bool,
     pub(crate) virtual_users: Option<Arc<dyn Table>>,
+    pub(crate) virtual_mailboxes: Option<Arc<dyn Table>>,
     pub(crate) mailers: Option<Arc<dyn Table>>,
     pub(crate) access: Option<Arc<dyn Table>>,
     pub(crate) auth_info: Option<Arc<dyn Table>>,
@@ -101,6 +102,9 @@ impl Raw {
         let mut tables = route::Tables { accounts, aliases, ..route::Tables::default() };
         if let Some(raw) = self.virtual_users {
             tables.virtual_users = Arc::new(VirtualUserTable::new(raw));
+        }
+        if let Some(raw) = self.virtual_mailboxes {
+            tables.virtual_mailboxes = raw;
         }
         if let Some(raw) = self.mailers {
             tables.mailers = Arc::new(MailerTable::new(raw));
@@ -166,6 +170,7 @@ mod tests {
             aliases,
             union,
             virtual_users: None,
+            virtual_mailboxes: None,
             mailers: None,
             access: None,
             auth_info: None,

@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `role` | which program this is: by name, by first argument; the sibling beside it or itself |
 //! | `plan` | `postrider plan`: the configuration as the keeper needs it |
+//! | `binding` | what a plan names, bound and made, for the keeper |
+//! | `background` | `postrider keeper`: becoming or starting the keeper |
 //! | `engine` | the unprivileged server process |
 //! | `sandbox` | what it may still reach |
 //! | `link`, `brought` | its socket to the keeper, and what comes through it at a start |
 //! | `trust` | certificates and key, out of its inputs |
+//! | `check` | `postrider check` |
 //! | `outward` | agents for delivering |
+//! | `drop_folder` | which entries of the drop folder are taken when |
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
 //! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
@@ -22,7 +26,7 @@
 //! | `log_file` | whether the engine can open its log |
 //! | `problem` | what is wrong in a table's lines |
 //! | `snapshot` | the router of a configuration, tables read once |
-//! | `explain`, `server`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
+//! | `explain`, `server`, `forward`, `verify`, `sysexits` | `postrider explain`, `sendmail -bv` |
 //! | `program` | `makemap`, `newaliases`, `editmap`, `praliases` |
 //! | `test_mode` | `sendmail -bt` |
 //! | `status` | `hoststat`, `purgestat`, `mailstats` |
@@ -33,10 +37,15 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod background;
+mod binding;
 mod brought;
+mod check;
 mod clock;
+mod drop_folder;
 mod engine;
 mod explain;
+mod forward;
 mod input;
 mod kind;
 mod link;

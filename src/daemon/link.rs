@@ -1,8 +1,8 @@
 //! The engine's socket to the keeper: frames with descriptors, driven by tokio.
 
 use call::frame::{self, Decoder, Frame};
-use call::keep::{FromEngine, InputState, ToEngine};
-use std::collections::{HashMap, VecDeque};
+use call::keep::{FromEngine, InputState, OTHERS, ToEngine};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,11 @@ const BUFFER: usize = 65_536;
 /// What is to be sent.
 type Outgoing = (Vec<u8>, Option<OwnedFd>);
 
-/// Who waits for the state of which input.
-type Waiting = HashMap<u16, Vec<oneshot::Sender<(InputState, Option<OwnedFd>)>>>;
+/// The keeper's answer to a question.
+pub(crate) type Answer = (InputState, Option<OwnedFd>);
+
+/// Who waits for an answer, in the order of the questions.
+type Waiting = VecDeque<oneshot::Sender<Answer>>;
 
 /// The sending side; clones share the socket.
 #[derive(Clone)]
@@ -112,12 +115,15 @@ impl Link {
             let _gone = self.outgoing.send((bytes, descriptor));
         }
     }
-    /// Asks whether an input has changed. Whoever stops waiting loses the answer, and with it a version that is passed only once: only
-    /// a reload does, after which every input is passed anew and a number may mean another file.
-    pub(crate) async fn check(&self, number: u16) -> Option<(InputState, Option<OwnedFd>)> {
+    /// Asks; `None` when the keeper is gone. Whoever stops waiting loses the answer and nothing else.
+    pub(crate) async fn ask(&self, question: &FromEngine) -> Option<Answer> {
         let (tell, told) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().push(tell);
-        self.send(&FromEngine::CheckInput { number }, None);
+        {
+            // In one step: answers come in the order of the questions.
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.push_back(tell);
+            self.send(question, None);
+        }
         told.await.ok()
     }
 }
@@ -127,10 +133,13 @@ impl Incoming {
     pub(crate) async fn next(&mut self) -> Result<Option<(ToEngine, Vec<OwnedFd>)>, frame::Error> {
         loop {
             while let Some((message, descriptors)) = self.inbox.take()? {
-                let ToEngine::Input { number, state } = message else {
+                let ToEngine::Answer(state) = message else {
                     return Ok(Some((message, descriptors)));
                 };
-                self.answer(number, state, descriptors);
+                let asker = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                if let Some(asker) = asker {
+                    let _gone = asker.send((state, descriptors.into_iter().next()));
+                }
             }
             let (mut buffer, mut got) = (vec![0; BUFFER], Vec::new());
             let stream = &self.stream;
@@ -142,21 +151,6 @@ impl Incoming {
             self.inbox.put(&buffer[..n], got);
         }
     }
-
-    fn answer(&self, number: u16, state: InputState, descriptors: Vec<OwnedFd>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tellers = waiting.remove(&number).unwrap_or_default();
-        // The keeper answers each question; the first asker gets this answer, later ones theirs.
-        if tellers.is_empty() {
-            return;
-        }
-        let first = tellers.remove(0);
-        if !tellers.is_empty() {
-            waiting.insert(number, tellers);
-        }
-        drop(waiting);
-        let _gone = first.send((state, descriptors.into_iter().next()));
-    }
 }
 
 /// How many descriptors come with a message.
@@ -164,10 +158,9 @@ fn descriptors_of(message: &ToEngine) -> usize {
     match message {
         ToEngine::Start { listeners, inputs, .. } => {
             let open = inputs.iter().filter(|state| state.has_descriptor()).count();
-            listeners.len() + open + 3
+            listeners.len() + open + OTHERS
         }
-        ToEngine::Input { state, .. } => usize::from(state.has_descriptor()),
-        ToEngine::Users | ToEngine::Dropped { .. } => 1,
-        ToEngine::AgentEnded { .. } | ToEngine::Stop | ToEngine::Dump => 0,
+        ToEngine::Answer(state) => usize::from(state.has_descriptor()),
+        ToEngine::Ended { .. } | ToEngine::Stop | ToEngine::Dump => 0,
     }
 }

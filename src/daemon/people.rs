@@ -1,15 +1,18 @@
 //! Accounts, asked of `postrider-users`. A question that is not answered in time is "unavailable", never "unknown".
 
+use crate::outward::KeeperAgents;
 use call::account::{self, Answer, Outcome, Question};
 use call::frame::{self, Decoder, Frame};
+use call::keep::Role;
+use mail::log::{Event, Log};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use table::{Account, Accounts, Unavailable};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 /// Longest wait for an answer: a client at RCPT is waiting too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(5);
 /// Answers kept.
 const CACHE: usize = 10_000;
+/// Before a process that has ended is started again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Questions under way.
 const QUESTIONS: usize = 10_000;
 
@@ -37,34 +42,55 @@ struct State {
 }
 
 impl People {
-    /// Uses a (new) socket to `postrider-users`.
-    pub(crate) fn connect(self: &Arc<Self>, socket: OwnedFd) -> std::io::Result<()> {
-        let socket = std::os::unix::net::UnixStream::from(socket);
+    /// With a process to ask, and the task that keeps it running.
+    pub(crate) fn start(agents: &Arc<KeeperAgents>, log: &Arc<dyn Log>) -> (Arc<Self>, JoinHandle<()>) {
+        let people = Arc::new(Self::default());
+        let employing = people.employ(Arc::clone(agents), Arc::clone(log));
+        (people, employing)
+    }
+
+    /// Has `postrider-users` started, and started again whenever it ends; until the task is aborted.
+    pub(crate) fn employ(self: &Arc<Self>, agents: Arc<KeeperAgents>, log: Arc<dyn Log>) -> JoinHandle<()> {
+        let people = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                let served = match agents.begin(Role::Users, "") {
+                    Ok((_, socket)) => people.serve(socket).await,
+                    Err(error) => Err(error),
+                };
+                let why = served.map_or_else(|error| format!(": {error}"), |()| String::new());
+                log.write(&Event::Server { text: format!("postrider-users has ended{why}; starting it again") });
+                tokio::time::sleep(AGAIN).await;
+            }
+        })
+    }
+
+    /// Uses a (new) socket to `postrider-users` until it is closed.
+    async fn serve(&self, socket: std::os::unix::net::UnixStream) -> std::io::Result<()> {
         socket.set_nonblocking(true)?;
         let (mut reader, mut writer) = UnixStream::from_std(socket)?.into_split();
         let (ask, mut questions) = mpsc::unbounded_channel::<Vec<u8>>();
         {
             let mut state = self.state();
-            state.ask = Some(ask);
+            state.ask = Some(ask.clone());
             // Whoever asked the old process gets "unavailable" at once.
             state.waiting.clear();
         }
-        tokio::spawn(async move {
+        let write = async {
             while let Some(bytes) = questions.recv().await {
                 if writer.write_all(&bytes).await.is_err() {
                     return;
                 }
             }
-        });
-        let people = Arc::clone(self);
-        tokio::spawn(async move {
+        };
+        let read = async {
             let (mut decoder, mut buffer) = (Decoder::default(), Vec::new());
             loop {
                 while let Ok(Some(Frame::Message(payload))) = decoder.next() {
                     let Ok(answer) = frame::decode::<Answer>(&payload) else {
                         return;
                     };
-                    people.hear(answer);
+                    self.hear(answer);
                 }
                 buffer.clear();
                 buffer.reserve(8_192);
@@ -73,7 +99,17 @@ impl People {
                     _ => return,
                 }
             }
-        });
+        };
+        tokio::select! {
+            () = read => {}
+            () = write => {}
+        }
+        let mut state = self.state();
+        // Unless another one serves already.
+        if state.ask.as_ref().is_some_and(|current| current.same_channel(&ask)) {
+            state.ask = None;
+            state.waiting.clear();
+        }
         Ok(())
     }
 

@@ -1,9 +1,12 @@
 //! `postrider plan --config FILE`: reads the configuration and prints what the keeper is to bind, open and start.
-//! The keeper may not ask the name service, so names become numbers here.
+//! The keeper may not ask the name service, so names become numbers here; and it binds nothing, so that is done here, too (`binding`).
 
+use crate::binding::{self, Bound};
 use crate::output::{complain, print};
 use anyhow::Context as _;
+use call::plan::Plan;
 use std::ffi::OsString;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is when nothing is said.
@@ -15,23 +18,54 @@ pub(crate) fn configuration() -> PathBuf {
     std::env::var_os("POSTRIDER_CONFIG").map_or_else(|| PathBuf::from(DEFAULT), PathBuf::from)
 }
 
-/// Prints the plan; returns the exit code.
+/// Prints the plan; returns the exit code. With `--hand-over` it goes to the keeper, at the other end of fd 3, with everything that the plan
+/// names and is not in `held`: bound and open.
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
-    let path = match arguments {
-        [flag, path] if flag == "--config" => path.clone(),
-        [] => DEFAULT.into(),
+    let outcome = match arguments {
+        [flag, held @ ..] if flag == "--hand-over" => hand_over(held),
+        [flag, path] if flag == "--config" => make(Path::new(&path)).map(|text| print(&text)),
+        [] => make(&configuration()).map(|text| print(&text)),
         _ => {
             complain!("usage: postrider plan [--config FILE]");
             return 64;
         }
     };
-    match make(Path::new(&path)) {
-        Ok(text) => print(&text),
-        Err(error) => {
-            complain!("{error:#}");
-            78
+    outcome.unwrap_or_else(|error| {
+        complain!("{error:#}");
+        78
+    })
+}
+
+fn hand_over(held: &[OsString]) -> anyhow::Result<u8> {
+    #[allow(unsafe_code, reason = "fd 3 is the keeper's socket by the contract of --hand-over; nothing else owns it")]
+    let socket = unsafe { OwnedFd::from_raw_fd(3) };
+    rustix::net::sockopt::socket_type(&socket).context("started by postrider-keeper only")?;
+    let held: Vec<&str> = held.iter().filter_map(|at| at.to_str()).collect();
+    let bound = make(&configuration()).map_err(|error| format!("{error:#}")).and_then(|text| {
+        let Bound { plan, descriptors } = binding::make(Plan::parse(&text)?, &held)?;
+        Ok((without_absent(&text, &plan), descriptors))
+    });
+    let mut connection = call::frame::Connection::new(socket.into());
+    match bound {
+        Ok((text, descriptors)) => {
+            let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            connection.send(&Ok::<_, String>(text), &passed)?;
+            Ok(0)
+        }
+        Err(why) => {
+            connection.send(&Err::<String, _>(why), &[])?;
+            Ok(78)
         }
     }
+}
+
+/// The plan's text without listeners that could not be had.
+fn without_absent(text: &str, plan: &Plan) -> String {
+    let is_there = |line: &&str| match line.split('\t').collect::<Vec<_>>()[..] {
+        ["listen", _, address, _] => plan.listen.iter().any(|listen| address.parse() == Ok(listen.address)),
+        _ => true,
+    };
+    text.lines().filter(is_there).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn make(path: &Path) -> anyhow::Result<String> {

@@ -7,7 +7,7 @@ use table::{Chosen, Database, Form, Source, Stamp, choose, text};
 /// A file larger than this is not gone through while the engine loads it; `makemap` and `config check` tell.
 pub(crate) const LOADED: u64 = 16 << 20;
 
-/// The problems of a table of this format, each `file:line: text`. `is_known` says for virtual users whether anybody asks for a
+/// The problems of a table of this format, each `file:line: text`. `is_known` says for virtual users and mailboxes whether anybody asks for a
 /// domain. Nothing if the file that decides is larger than `limit`, or cannot be read, which is told elsewhere.
 pub(crate) fn problems(
     format: Format,
@@ -34,7 +34,7 @@ pub(crate) fn problems(
             (check(format, &name, borrowed(&entries)), entries)
         }
     };
-    if let Some(is_known) = is_known.filter(|_| format == Format::VirtualUsers) {
+    if let Some(is_known) = is_known.filter(|_| matches!(format, Format::VirtualUsers | Format::VirtualMailboxes)) {
         found.extend(check_domains(&name, borrowed(&entries), is_known));
     }
     found.sort_by_key(|problem| problem.line);

@@ -2,7 +2,7 @@
 //! build; an installed host has the small programs beside it, and those are preferred.
 
 use crate::output::{complain, print};
-use crate::{engine, explain, operate, plan, program, settings, status, test_mode, tour, verify};
+use crate::{background, check, engine, explain, operate, plan, program, settings, status, test_mode, tour, verify};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +13,7 @@ postrider: a mail server in the place of sendmail
 Usage: postrider COMMAND [ARGUMENT ...]
 
   try [--once]                 start a complete server in a scratch folder and show it at work
+  check [--json] [--config FILE]      what the kernel enforces here; folders, sockets, accounts, secrets
   config check [FILE]          check a configuration; every mistake with file, line and column
   config show [FILE]           the settings in force, defaults included
   config reference             every setting, with type, default and meaning (Markdown)
@@ -54,7 +55,8 @@ pub fn main(arguments: Vec<OsString>) -> u8 {
     let rest: Vec<OsString> = rest.collect();
     match command.to_str().unwrap_or_default() {
         "engine" => engine::run(),
-        "keeper" => keeper::run(rest),
+        "keeper" => background::run(&rest),
+        "check" => check::run(&rest),
         "users" => users::run(),
         "agent" => mailbox::run(rest),
         "plan" => plan::run(&rest),

@@ -165,6 +165,7 @@ impl Snapshot {
             union: named.union,
             aliases: named.aliases.iter().map(|files| as_aliases(files, reading.table(files, None))).collect(),
             virtual_users: perhaps(&named.virtual_users, Format::VirtualUsers),
+            virtual_mailboxes: perhaps(&named.virtual_mailboxes, Format::VirtualMailboxes),
             mailers: perhaps(&named.mailers, Format::Mailers),
             access: perhaps(&named.access, access),
             auth_info: perhaps(&named.auth_info, Format::AuthInfo),

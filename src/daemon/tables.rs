@@ -97,6 +97,7 @@ impl Assembly {
             aliases,
             union: named.union,
             virtual_users: loading.perhaps(named.virtual_users.as_ref(), Format::VirtualUsers).await,
+            virtual_mailboxes: loading.perhaps(named.virtual_mailboxes.as_ref(), Format::VirtualMailboxes).await,
             mailers: loading.perhaps(named.mailers.as_ref(), Format::Mailers).await,
             access: loading.perhaps(named.access.as_ref(), Format::Access(access_options(settings.access))).await,
             auth_info: loading.perhaps(named.auth_info.as_ref(), Format::AuthInfo).await,

@@ -93,7 +93,7 @@ impl Tour {
         say!("A complete server, running as {user} in {}\n", folder.path().display())?;
         say!("$ cat {}\n{}", config.display(), std::fs::read_to_string(&config)?)?;
         let keeper =
-            role::command("postrider-keeper", "keeper").arg("--config").arg(&config).stdin(Stdio::null()).spawn()?;
+            Command::new("/proc/self/exe").args(["keeper", "--config"]).arg(&config).stdin(Stdio::null()).spawn()?;
         let mut tour = Self { folder, keeper, user, smtp, inbox };
         tour.wait_ready()?;
         Ok(tour)

@@ -160,6 +160,7 @@ pub(crate) fn hop(target: &Target) -> String {
     let bracketed = |host: &str, mx: bool| if mx { host.to_owned() } else { format!("[{host}]") };
     let host = match &target.key {
         Key::Local { user, .. } => return local_hop(user, &target.written),
+        Key::Virtual { user, domain } => return format!("mailer {mailer}, user {user}@{domain}"),
         Key::Program(_) | Key::File(_) | Key::Include(_) => return format!("mailer {mailer}, user {}", target.address),
         Key::Error { status, text } => return format!("{status} {text}"),
         Key::Discard => return format!("mailer {mailer}, user {}", target.address),

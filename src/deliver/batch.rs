@@ -55,6 +55,8 @@ pub(crate) struct Parcel<'a> {
     pub(crate) forward: bool,
     /// What is put before it.
     pub(crate) fields: Fields,
+    /// This host's name.
+    pub(crate) host: &'a str,
 }
 
 /// Packs messages with their contents; tickets are their positions.
@@ -91,7 +93,7 @@ pub(crate) fn pack(
             recipient: crate::line::bare(&parcel.recipient.given).to_owned(),
             detail: parcel.detail.clone(),
             forward: parcel.forward,
-            prepend: parcel.fields.text(&envelope.sender, parcel.recipient) + &envelope.prepend,
+            prepend: parcel.fields.text(&envelope.sender, parcel.recipient, parcel.host) + &envelope.prepend,
             from_date: from_date(envelope, clock),
             source,
             offset: at,

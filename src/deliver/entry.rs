@@ -6,7 +6,7 @@ use crate::batch::{self, Packed, Parcel};
 use crate::expand;
 use crate::field::Fields;
 use crate::job::Job;
-use crate::local::{Loaded, end, load, next, start, unstarted};
+use crate::local::{Loaded, circle, end, load, next, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use call::agent::{Kind, Outcomes};
@@ -26,7 +26,13 @@ pub(crate) async fn work(place: Place) {
             Some(Key::Include(entry)) => expand::list(&place, job, &entry).await,
             Some(key @ (Key::Program(_) | Key::File(_))) => {
                 if let Some(loaded) = load(&place, job).await {
-                    deliver(&place, &mut agent, loaded, &key).await;
+                    match circle(&place, &loaded) {
+                        Some(fate) => {
+                            let attempt = Attempt::here(key.mailer(), place.inner.parts.clock.now().mono);
+                            end(&place, loaded.job, &attempt, fate);
+                        }
+                        None => deliver(&place, &mut agent, loaded, &key).await,
+                    }
                 }
             }
             _ => job.give_back_now(),
@@ -84,7 +90,8 @@ fn first(outcomes: Outcomes) -> Fate {
 
 fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &Entry) -> std::io::Result<Packed> {
     let (_, recipient) = job.recipients().next().ok_or(std::io::ErrorKind::NotFound)?;
-    let fields = place.inner.parts.settings.get().fields;
+    let settings = place.inner.parts.settings.get();
+    let fields = settings.fields;
     let parcel = Parcel {
         envelope: &job.message.envelope,
         recipient,
@@ -94,6 +101,7 @@ fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &En
         forward: false,
         // Programs get no Return-Path (sendmail.md 3.1).
         fields: Fields { return_path: fields.return_path && matches!(key, Key::File(_)), ..fields },
+        host: &settings.host,
     };
     let into = call::agent::Entry { file: entry.file.clone(), mark: entry.mark.clone() };
     batch::pack(&[parcel], 0, Some(into), &*place.inner.parts.clock)

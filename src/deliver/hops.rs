@@ -102,7 +102,7 @@ pub(crate) enum Slots {
 impl Slots {
     pub(crate) fn of(key: &Key) -> Self {
         match key {
-            Key::Local { .. } => Self::Mailbox,
+            Key::Local { .. } | Key::Virtual { .. } => Self::Mailbox,
             Key::Program(_) | Key::File(_) | Key::Include(_) => Self::Program,
             _ => Self::Network,
         }
@@ -167,7 +167,7 @@ impl Hop {
     fn new(key: Key, settings: &Settings) -> Self {
         let window = match &key {
             // One agent for a mailbox or file at a time: two would only wait for each other's lock.
-            Key::Local { .. } | Key::Include(_) => Window::new(1, 1),
+            Key::Local { .. } | Key::Virtual { .. } | Key::Include(_) => Window::new(1, 1),
             Key::File(entry) if entry.user.is_empty() => Window::new(1, 1),
             // All programs and files of one user: what he can take of the slots.
             Key::Program(entry) if !entry.user.is_empty() => Window::new(OF_A_USER, OF_A_USER),

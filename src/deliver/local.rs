@@ -26,7 +26,8 @@ const UNREADABLE: i64 = 300_000;
 pub(crate) async fn work(place: Place) {
     let (mut agent, mut reader) = (None, None);
     while let Some(first) = next(&place).await {
-        if place.inner.parts.settings.get().lmtp.is_some() || first.has_twin(&first.message.envelope) {
+        let lmtp = place.inner.parts.settings.get().lmtp.is_some();
+        if is_account(&place) && (lmtp || first.has_twin(&first.message.envelope)) {
             // No agent has the mailbox, or another recipient is the mailbox: whoever comes here is to be asked for his `.forward`.
             expand::forwards(&place, &mut reader, vec![first]).await;
             continue;
@@ -37,6 +38,11 @@ pub(crate) async fn work(place: Place) {
             expand::forwards(&place, &mut reader, forwarded).await;
         }
     }
+}
+
+/// Whether it is an account's mailbox, for which there are `.forward`, LMTP and the administrator's command.
+fn is_account(place: &Place) -> bool {
+    matches!(&*place.key, Key::Local { .. })
 }
 
 /// The next job for an agent; waits for one for a while.
@@ -89,24 +95,43 @@ pub(crate) async fn load(place: &Place, job: Job) -> Option<Loaded> {
 /// What waits now, up to a batch; nobody waits for more.
 async fn collect(place: &Place, first: Job) -> Vec<Loaded> {
     let (mut jobs, mut bytes) = (Vec::new(), 0);
+    // A command takes as long as it takes.
+    let single = is_account(place) && place.inner.parts.settings.get().command;
     let mut next = Some(first);
     while let Some(job) = next {
         if let Some(loaded) = load(place, job).await {
-            bytes += loaded.content.len();
-            jobs.push(loaded);
+            match circle(place, &loaded) {
+                Some(fate) => end(place, loaded.job, &Attempt::here(place.key.mailer(), now(place)), fate),
+                None => {
+                    bytes += loaded.content.len();
+                    jobs.push(loaded);
+                }
+            }
         }
         let count = jobs.len();
         next = place.take_if(|job| {
-            batch::has_room(count, bytes, job.message.envelope.size) && !job.has_twin(&job.message.envelope)
+            !single && batch::has_room(count, bytes, job.message.envelope.size) && !job.has_twin(&job.message.envelope)
         });
     }
     jobs
 }
 
+/// Why a message must not be delivered here again.
+pub(crate) fn circle(place: &Place, Loaded { job, content }: &Loaded) -> Option<Fate> {
+    let settings = place.inner.parts.settings.get();
+    let (_, recipient) = job.recipients().next()?;
+    settings.fields.loops(content, recipient, &settings.host)
+}
+
+fn now(place: &Place) -> u64 {
+    place.inner.parts.clock.now().mono
+}
+
 /// Returns the jobs for which there may be a `.forward`: nothing was done with them.
 async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) -> Vec<Job> {
     let clock = &place.inner.parts.clock;
-    let attempt = Attempt::here("local", clock.now().mono);
+    let attempt = Attempt::here(place.key.mailer(), clock.now().mono);
+    let command = is_account(place) && place.inner.parts.settings.get().command;
     let mut last = String::new();
     // A second agent gets what the first died over, told that it may be there already. A third attempt comes later.
     for again in [false, true] {
@@ -128,13 +153,21 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) ->
                 return Vec::new();
             }
         };
-        let limit = BATCH_TIMEOUT / place.inner.parts.settings.get().timeout_divisor.max(1);
+        let settings = place.inner.parts.settings.get();
+        let own = if command { Duration::from_millis(settings.program_time) } else { Duration::ZERO };
+        let limit = own + BATCH_TIMEOUT / settings.timeout_divisor.max(1);
         match tokio::time::timeout(limit, running.deliver(&packed)).await {
             Ok(Ok(outcomes)) => {
                 *agent = Some(running);
                 return settle(place, jobs, &attempt, outcomes);
             }
-            Ok(Err(broken)) => last = format!("agent: {}", broken.error),
+            Ok(Err(broken)) => {
+                last = format!("agent: {}", broken.error);
+                // A command that may have run is not run again at once: it cannot be asked.
+                if command && broken.begun {
+                    break;
+                }
+            }
             Err(_) => {
                 last = "agent timed out".to_owned();
                 break;
@@ -159,17 +192,31 @@ fn pack(place: &Place, jobs: &[Loaded], again: bool) -> std::io::Result<Packed> 
             // After any attempt the agent looks first: one that died or hung, or a dead engine's, may have written all the same.
             let unsure = again || job.message.is_old;
             let (envelope, content, forward) = (&*job.message.envelope, content.clone(), !plain && !job.looked);
-            Some(Parcel { envelope, recipient, content, unsure, detail, forward, fields: settings.fields })
+            Some(Parcel {
+                envelope,
+                recipient,
+                content,
+                unsure,
+                detail,
+                forward,
+                fields: settings.fields,
+                host: &settings.host,
+            })
         })
         .collect();
     batch::pack(&messages, settings.mailbox_size, None, &*place.inner.parts.clock)
 }
 
 async fn start_for(place: &Place) -> Result<Agent, String> {
-    let Key::Local { user, .. } = &*place.key else {
-        return Err("not a local route".to_owned());
+    let user = match &*place.key {
+        Key::Local { user, .. } => user,
+        Key::Virtual { user, domain } => return start(place, Kind::Virtual, &format!("{user}@{domain}")).await,
+        _ => return Err("not a local route".to_owned()),
     };
-    start(place, if place.inner.parts.settings.get().maildir { Kind::User } else { Kind::Mailbox }, user).await
+    let settings = place.inner.parts.settings.get();
+    // Nothing runs as root: beside a command it has its mbox.
+    let kind = if settings.maildir || (settings.command && user != "root") { Kind::User } else { Kind::Mailbox };
+    start(place, kind, user).await
 }
 
 /// Starts an agent.
@@ -202,7 +249,7 @@ fn settle(place: &Place, jobs: Vec<Loaded>, attempt: &Attempt, outcomes: Outcome
     for (Loaded { job, .. }, result) in jobs.into_iter().zip(results) {
         let fate = match result {
             // Not for one that was told not to look: it would go round for ever.
-            Some(Outcome { result: Done::Forward, .. }) if !job.looked => {
+            Some(Outcome { result: Done::Forward, .. }) if !job.looked && is_account(place) => {
                 forwarded.push(job);
                 continue;
             }

@@ -209,7 +209,7 @@ fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f
     let policy = &settings.policy;
     let failed = recipient.tries.saturating_add(u32::from(attempt.dead_until.is_none())).max(1);
     let own = policy.backoff(failed, random);
-    let own = if attempt.mailer == "local" {
+    let own = if matches!(attempt.mailer, "local" | "virtual") {
         let step = LOCAL_WAITS.get(failed as usize - 1).copied().unwrap_or(30 * MINUTE);
         // A test's short policy shortens these too.
         step.min(own)

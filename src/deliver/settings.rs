@@ -25,6 +25,8 @@ pub struct Settings {
     pub recipients: u32,
     /// Which kind of agent takes local mail: mbox or Maildir.
     pub maildir: bool,
+    /// The administrator's command takes local mail; agents know it.
+    pub command: bool,
     /// Local mail goes there by LMTP, as a route key (`lmtp:/run/dovecot/lmtp`), instead of to agents.
     pub lmtp: Option<String>,
     /// Largest size of a mailbox in bytes; 0 for none.
@@ -74,6 +76,7 @@ impl Default for Settings {
             limit: 400,
             recipients: 100,
             maildir: false,
+            command: false,
             lmtp: None,
             mailbox_size: 0,
             fields: Fields::default(),

@@ -86,7 +86,7 @@ impl Inner {
     /// Starts the worker of a place.
     pub(crate) fn start_worker(&self, place: Place) {
         match &*place.key {
-            Key::Local { .. } => self.spawn(crate::local::work(place)),
+            Key::Local { .. } | Key::Virtual { .. } => self.spawn(crate::local::work(place)),
             Key::Program(_) | Key::File(_) | Key::Include(_) => self.spawn(crate::entry::work(place)),
             _ => self.spawn(crate::relay::work(place)),
         }

@@ -6,6 +6,7 @@ use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timespe
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -38,10 +39,10 @@ impl DotLock {
         let fresh = Fresh::create(mailbox.parent().unwrap_or(Path::new("/")))?;
         // Twice: once more after a stale lock was removed or another holder has just let go.
         for _ in 0..2 {
-            match fs::linkat(CWD, &fresh.path, CWD, &path, AtFlags::empty()) {
+            match fs::linkat(CWD, &fresh.path, CWD, &path, AtFlags::SYMLINK_FOLLOW) {
                 Ok(()) => return fresh.into_lock(path),
                 // NFS: the answer may have been lost, the link count tells (step 2).
-                Err(Errno::EXIST) if fresh.links() == 2 => return fresh.into_lock(path),
+                Err(Errno::EXIST) if fresh.is_linked() => return fresh.into_lock(path),
                 Err(Errno::EXIST) => watch.look(&path, &fresh)?,
                 Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => return Self::exclusive(path),
                 Err(errno) => return Err(failed("create dot-lock")(errno)),
@@ -86,24 +87,38 @@ impl Drop for DotLock {
     }
 }
 
-/// The nameless-to-others file that becomes the lock by `link`; removed when dropped.
+/// The file that becomes the lock by `link`: without a name until then, so that nothing stays if we are killed in this moment. Where there
+/// are no such files (NFS) it has a name of its own, removed when dropped.
 struct Fresh {
     file: Option<File>,
     path: PathBuf,
+    has_name: bool,
 }
 
 impl Fresh {
     fn create(folder: &Path) -> Result<Self, Failure> {
+        Self::nameless(folder).map_or_else(|| Self::named(folder), Ok)
+    }
+    fn nameless(folder: &Path) -> Option<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = File::from(fs::open(folder, flags, Mode::from_raw_mode(0o644)).ok()?);
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        // Without /proc it could never be linked.
+        std::fs::symlink_metadata(&path).ok()?;
+        (&file).write_all(signature().as_bytes()).ok()?;
+        Some(Self { file: Some(file), path, has_name: false })
+    }
+    fn named(folder: &Path) -> Result<Self, Failure> {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos());
         let path = folder.join(format!(".lk{}.{count}.{nanos:x}", std::process::id()));
         let file = create(&path).map_err(failed("create lock file"))?;
-        Ok(Self { file: Some(file), path })
+        Ok(Self { file: Some(file), path, has_name: true })
     }
-    fn links(&self) -> u64 {
+    fn is_linked(&self) -> bool {
         let stat = self.file.as_ref().and_then(|file| fs::fstat(file).ok());
-        stat.map_or(0, |stat| stat.st_nlink)
+        stat.is_some_and(|stat| stat.st_nlink == 1 + u64::from(self.has_name))
     }
     /// The file system's own clock: NFS servers have another.
     fn now(&self) -> Option<i64> {
@@ -117,7 +132,9 @@ impl Fresh {
 
 impl Drop for Fresh {
     fn drop(&mut self) {
-        let _ = fs::unlink(&self.path);
+        if self.has_name {
+            let _ = fs::unlink(&self.path);
+        }
     }
 }
 
@@ -324,6 +341,23 @@ mod tests {
         assert!(!is_stale(Holder::Unknown, 299, long) && is_stale(Holder::Unknown, 301, long));
         assert!(!is_stale(Holder::Unknown, 301, Duration::ZERO));
         assert!(!is_stale(Holder::Alive, 1_000, long) && is_stale(Holder::Alive, 1_025, long));
+    }
+
+    #[test]
+    fn a_file_with_and_without_a_name_becomes_the_lock() {
+        let folder = std::env::temp_dir().join(format!("postrider-fresh-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("alice.lock");
+        let kinds: [fn(&Path) -> Option<Fresh>; 2] = [Fresh::nameless, |folder| Fresh::named(folder).ok()];
+        for fresh in kinds.iter().filter_map(|create| create(&folder)) {
+            assert!(!fresh.is_linked());
+            fs::linkat(CWD, &fresh.path, CWD, &path, AtFlags::SYMLINK_FOLLOW).unwrap();
+            assert!(fresh.is_linked());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), signature());
+            drop(fresh.into_lock(path.clone()).unwrap());
+            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "no litter");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

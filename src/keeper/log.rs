@@ -1,32 +1,19 @@
 //! The keeper's own log: stderr, and syslog when nobody is looking at stderr.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
-
-/// syslog facility mail.
-const MAIL: u8 = 2 << 3;
 
 /// Something failed.
 pub(crate) fn error(text: &str) {
-    write(MAIL | 3, text);
-}
-
-/// Something changed.
-pub(crate) fn notice(text: &str) {
-    write(MAIL | 5, text);
-}
-
-fn write(priority: u8, text: &str) {
-    // File names from the drop folder are anybody's bytes (S-54).
-    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(900).collect();
+    // What the engine says can be anybody's bytes (S-54).
+    let text: String = text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).take(900).collect();
     let mut stderr = std::io::stderr();
-    let _ = std::io::Write::write_all(&mut stderr, format!("postrider-keeper: {text}\n").as_bytes());
-    if !stderr.is_terminal() {
-        let line = format!("<{priority}>postrider-keeper[{}]: {text}", std::process::id());
-        if let Ok(socket) = UnixDatagram::unbound() {
-            // A full or absent syslog holds nothing up.
-            let _ = socket.set_nonblocking(true);
-            let _ = socket.send_to(line.as_bytes(), "/dev/log");
-        }
+    let _ = stderr.write_all(format!("postrider-keeper: {text}\n").as_bytes());
+    let syslog = UnixDatagram::unbound().ok().filter(|_| !stderr.is_terminal());
+    if let Some(socket) = syslog {
+        // Facility mail, priority error.
+        let line = format!("<19>postrider-keeper[{}]: {text}", std::process::id());
+        // A full or absent syslog holds nothing up.
+        let _ = socket.set_nonblocking(true).and_then(|()| socket.send_to(line.as_bytes(), "/dev/log"));
     }
 }

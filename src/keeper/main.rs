@@ -1,5 +1,5 @@
 //! `postrider-keeper`: the privileged process. See the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::from(keeper::run(std::env::args_os().skip(1).collect()))
+    std::process::ExitCode::from(keeper::run())
 }

@@ -1,50 +1,46 @@
 //! Starting the other programs: which file, as whom, with which socket. The keeper has one thread, so forking is safe.
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-/// `postrider plan` reads files; it has this long.
-const PLAN_BOUND: Duration = Duration::from_secs(30);
-/// Largest plan.
-const PLAN_BYTES: usize = 8 << 20;
-
-/// What a child sees of our environment, besides `POSTRIDER_*` (S-46). LD_PRELOAD stays because the fault tests preload a
-/// shim into every role; no program here is set-id, so whoever set it for us is root already.
+/// What a child sees of our environment, besides `POSTRIDER_*` (S-46). LD_PRELOAD stays because the fault tests preload
+/// a shim into every role; no program here is set-id, so whoever set it for us is root already.
 const ENVIRONMENT: [&str; 5] = ["PATH", "TZ", "LANG", "LD_PRELOAD", "RUST_BACKTRACE"];
 
 /// The command for a role: the sibling program, else the sibling `postrider` or this very program (which then has
 /// all roles) with the role's name.
-pub(crate) fn role(name: &str) -> Command {
-    let this = std::env::current_exe().unwrap_or_default();
-    let folder = this.parent().unwrap_or(Path::new("/"));
-    let (own, all) = (folder.join(format!("postrider-{name}")), folder.join("postrider"));
+pub(crate) fn command(name: &str) -> Command {
+    let beside = |name: &str| std::env::current_exe().unwrap_or_default().with_file_name(name);
+    let own = beside(&format!("postrider-{name}"));
     let mut command = if own.is_file() {
         Command::new(own)
     } else {
         // Ourselves not by path: the file may have been replaced since.
-        let program = if all.is_file() { all } else { PathBuf::from("/proc/self/exe") };
-        let mut command = Command::new(program);
+        let program = Some(beside("postrider")).filter(|all| all.is_file());
+        let mut command = Command::new(program.as_deref().unwrap_or(Path::new("/proc/self/exe")));
         command.arg(name);
         command
     };
     let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    if std::env::var_os("POSTRIDER_DETACHED").is_some() {
+        // Ours is for whoever started us, and nobody reads it any more when we serve.
+        command.stderr(Stdio::null());
+    }
     command
 }
 
 /// Starts a command with `socket` as its fd 3, under the given uid and gid without further groups; `None` keeps ours.
 #[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
-pub(crate) fn start(mut command: Command, socket: Option<&OwnedFd>, ids: Option<(u32, u32)>) -> io::Result<Child> {
-    let socket = socket.map(|socket| socket.as_fd().as_raw_fd());
+pub(crate) fn start(mut command: Command, socket: &OwnedFd, ids: Option<(u32, u32)>) -> io::Result<Child> {
+    let socket = socket.as_raw_fd();
     // A Ctrl-C reaches only the keeper.
     command.process_group(0);
     // SAFETY: only async-signal-safe system calls, no allocation; the socket stays open in the parent until
@@ -52,7 +48,7 @@ pub(crate) fn start(mut command: Command, socket: Option<&OwnedFd>, ids: Option<
     unsafe {
         command.pre_exec(move || {
             SigSet::empty().thread_set_mask()?;
-            if socket.is_some_and(|socket| nix::libc::dup2(socket, 3) < 0) {
+            if nix::libc::dup2(socket, 3) < 0 {
                 return Err(io::Error::last_os_error());
             }
             if let Some((uid, gid)) = ids {
@@ -67,18 +63,23 @@ pub(crate) fn start(mut command: Command, socket: Option<&OwnedFd>, ids: Option<
     command.spawn()
 }
 
-/// How a child has ended, if it has.
+/// How a child has ended, if it has: `exit status: 0`, `signal: 9 (SIGKILL)`.
 pub(crate) fn end(child: &mut Child) -> Option<String> {
-    let status = child.try_wait().ok()??;
-    Some(match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, signal) => format!("killed by signal {}", signal.unwrap_or(0)),
-    })
+    child.try_wait().ok()?.map(|status| status.to_string())
+}
+
+/// A known state, whoever started us (S-46): std has opened 0 to 2 on /dev/null if they were closed. What else may be
+/// inherited, `postrider keeper` puts right before it becomes us.
+pub(crate) fn prepare() -> io::Result<()> {
+    occupy_three()?;
+    reset_signals()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    std::env::set_current_dir("/")
 }
 
 /// Marks every inherited descriptor above 2 close-on-exec, and occupies number 3 for as long as we live.
 #[allow(unsafe_code, reason = "no safe interface to close_range")]
-pub(crate) fn occupy_three() -> io::Result<()> {
+fn occupy_three() -> io::Result<()> {
     // SAFETY: numbers and a flag (4 is CLOSE_RANGE_CLOEXEC); closes nothing that anybody in this process owns.
     unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, 4) };
     let null = File::open("/dev/null")?;
@@ -88,80 +89,19 @@ pub(crate) fn occupy_three() -> io::Result<()> {
     Ok(())
 }
 
-/// Signals, timers and limits of whoever started us would stop us later, or every child (S-46): an ignored SIGCHLD
-/// reaps our children, an alarm or a CPU limit kills, a file size limit fills the queue early.
-#[allow(unsafe_code, reason = "no safe interface to signal dispositions and interval timers")]
-pub(crate) fn reset_inherited() -> io::Result<()> {
-    use nix::libc::{ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, itimerval, setitimer};
-    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    for timer in [ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF] {
-        // SAFETY: all zeros is a timer that never expires; the old one is not asked for.
-        unsafe { setitimer(timer, &std::mem::zeroed::<itimerval>(), std::ptr::null_mut()) };
-    }
+/// An ignored SIGCHLD would reap our children, and what is blocked or ignored here would be so in every child.
+#[allow(unsafe_code, reason = "no safe interface to signal dispositions")]
+fn reset_signals() -> io::Result<()> {
     for number in Signal::iterator() {
         let handler = match number {
             // Cannot be changed; or std's, which tells of a stack overflow.
             Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGSEGV | Signal::SIGBUS => continue,
-            // EPIPE and EFBIG instead, here and in every child; SIGIO comes when a lease (`open.rs`) is in somebody's way.
+            // EPIPE and EFBIG instead, here and in every child; SIGIO comes when a lease is in somebody's way.
             Signal::SIGPIPE | Signal::SIGXFSZ | Signal::SIGIO => SigHandler::SigIgn,
             _ => SigHandler::SigDfl,
         };
         // SAFETY: no handler of ours is installed or replaced.
         unsafe { signal(number, handler)? };
     }
-    SigSet::empty().thread_set_mask()?;
-    // Open files: thousands of sessions, and the engine inherits it.
-    for limit in [Resource::RLIMIT_NOFILE, Resource::RLIMIT_FSIZE, Resource::RLIMIT_CPU] {
-        let (_, hard) = getrlimit(limit)?;
-        let raised = setrlimit(limit, hard, hard);
-        if raised.is_err() || (limit != Resource::RLIMIT_NOFILE && hard != RLIM_INFINITY) {
-            crate::log::error(&format!("started under a limit: {limit:?} {hard}"));
-        }
-    }
-    Ok(())
-}
-
-/// A running `postrider plan`. It writes into memory, so that a reload holds nothing up.
-pub(crate) struct Planning {
-    child: Child,
-    text: File,
-    errors: File,
-    since: Instant,
-}
-
-impl Planning {
-    pub(crate) fn start(config: &Path) -> io::Result<Self> {
-        let memory =
-            || Ok::<_, io::Error>(File::from(rustix::fs::memfd_create("plan", rustix::fs::MemfdFlags::CLOEXEC)?));
-        let (text, errors, since) = (memory()?, memory()?, Instant::now());
-        let mut command = role("plan");
-        command.arg("--config").arg(config).stdout(text.try_clone()?).stderr(errors.try_clone()?);
-        let child = start(command, None, None)?;
-        Ok(Self { child, text, errors, since })
-    }
-    /// The plan's text when it is complete, or why there is none.
-    pub(crate) fn step(&mut self) -> Option<Result<String, String>> {
-        let good = match self.child.try_wait() {
-            Ok(None) if self.since.elapsed() > PLAN_BOUND => {
-                let _ = self.child.kill().and_then(|()| self.child.wait());
-                return Some(Err("postrider plan takes too long".to_owned()));
-            }
-            Ok(None) => return None,
-            Ok(Some(status)) => status.success(),
-            Err(_) => false,
-        };
-        Some(match (good, read(&self.text), read(&self.errors)) {
-            (true, Some(text), _) => Ok(text),
-            (false, _, Some(errors)) if !errors.trim().is_empty() => Err(errors.trim().to_owned()),
-            _ => Err("postrider plan failed".to_owned()),
-        })
-    }
-}
-
-fn read(file: &File) -> Option<String> {
-    let length = usize::try_from(file.metadata().ok()?.len()).ok().filter(|length| *length <= PLAN_BYTES)?;
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    String::from_utf8(bytes).ok()
+    Ok(SigSet::empty().thread_set_mask()?)
 }

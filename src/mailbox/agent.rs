@@ -1,12 +1,13 @@
 //! The agent's loop: an order in, deliveries, one frame of outcomes back, after the sync; or a question and its answer. Ends when the
 //! engine has gone or has nothing more for it.
 
-use crate::arguments::{Arguments, Format, fill};
+use crate::arguments::{Arguments, Format, fill, fill_virtual};
 use crate::convert::Content;
 use crate::entry::{self, AliasFiles};
 use crate::identity::{Person, Settled};
 use crate::mbox::Message;
-use crate::{Error, file, forward, program};
+use crate::program::Call;
+use crate::{Error, command, file, forward, program};
 use call::agent::{Batch, Done, Entry, Expansion, Item, Kind, Named, Order, Outcome, Outcomes, Question, Said};
 use call::frame::Connection;
 use mail::alias::AliasEntry;
@@ -32,6 +33,9 @@ const HANG: u32 = 290;
 
 /// Beyond a program's own time.
 const MARGIN: u32 = 60;
+
+/// The result of one delivery, and what a program said.
+type Told = (Done, Option<Said>);
 
 /// What an agent works with.
 pub(crate) struct Desk<'a> {
@@ -107,7 +111,8 @@ fn take_sources(batch: &Batch, descriptors: &mut VecDeque<OwnedFd>) -> Result<Ve
 impl Desk<'_> {
     /// When an order hangs, in seconds.
     fn patience(&self, batch: &Batch) -> u32 {
-        let programs = batch.into.as_ref().map_or(0, |_| u32::try_from(batch.items.len()).unwrap_or(u32::MAX));
+        let runs = batch.into.is_some() || self.arguments.format == Format::Command;
+        let programs = if runs { u32::try_from(batch.items.len()).unwrap_or(u32::MAX) } else { 0 };
         let time = u32::try_from(self.arguments.program_time.as_secs()).unwrap_or(u32::MAX);
         programs.saturating_mul(time).saturating_add(MARGIN).max(HANG)
     }
@@ -139,60 +144,87 @@ impl Desk<'_> {
         let all = |done: Done| vec![(done, None); messages.len()];
         let results = match (self.settled, &batch.into) {
             (Settled::Refused(done), _) => all(done.clone()),
-            (Settled::Recipient(person), None) => {
-                let results = self.to_mailbox(&messages, person, batch.mailbox_size, engine);
-                results.into_iter().map(|done| (done, None)).collect()
-            }
+            (Settled::Recipient(person), None) => self.to_mailbox(&messages, person, batch.mailbox_size, engine),
             (Settled::Recipient(person), Some(entry)) => self.to_entry(&messages, person, entry, engine),
         };
-        let outcome = |((item, _), (result, program)): (&Message<'_>, (Done, Option<Said>))| Outcome {
-            ticket: item.ticket,
-            result,
-            program,
-        };
+        let outcome =
+            |((item, _), (result, program)): (&Message<'_>, Told)| Outcome { ticket: item.ticket, result, program };
         messages.iter().zip(results).map(outcome).collect()
     }
 
     /// Messages for whom there may be a `.forward` are not touched; the others are delivered together.
-    fn to_mailbox(&self, messages: &[Message<'_>], person: &Person, limit: u64, engine: &UnixStream) -> Vec<Done> {
+    fn to_mailbox(&self, messages: &[Message<'_>], person: &Person, limit: u64, engine: &UnixStream) -> Vec<Told> {
         let mut asked: HashMap<String, bool> = HashMap::new();
+        // Who has no account has no `.forward`.
+        let has_home = self.arguments.kind != Kind::Virtual;
         let mut forwards = |item: &Item| {
-            let look = || forward::may_exist(&forward::candidates(person, self.arguments, &item.detail));
+            let look = || has_home && forward::may_exist(&forward::candidates(person, self.arguments, &item.detail));
             item.forward && *asked.entry(item.detail.clone()).or_insert_with(look)
         };
         let forwards: Vec<bool> = messages.iter().map(|(item, _)| forwards(item)).collect();
         let here = messages.iter().zip(&forwards).filter(|(_, forward)| !**forward);
         let here: Vec<Message<'_>> = here.map(|(message, _)| *message).collect();
-        let Some(path) = fill(&self.arguments.path, &person.name, &person.home.to_string_lossy()) else {
+        let mut told = match (&here[..], self.arguments.format, self.arguments.kind) {
+            ([], ..) => Vec::new(),
+            (here, Format::Command, Kind::User) => self.to_command(here, person, engine),
+            (here, ..) => self.to_place(here, person, limit, engine).into_iter().map(|done| (done, None)).collect(),
+        }
+        .into_iter();
+        let lost = || (Done::Temporary(3, 0, "no result".to_owned()), None);
+        let told = |&forward: &bool| if forward { (Done::Forward, None) } else { told.next().unwrap_or_else(lost) };
+        forwards.iter().map(told).collect()
+    }
+
+    /// Into his mbox or Maildir.
+    fn to_place(&self, messages: &[Message<'_>], person: &Person, limit: u64, engine: &UnixStream) -> Vec<Done> {
+        let path = match self.arguments.kind {
+            Kind::Virtual => match fill_virtual(&self.arguments.path, &person.name) {
+                Some((path, fixed)) => match crate::maildir::make_folders(&fixed, &path) {
+                    Ok(()) => Some(path),
+                    Err(error) => return vec![crate::mbox::trouble("make folders", &error); messages.len()],
+                },
+                None => None,
+            },
+            _ => fill(&self.arguments.path, &person.name, &person.home.to_string_lossy()),
+        };
+        let Some(path) = path else {
             let why = format!("no path for this mailbox from {}", self.arguments.path);
             return vec![Done::Temporary(3, 5, why); messages.len()];
         };
-        let mut done = match &here[..] {
-            [] => Vec::new(),
-            here => into(here, self.arguments.format, &path, (&person.name, person.uid, limit), engine),
+        match self.arguments.format {
+            Format::Maildir => crate::maildir::deliver(messages, &path, &person.name, limit),
+            Format::Mbox | Format::Command => {
+                let written = |begun: &[u64]| {
+                    if self.arguments.biff {
+                        crate::biff::tell(&person.name, &path, begun);
+                    }
+                };
+                crate::mbox::deliver(messages, &path, person.uid, limit, &mut |time| wait(engine, time), &written)
+            }
         }
-        .into_iter();
-        let lost = || Done::Temporary(3, 0, "no result".to_owned());
-        forwards.iter().map(|&forward| if forward { Done::Forward } else { done.next().unwrap_or_else(lost) }).collect()
+    }
+
+    /// By the administrator's command, one message after the other.
+    fn to_command(&self, messages: &[Message<'_>], person: &Person, engine: &UnixStream) -> Vec<Told> {
+        let run = |message: &Message<'_>| match command::call(&self.arguments.command, message.0, person) {
+            Some(call) => program::run(&call, *message, person, self.arguments, engine),
+            None => (Done::Temporary(3, 5, "no command for mailboxes".to_owned()), None),
+        };
+        messages.iter().map(run).collect()
     }
 
     /// Into the program or file that stands at `entry` now.
-    fn to_entry(
-        &self,
-        messages: &[Message<'_>],
-        person: &Person,
-        entry: &Entry,
-        engine: &UnixStream,
-    ) -> Vec<(Done, Option<Said>)> {
+    fn to_entry(&self, messages: &[Message<'_>], person: &Person, entry: &Entry, engine: &UnixStream) -> Vec<Told> {
         let detail = messages.first().map_or("", |(item, _)| item.detail.as_str());
         let found = match self.arguments.kind {
-            Kind::Mailbox => Err(wrong_kind()),
+            Kind::Mailbox | Kind::Virtual => Err(wrong_kind()),
             Kind::User => entry::of_user(entry, person, self.arguments, detail),
             Kind::System => self.aliases.find(entry),
         };
         match found {
-            Ok(AliasEntry::Program(command)) => {
-                let run = |message: &Message<'_>| program::run(&command, *message, person, self.arguments, engine);
+            Ok(AliasEntry::Program(line)) => {
+                let call = Call::line(&line, &self.arguments.shell);
+                let run = |message: &Message<'_>| program::run(&call, *message, person, self.arguments, engine);
                 messages.iter().map(run).collect()
             }
             Ok(AliasEntry::File(path)) => {
@@ -214,19 +246,6 @@ fn wrong_kind() -> Done {
 fn message<'a>(item: &'a call::agent::Item, sources: &'a [File]) -> Option<Message<'a>> {
     let content = Content { source: sources.get(usize::from(item.source))?, offset: item.offset, length: item.length };
     Some((item, content))
-}
-
-fn into(
-    messages: &[Message<'_>],
-    format: Format,
-    path: &Path,
-    (user, uid, limit): (&str, u32, u64),
-    engine: &UnixStream,
-) -> Vec<Done> {
-    match format {
-        Format::Maildir => crate::maildir::deliver(messages, path, user, limit),
-        Format::Mbox => crate::mbox::deliver(messages, path, uid, limit, &mut |time| wait(engine, time)),
-    }
 }
 
 /// Sleeps; false as soon as the engine is gone, for then nobody waits for this delivery.

@@ -11,6 +11,15 @@ use std::time::Duration;
 pub(crate) enum Format {
     Mbox,
     Maildir,
+    /// By the administrator's command; root's, for whom nothing runs, as mbox.
+    Command,
+}
+
+/// Who owns the mailboxes of a virtual domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// What the keeper says; its values come from root-owned configuration, except `user`, which the engine chose.
@@ -19,8 +28,10 @@ pub(crate) struct Arguments {
     pub kind: Kind,
     pub user: String,
     pub format: Format,
-    /// With `{user}` and `{home}`.
+    /// With `{user}` and `{home}`; for a virtual agent with `{user}` and `{domain}`.
     pub path: String,
+    /// For a virtual agent: whose the domain's mailboxes are; `None` if none are named for it.
+    pub owner: Option<Owner>,
     /// Group of mailbox agents (mail).
     pub group: u32,
     pub min_uid: u32,
@@ -38,6 +49,10 @@ pub(crate) struct Arguments {
     pub program_time: Duration,
     /// The alias files, for a system agent.
     pub aliases: Vec<String>,
+    /// The administrator's command, with what stands in braces.
+    pub command: Vec<String>,
+    /// comsat is told of new mail.
+    pub biff: bool,
 }
 
 impl Arguments {
@@ -52,7 +67,8 @@ impl Arguments {
             "mailbox" => Kind::Mailbox,
             "user" => Kind::User,
             "system" => Kind::System,
-            _ => return Err(usage("kind is mailbox, user or system")),
+            "virtual" => Kind::Virtual,
+            _ => return Err(usage("kind is mailbox, user, system or virtual")),
         };
         let option = |name: &str| {
             let found = options.chunks_exact(2).find(|pair| pair.first() == Some(&name));
@@ -64,15 +80,27 @@ impl Arguments {
             let pairs = options.chunks_exact(2).filter(move |pair| pair.first() == Some(&name));
             pairs.filter_map(|pair| pair.get(1)).map(|&value| value.to_owned())
         };
+        let (mut format, mut path) = (option("--format")?, option("--path")?);
+        let mut owner = None;
+        if let (Kind::Virtual, Some((_, domain))) = (kind, user.rsplit_once('@')) {
+            let stores = options.chunks_exact(2).filter(|pair| pair.first() == Some(&"--virtual"));
+            let mut stores = stores.filter_map(|pair| pair.get(1)?.split_once(':'));
+            if let Some((_, store)) = stores.find(|(name, _)| *name == domain) {
+                let told = store_of(store).ok_or_else(|| usage("--virtual"))?;
+                (owner, format, path) = (Some(told.0), told.1, told.2);
+            }
+        }
         Ok(Self {
             kind,
             user: user.to_owned(),
-            format: match option("--format")? {
+            owner,
+            format: match format {
                 "mbox" => Format::Mbox,
                 "maildir" => Format::Maildir,
+                "command" => Format::Command,
                 _ => return Err(usage("--format")),
             },
-            path: option("--path")?.to_owned(),
+            path: path.to_owned(),
             group: number("--group")?,
             min_uid: number("--min-uid")?,
             engine_uid: number("--engine-uid")?,
@@ -83,8 +111,17 @@ impl Arguments {
             shell: option("--shell")?.into(),
             program_time: Duration::from_secs(number("--program-time")?.into()),
             aliases: all("--aliases").collect(),
+            command: all("--command").collect(),
+            biff: option("--biff").is_ok_and(|word| word == "yes"),
         })
     }
+}
+
+/// `uid:gid:kind:path`.
+fn store_of(text: &str) -> Option<(Owner, &str, &str)> {
+    let mut parts = text.splitn(4, ':');
+    let (uid, gid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((Owner { uid, gid }, parts.next()?, parts.next()?))
 }
 
 /// Whether `name` may be asked of NSS and stand in a path: no separator, no `.` or `..`, nothing unprintable.
@@ -99,6 +136,24 @@ pub(crate) fn fill(template: &str, user: &str, home: &str) -> Option<PathBuf> {
     // Home first: a name can hold no braces of the template's after it.
     let path = PathBuf::from(template.replace("{home}", home).replace("{user}", user));
     (safe && path.is_absolute()).then_some(path)
+}
+
+/// Fills a virtual domain's template for `user@domain`; the second path is what must be there already. `None` if a part of the address is
+/// not safe in a path or not in lower case: then it is not one that the router gives.
+pub(crate) fn fill_virtual(template: &str, address: &str) -> Option<(PathBuf, PathBuf)> {
+    let (user, domain) = address.rsplit_once('@')?;
+    let safe = [user, domain].iter().all(|part| is_path_safe(part) && !part.chars().any(char::is_uppercase));
+    let (fixed, _) = template.split_once('{')?;
+    let (fixed, _) = fixed.rsplit_once('/')?;
+    // One pass each: a name holds no braces of the template's.
+    let filled: Vec<String> = template.split('/').map(|part| fill_part(part, user, domain)).collect();
+    let path = PathBuf::from(filled.join("/"));
+    (safe && path.is_absolute() && !fixed.is_empty()).then(|| (path, PathBuf::from(fixed)))
+}
+
+fn fill_part(part: &str, user: &str, domain: &str) -> String {
+    let pieces: Vec<String> = part.split("{user}").map(|piece| piece.replace("{domain}", domain)).collect();
+    pieces.join(user)
 }
 
 #[cfg(test)]
@@ -128,6 +183,37 @@ pub(crate) mod tests {
         assert!(parse(&line.replace("mailbox ", "root ")).is_err());
         assert!(parse(&line.replace("--min-uid 1 ", "")).is_err());
         assert!(parse(&line.replace("uid 99", "uid -1")).is_err());
+    }
+
+    #[test]
+    fn a_virtual_agent_serves_only_domains_that_the_keeper_named() {
+        let line = LINE.replace("mailbox -alice", "virtual bob@b.example")
+            + " --virtual a.example:5000:5001:mbox:/a/{user} --virtual b.example:6000:6001:maildir:/v/{domain}/{user}:x";
+        let arguments = parse(&line).unwrap();
+        assert_eq!((arguments.owner, arguments.format), (Some(Owner { uid: 6_000, gid: 6_001 }), Format::Maildir));
+        assert_eq!(arguments.path, "/v/{domain}/{user}:x");
+        for other in ["bob@c.example", "bob", "bob@B.example", "b.example"] {
+            assert_eq!(parse(&line.replace("bob@b.example", other)).unwrap().owner, None, "{other}");
+        }
+        assert_eq!(parse(&line.replace("virtual bob", "user bob")).unwrap().owner, None);
+        assert!(parse(&line.replace("6000", "-1")).is_err());
+    }
+
+    #[test]
+    fn a_virtual_name_never_leaves_its_place_in_the_path() {
+        let filled = |template: &str, address: &str| {
+            fill_virtual(template, address).map(|(path, fixed)| format!("{} {}", path.display(), fixed.display()))
+        };
+        let template = "/var/vmail/{domain}/{user}/Maildir";
+        assert_eq!(filled(template, "bob@x.example").as_deref(), Some("/var/vmail/x.example/bob/Maildir /var/vmail"));
+        assert_eq!(filled("/v/m-{user}@{domain}", "{domain}@x").as_deref(), Some("/v/m-{domain}@x /v"));
+        for bad in [
+            "bob", "@x", "bob@", "..@x", "bob@..", "a/b@x", "bob@a/b", "bob@.x", "a\0@x", "Bob@x", "bob@X", ".b@x",
+            "a\nb@x",
+        ] {
+            assert_eq!(filled(template, bad), None, "{bad:?}");
+        }
+        assert_eq!(filled("/{domain}/{user}", "bob@x"), None);
     }
 
     #[test]

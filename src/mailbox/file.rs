@@ -4,14 +4,15 @@
 //! Refused: links, devices (but /dev/null), FIFOs, further names, set-id and executable files, somebody else's, and what others may write.
 
 use crate::convert::{Content, Converter, CopyError, copy};
-use crate::mbox::{Message, trouble};
-use crate::program::{plain, sender};
+use crate::found::{self, Stored};
+use crate::mbox::{Message, head, trouble};
 use crate::trusted::{self, Refusal, Trust};
 use call::agent::{Done, Item};
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,14 +34,27 @@ pub(crate) fn deliver(
     if path == Path::new("/dev/null") {
         return all(Done::Delivered("file /dev/null".to_owned()));
     }
-    let (file, before) = match open(path, owner).and_then(|file| lock(file, pause)) {
+    let locked = open(path, owner).and_then(|(file, read)| Ok((lock(file, pause)?, read)));
+    let ((file, before), read) = match locked {
         Ok(locked) => locked,
         Err(Failure::Refused(why)) => return all(Done::Temporary(2, 0, format!("file {name} refused: {why}"))),
         Err(Failure::Io(error)) => return all(trouble(&format!("open {name}"), &error)),
     };
+    let before = match drop_torn(&file, before, messages.iter().filter(|_| read)) {
+        Ok(before) => before,
+        Err(error) => return all(trouble(&format!("read {name}"), &error)),
+    };
     let mut results = Vec::with_capacity(messages.len());
     let mut size = before;
     for message in messages {
+        match is_there(&file, size, message, read) {
+            Ok(false) => {}
+            Ok(true) => {
+                results.push(Done::Delivered(format!("file {name}")));
+                continue;
+            }
+            Err(error) => return all(undo(&file, before, &name.to_string(), &error)),
+        }
         match append(&file, message) {
             Ok(count) => {
                 size += count;
@@ -61,6 +75,43 @@ pub(crate) fn deliver(
     }
 }
 
+/// The file up to a size.
+struct Opened<'a>(&'a File, u64);
+
+impl Stored for Opened<'_> {
+    fn size(&self) -> u64 {
+        self.1
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut got = 0;
+        while let Some(rest) = buffer.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + got as u64) {
+                Ok(0) => break,
+                Ok(count) => got += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(got)
+    }
+}
+
+/// Takes away what an agent that was killed while it wrote has left of one of these messages; the size then.
+fn drop_torn<'a>(file: &File, size: u64, messages: impl Iterator<Item = &'a Message<'a>>) -> io::Result<u64> {
+    for (item, content) in messages.filter(|(item, _)| item.perhaps_delivered) {
+        if let Some(start) = found::torn(&Opened(file, size), &head(item), *content)? {
+            file.set_len(start)?;
+            return Ok(start);
+        }
+    }
+    Ok(size)
+}
+
+/// Whether a message that may have been written before stands there. One cannot know where reading is not allowed: it is written again.
+fn is_there(file: &File, size: u64, (item, content): &Message<'_>, read: bool) -> io::Result<bool> {
+    Ok(read && item.perhaps_delivered && found::has(&Opened(file, size), &item.queue_id, *content)?)
+}
+
 fn undo(file: &File, before: u64, name: &str, error: &io::Error) -> Done {
     match file.set_len(before) {
         Ok(()) => trouble(&format!("write {name}"), error),
@@ -73,7 +124,8 @@ enum Failure {
     Io(io::Error),
 }
 
-fn open(path: &Path, owner: u32) -> Result<File, Failure> {
+/// The file, and whether it may be read.
+fn open(path: &Path, owner: u32) -> Result<(File, bool), Failure> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Failure::Refused("no path of a file".to_owned()));
     };
@@ -84,10 +136,16 @@ fn open(path: &Path, owner: u32) -> Result<File, Failure> {
         Refusal::Absent => Failure::Io(io::ErrorKind::NotFound.into()),
         Refusal::Unavailable(why) => Failure::Io(io::Error::other(why)),
     })?;
-    let flags =
-        OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match fs::openat(&folder, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => fs::openat(&folder, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR),
+    let flags = OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let (both, write) = (flags | OFlags::RDWR, flags | OFlags::WRONLY);
+    let mut read = true;
+    let file = match fs::openat(&folder, name, both, Mode::empty()) {
+        Err(Errno::NOENT) => fs::openat(&folder, name, both | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR),
+        // A FIFO opens so, as it would not for writing alone; its kind is judged below.
+        Err(Errno::ACCESS) => {
+            read = false;
+            fs::openat(&folder, name, write, Mode::empty())
+        }
         other => other,
     };
     let file = File::from(file.map_err(|errno| match errno {
@@ -98,7 +156,7 @@ fn open(path: &Path, owner: u32) -> Result<File, Failure> {
     let stat = fs::fstat(&file).map_err(|errno| Failure::Io(errno.into()))?;
     match fault(&stat, owner) {
         Some(why) => Err(Failure::Refused(why.to_owned())),
-        None => Ok(file),
+        None => Ok((file, read)),
     }
 }
 
@@ -135,8 +193,7 @@ fn lock(file: File, pause: &mut dyn FnMut(Duration) -> bool) -> Result<(File, u6
 
 /// Appends one message with its From_ line and an empty line behind it; how many bytes that was.
 fn append(file: &File, (item, content): &(&Item, Content<'_>)) -> Result<u64, CopyError> {
-    let mut head = format!("From {}  {}\n", sender(item), plain(&item.from_date)).into_bytes();
-    Converter::new(true).feed(item.prepend.as_bytes(), true, &mut head);
+    let mut head = head(item);
     let mut written = 0;
     let mut put = |bytes: &mut Vec<u8>| {
         (&mut &*file).write_all(bytes)?;
@@ -176,6 +233,35 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), one.repeat(2));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(append_to(Path::new("/dev/null"))[0], Done::Delivered("file /dev/null".into()));
+    }
+
+    #[test]
+    fn what_an_agent_wrote_before_it_died_is_not_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive");
+        let text = b"Received: by x id Q1; now\r\nA: b\r\n\r\nbody\r\n";
+        let mut source = tempfile::tempfile().unwrap();
+        source.write_all(text).unwrap();
+        let content = Content { source: &source, offset: 0, length: text.len() as u64 };
+        let item = |perhaps_delivered| Item {
+            queue_id: "Q1".into(),
+            from_date: "date".into(),
+            perhaps_delivered,
+            ..Item::default()
+        };
+        let send = |again| {
+            let done = deliver(&[(&item(again), content)], &path, nix::unistd::geteuid().as_raw(), &mut |_| false);
+            assert!(matches!(done[..], [Done::Delivered(_)]), "{done:?}");
+            std::fs::read_to_string(&path).unwrap()
+        };
+        let one = "From MAILER-DAEMON  date\nReceived: by x id Q1; now\nA: b\n\nbody\n\n";
+        assert_eq!(send(false), one);
+        assert_eq!(send(true), one);
+        for torn in ["From MAILER-DAEMON  date\nReceived: by x id Q1; now\nA: b\n\nbo", "From MAILER-DAEMON  da"] {
+            std::fs::write(&path, format!("old\n{torn}")).unwrap();
+            assert_eq!(send(true), format!("old\n{one}"), "{torn}");
+        }
+        assert_eq!(send(false), format!("old\n{one}{one}"));
     }
 
     #[test]

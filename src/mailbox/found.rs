@@ -1,10 +1,27 @@
-//! Looks for a message in an mbox that an earlier agent may have written, whole or in part (R-17, mbox-locking.md §5). Called by
-//! `mbox` under both locks.
+//! Looks for a message in an mbox, or in a file kept as one, that an earlier agent may have written, whole or in part (R-17, mbox-locking.md
+//! §5). Called by `mbox` and `file` under their locks.
 
 use crate::convert::{Content, Converter, CopyError, copy};
 use durable::mailbox_lock::Mailbox;
 use memchr::memmem;
 use std::io;
+
+/// A file of messages under its lock.
+pub(crate) trait Stored {
+    /// Bytes.
+    fn size(&self) -> u64;
+    /// Reads at `offset`; fewer bytes only at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl Stored for Mailbox {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
+}
 
 /// How much of the mailbox's end is looked at, besides the message's own length.
 const LOOK_BACK: u64 = 4 << 20;
@@ -13,7 +30,7 @@ const WINDOW: usize = 256 << 10;
 
 /// Whether this very message stands whole in the mailbox already: our Received line with its queue id, and after
 /// that header the same body. A torn copy does not count. Readers change headers (Status), not bodies.
-pub(crate) fn has(mailbox: &Mailbox, queue_id: &str, content: Content<'_>) -> io::Result<bool> {
+pub(crate) fn has(mailbox: &dyn Stored, queue_id: &str, content: Content<'_>) -> io::Result<bool> {
     let needle = format!(" id {queue_id}");
     let finder = memmem::Finder::new(needle.as_bytes());
     let mut at = mailbox.size().saturating_sub(LOOK_BACK.saturating_add(content.length));
@@ -36,7 +53,7 @@ pub(crate) fn has(mailbox: &Mailbox, queue_id: &str, content: Content<'_>) -> io
     }
 }
 
-fn is_whole(mailbox: &Mailbox, from: u64, content: Content<'_>) -> io::Result<bool> {
+fn is_whole(mailbox: &dyn Stored, from: u64, content: Content<'_>) -> io::Result<bool> {
     let Some(at) = header_end(mailbox, from)? else {
         return Ok(false);
     };
@@ -49,7 +66,7 @@ fn is_whole(mailbox: &Mailbox, from: u64, content: Content<'_>) -> io::Result<bo
 }
 
 /// Where the header that `from` lies in has ended.
-fn header_end(mailbox: &Mailbox, from: u64) -> io::Result<Option<u64>> {
+fn header_end(mailbox: &dyn Stored, from: u64) -> io::Result<Option<u64>> {
     let mut window = vec![0; WINDOW];
     let got = mailbox.read_at(&mut window, from)?;
     let end = memmem::find(window.get(..got).unwrap_or_default(), b"\n\n");
@@ -58,7 +75,7 @@ fn header_end(mailbox: &Mailbox, from: u64) -> io::Result<Option<u64>> {
 
 /// Where the mailbox's last entry begins, if it is the beginning of this message (`head`, then the content) and no more: it
 /// ends with the file, before the message does.
-pub(crate) fn torn(mailbox: &Mailbox, head: &[u8], content: Content<'_>) -> io::Result<Option<u64>> {
+pub(crate) fn torn(mailbox: &dyn Stored, head: &[u8], content: Content<'_>) -> io::Result<Option<u64>> {
     let reach = (head.len() as u64).saturating_add(content.length).saturating_add(LOOK_BACK);
     let Some(start) = last_entry(mailbox, mailbox.size().saturating_sub(reach))? else {
         return Ok(None);
@@ -68,7 +85,7 @@ pub(crate) fn torn(mailbox: &Mailbox, head: &[u8], content: Content<'_>) -> io::
 }
 
 /// The last line from `limit` on that starts with `From `.
-fn last_entry(mailbox: &Mailbox, limit: u64) -> io::Result<Option<u64>> {
+fn last_entry(mailbox: &dyn Stored, limit: u64) -> io::Result<Option<u64>> {
     const MARK: &[u8] = b"\nFrom ";
     let mut window = vec![0; WINDOW];
     let mut end = mailbox.size();
@@ -99,7 +116,7 @@ enum Stands {
 }
 
 fn compare(
-    mailbox: &Mailbox,
+    mailbox: &dyn Stored,
     mut at: u64,
     mut head: Vec<u8>,
     content: Content<'_>,

@@ -47,10 +47,15 @@ const NOBODY: u32 = 65_534;
 /// Looks the user up and becomes him, or nobody with an answer to give.
 pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settled, Error> {
     limit_ourselves()?;
-    let account = if arguments.kind == Kind::System { default_user(&arguments.user) } else { look_up(&arguments.user) };
+    let account = match arguments.kind {
+        Kind::System => default_user(&arguments.user),
+        Kind::Virtual => without_account(arguments),
+        Kind::Mailbox | Kind::User => look_up(&arguments.user),
+    };
     let account = match identity {
         Identity::Change => account.and_then(|account| admit(account, arguments)),
         // His own folder serves any name: a template without {home} needs no account.
+        Identity::Keep if arguments.kind == Kind::Virtual => account,
         Identity::Keep => account.or_else(|done| stand_in(arguments).ok_or(done)),
     };
     match (account, identity) {
@@ -97,6 +102,21 @@ fn default_user(text: &str) -> Result<User, Done> {
     Ok(User { name, uid, gid, dir, shell, passwd: CString::default(), gecos: CString::default() })
 }
 
+/// Somebody in a virtual domain: its uid and gid, and nothing else.
+fn without_account(arguments: &Arguments) -> Result<User, Done> {
+    // What is wrong with the configuration can be put right: it waits.
+    let refused = |why: String| Err(Done::Temporary(3, 5, why));
+    let Some(owner) = arguments.owner else {
+        return refused(format!("no mailboxes are configured for {}", arguments.user));
+    };
+    if owner.gid == arguments.group {
+        return refused(format!("with group {} a virtual domain could write everybody's mailbox", owner.gid));
+    }
+    let (uid, gid, name) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid), arguments.user.clone());
+    let (dir, shell) = (PathBuf::from("/"), PathBuf::from("/bin/sh"));
+    Ok(User { name, uid, gid, dir, shell, passwd: CString::default(), gecos: CString::default() })
+}
+
 fn look_up(name: &str) -> Result<User, Done> {
     if !is_path_safe(name) {
         return Err(Done::Permanent(1, 1, "User unknown".to_owned()));
@@ -127,6 +147,9 @@ fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
         // Else the engine could have itself a process with more rights than its own.
         return refuse("it is the mail system's own account");
     }
+    if uid == 0 && arguments.kind == Kind::Virtual {
+        return Err(Done::Temporary(3, 5, "nobody's mailbox is root's".to_owned()));
+    }
     if uid == 0 && arguments.kind == Kind::System {
         return Err(Done::Temporary(3, 5, "programs and files of aliases never run as root".to_owned()));
     }
@@ -144,6 +167,7 @@ fn become_user(account: &User, arguments: &Arguments) -> Result<(), Error> {
     let mail = Gid::from_raw(arguments.group);
     match arguments.kind {
         Kind::Mailbox => drop_to(account.uid, mail, &[mail]),
+        Kind::Virtual => drop_to(account.uid, account.gid, &[account.gid]),
         Kind::User | Kind::System => {
             let name =
                 CString::new(account.name.as_str()).map_err(|_| Error::Identity("name holds a NUL".to_owned()))?;
@@ -232,6 +256,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_virtual_domain_is_never_root_nor_group_mail() {
+        use crate::arguments::Owner;
+        let with = |owner: Option<Owner>| {
+            let arguments = Arguments { owner, user: "bob@x".into(), ..arguments(Kind::Virtual) };
+            without_account(&arguments).and_then(|account| admit(account, &arguments)).map(|user| user.uid.as_raw())
+        };
+        assert_eq!(with(Some(Owner { uid: 5_000, gid: 5_000 })), Ok(5_000));
+        assert!(matches!(with(None), Err(Done::Temporary(3, 5, _))));
+        assert!(matches!(with(Some(Owner { uid: 5_000, gid: 8 })), Err(Done::Temporary(3, 5, _))), "group mail");
+        assert!(with(Some(Owner { uid: 0, gid: 5_000 })).is_err());
+    }
+
+    #[test]
     fn some_accounts_never_get_an_agent() {
         let with = |uid: u32| {
             let mut user = User::from_uid(Uid::from_raw(0)).unwrap().unwrap();
@@ -241,7 +278,8 @@ pub(crate) mod tests {
         let admitted = |uid: u32, kind: Kind| admit(with(uid), &arguments(kind)).is_ok();
         assert!(admitted(0, Kind::Mailbox) && !admitted(0, Kind::User) && !admitted(0, Kind::System));
         assert!(!admitted(4, Kind::Mailbox) && admitted(5, Kind::User));
-        assert!(!admitted(9, Kind::Mailbox) && !admitted(9, Kind::User));
+        assert!(!admitted(9, Kind::Mailbox) && !admitted(9, Kind::User) && !admitted(9, Kind::Virtual));
+        assert!(!admitted(0, Kind::Virtual) && !admitted(4, Kind::Virtual) && admitted(5, Kind::Virtual));
         assert!(matches!(look_up("no-such-user-here"), Err(Done::Permanent(1, 1, _))));
         assert!(matches!(look_up("../root"), Err(Done::Permanent(1, 1, _))));
     }

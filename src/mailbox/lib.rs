@@ -6,6 +6,8 @@
 
 mod agent;
 mod arguments;
+mod biff;
+mod command;
 mod convert;
 mod entry;
 mod file;
@@ -17,6 +19,7 @@ mod mbox;
 mod program;
 mod quota;
 mod trusted;
+mod turn;
 
 use agent::Desk;
 use arguments::Arguments;
@@ -56,7 +59,7 @@ impl Error {
     }
 }
 
-/// `postrider-agent (mailbox|user|system) USER --format mbox|maildir --path TEMPLATE --group GID --min-uid N …` (`arguments.rs`); the arguments come without the program's name. Returns the exit code.
+/// `postrider-agent (mailbox|user|system|virtual) USER --format mbox|maildir --path TEMPLATE --group GID --min-uid N …` (`arguments.rs`); the arguments come without the program's name. Returns the exit code.
 #[must_use]
 pub fn run(args: Vec<OsString>) -> u8 {
     let identity = if nix::unistd::geteuid().is_root() { Identity::Change } else { Identity::Keep };
@@ -71,7 +74,10 @@ pub fn run(args: Vec<OsString>) -> u8 {
 
 /// A mailbox agent runs no programs and writes nothing but its mailbox (DESIGN §2). One for a user's programs is never confined so.
 fn confine(person: &Person, arguments: &Arguments) -> Result<(), Error> {
-    let mailbox = arguments::fill(&arguments.path, &person.name, &person.home.to_string_lossy());
+    let mailbox = match arguments.kind {
+        Kind::Virtual => arguments::fill_virtual(&arguments.path, &person.name).map(|(path, _)| path),
+        _ => arguments::fill(&arguments.path, &person.name, &person.home.to_string_lossy()),
+    };
     let folder = mailbox.as_deref().and_then(|path| path.ancestors().skip(1).find(|folder| folder.is_dir()));
     let allowed = confine::Allowed {
         // /proc tells whether the holder of a lock still lives.
@@ -90,7 +96,9 @@ fn serve(args: &[OsString], identity: Identity) -> Result<(), Error> {
     let aliases = AliasFiles::open(&arguments);
     let settled = identity::settle(&arguments, identity)?;
     nix::unistd::alarm::cancel();
-    if let (Settled::Recipient(person), Kind::Mailbox, Identity::Change) = (&settled, arguments.kind, identity) {
+    if let (Settled::Recipient(person), Kind::Mailbox | Kind::Virtual, Identity::Change) =
+        (&settled, arguments.kind, identity)
+    {
         confine(person, &arguments)?;
     }
     agent::serve(socket, &Desk { settled: &settled, arguments: &arguments, aliases: &aliases })

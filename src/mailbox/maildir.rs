@@ -48,6 +48,20 @@ pub(crate) fn deliver(messages: &[Message<'_>], path: &Path, user: &str, limit: 
     results
 }
 
+/// Makes (0700) the folders between `fixed`, which must be there, and the last part of `path`: those of a virtual domain and its user. What is
+/// not mounted is not made up.
+pub(crate) fn make_folders(fixed: &Path, path: &Path) -> io::Result<()> {
+    std::fs::metadata(fixed)?;
+    let parents: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| *folder != fixed).collect();
+    for folder in parents.into_iter().rev() {
+        // What is there need not lie in what this agent may write.
+        if !folder.is_dir() && make(folder)? {
+            sync_folder(folder.parent().unwrap_or(fixed))?;
+        }
+    }
+    Ok(())
+}
+
 struct Maildir {
     top: File,
     tmp: File,

@@ -3,11 +3,13 @@
 //! next delivery separates from what follows.
 
 use crate::convert::{Content, Converter, CopyError, copy};
+use crate::turn::Turn;
 use call::agent::{Done, Item};
 use durable::mailbox_lock::{Failure, Mailbox};
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// bsd-mailx may hold the kernel's lock for 30 s while it waits for our dot-lock.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,34 +19,57 @@ const BUFFER: usize = 1 << 20;
 /// One message and where its content is.
 pub(crate) type Message<'a> = (&'a Item, Content<'a>);
 
-/// Delivers in order; one result for each message. `limit` is the mailbox's largest size in bytes, 0 for none.
+thread_local! {
+    /// An agent has one mailbox, and one thread that delivers.
+    static TURN: RefCell<Turn> = RefCell::default();
+}
+
+/// Delivers in order; one result for each message. `limit` is the mailbox's largest size in bytes, 0 for none. `written` hears where each
+/// message begins, once all are safe.
 pub(crate) fn deliver(
     messages: &[Message<'_>],
     path: &Path,
     owner: u32,
     limit: u64,
     pause: &mut dyn FnMut(Duration) -> bool,
+    written: &dyn Fn(&[u64]),
 ) -> Vec<Done> {
     let all = |done: Done| vec![done; messages.len()];
+    if let Some(rest) = TURN.with_borrow(|turn| turn.rest(Instant::now()))
+        && !pause(rest)
+    {
+        return all(Done::Temporary(2, 0, "the engine has gone".to_owned()));
+    }
+    let asked = Instant::now();
     let mut mailbox = match Mailbox::lock(path, owner, PATIENCE, pause) {
         Ok(mailbox) => mailbox,
         Err(failure) => return all(refusal(failure)),
     };
+    let locked = Instant::now();
+    TURN.with_borrow_mut(|turn| turn.begin(locked - asked, mailbox.size(), locked));
     let mut writer = match drop_torn(&mut mailbox, messages).and_then(|()| Writer::new(mailbox, limit)) {
         Ok(writer) => writer,
         Err(error) => return all(trouble("read mailbox", &error)),
     };
     let mut results = Vec::with_capacity(messages.len());
+    let mut begun = Vec::new();
     for message in messages {
         match writer.message(message) {
-            Ok(()) => results.push(Done::Delivered(format!("mbox {}", path.display()))),
+            Ok(at) => {
+                begun.extend(at);
+                results.push(Done::Delivered(format!("mbox {}", path.display())));
+            }
             Err(Miss::Message(done)) => results.push(done),
             // The file is as before, and that goes for every message.
             Err(Miss::Mailbox(error)) => return all(trouble("write mailbox", &writer.mailbox.give_up(error))),
         }
     }
     match writer.commit() {
-        Ok(()) => results,
+        Ok(size) => {
+            TURN.with_borrow_mut(|turn| turn.end(locked.elapsed(), size, Instant::now()));
+            written(&begun);
+            results
+        }
         Err(error) => all(trouble("sync mailbox", &error)),
     }
 }
@@ -122,11 +147,12 @@ impl Writer {
         Ok(Self { mailbox, limit, buffer: Vec::new(), written: 0, piece: Vec::new(), repair })
     }
 
-    fn message(&mut self, (item, content): &Message<'_>) -> Result<(), Miss> {
+    /// Where it begins in the file; `None` if it stood there already.
+    fn message(&mut self, (item, content): &Message<'_>) -> Result<Option<u64>, Miss> {
         if item.perhaps_delivered
             && crate::found::has(&self.mailbox, &item.queue_id, *content).map_err(Miss::Mailbox)?
         {
-            return Ok(());
+            return Ok(None);
         }
         let head = head(item);
         self.room(head.len() as u64 + content.length)?;
@@ -144,7 +170,7 @@ impl Writer {
                 return Err(error.into());
             }
         }
-        Ok(())
+        Ok(Some(self.mailbox.size() + start + repair.len() as u64))
     }
 
     /// What is stored is a little smaller (one byte for a line's end) or, quoted, a little larger: that much is not counted.
@@ -179,17 +205,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Also syncs when nothing was written: what was found may not have reached the disk yet.
-    fn commit(mut self) -> io::Result<()> {
+    /// Also syncs when nothing was written: what was found may not have reached the disk yet. Returns the new size.
+    fn commit(mut self) -> io::Result<u64> {
         match flush(&mut self.mailbox, &mut self.buffer, &mut self.written) {
-            Ok(()) => self.mailbox.commit(),
+            Ok(()) => {
+                let size = self.mailbox.size() + self.written;
+                self.mailbox.commit().map(|()| size)
+            }
             Err(error) => Err(self.mailbox.give_up(error)),
         }
     }
 }
 
 /// The From_ line (two spaces, as /var/mail has them) and the lines before the content.
-fn head(item: &Item) -> Vec<u8> {
+pub(crate) fn head(item: &Item) -> Vec<u8> {
     let mut head = b"From ".to_vec();
     if item.sender.is_empty() {
         head.extend_from_slice(b"MAILER-DAEMON");

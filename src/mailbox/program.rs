@@ -1,5 +1,6 @@
-//! Running one program for one message, as sendmail's prog mailer does (sendmail.md 3.1): `/bin/sh -c COMMAND`, a From_ line and the message
-//! on its stdin, its exit code by sysexits(3), its output for the bounce. The command comes out of the file (`entry.rs`), never from the engine.
+//! Running one program for one message, as sendmail's prog and local mailers do (sendmail.md 3.1): a From_ line and the message on its stdin,
+//! its exit code by sysexits(3), its output for the bounce. What is run comes out of the user's or the aliases' file (`entry.rs`: `/bin/sh -c
+//! COMMAND`), or from the keeper's command line (`command.rs`), never from the engine.
 //!
 //! It has a session of its own. If it takes too long, or the engine goes, that whole group is ended. What it leaves behind when it ends
 //! by itself goes on, as with sendmail.
@@ -18,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -28,21 +29,48 @@ const LINES: usize = 40;
 /// Between asking a program's group to end and ending it.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs `command` with one message.
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    /// sendmail's name of the mailer, for the log.
+    pub mailer: &'static str,
+    pub program: PathBuf,
+    /// What it sees as its own name, if not its path: Dovecot's starts itself again by it.
+    pub name: Option<String>,
+    /// Without the program's name.
+    pub arguments: Vec<String>,
+}
+
+impl Call {
+    /// A line of a `.forward` or the aliases.
+    pub(crate) fn line(command: &str, shell: &Path) -> Self {
+        Self {
+            mailer: "prog",
+            program: shell.to_owned(),
+            name: shell.file_name().map(|name| name.to_string_lossy().into_owned()),
+            arguments: vec!["-c".to_owned(), command.to_owned()],
+        }
+    }
+    fn shown(&self) -> String {
+        format!("{} mailer ({})", self.mailer, self.program.display())
+    }
+}
+
+/// Runs `call` with one message.
 pub(crate) fn run(
-    command: &str,
+    call: &Call,
     (item, content): (&Item, Content<'_>),
     person: &Person,
     arguments: &Arguments,
     engine: &UnixStream,
 ) -> (Done, Option<Said>) {
-    if command.contains('\0') {
+    if call.arguments.iter().any(|argument| argument.contains('\0')) {
         return (Done::Permanent(3, 5, "the command holds a NUL".to_owned()), None);
     }
-    let mut running = match Running::start(command, item, person, arguments, engine) {
+    let mut running = match Running::start(call, item, person, arguments, engine) {
         Ok(running) => running,
         Err(error) => {
-            return (Done::Temporary(3, 0, format!("cannot start {}: {error}", arguments.shell.display())), None);
+            return (Done::Temporary(3, 0, format!("cannot start {}: {error}", call.program.display())), None);
         }
     };
     let mut head = format!("From {} {}\n", sender(item), plain(&item.from_date)).into_bytes();
@@ -60,18 +88,14 @@ pub(crate) fn run(
     match ended {
         Ok(status) => {
             let said = Said { code: status.code(), lines };
-            (judge(status, &arguments.shell), Some(said))
+            (judge(status, call), Some(said))
         }
         Err(error) => {
             running.kill();
             let why = if error.kind() == io::ErrorKind::TimedOut {
-                format!(
-                    "prog mailer ({}) took longer than {} s",
-                    arguments.shell.display(),
-                    arguments.program_time.as_secs()
-                )
+                format!("{} took longer than {} s", call.shown(), arguments.program_time.as_secs())
             } else {
-                format!("prog mailer ({}): {error}", arguments.shell.display())
+                format!("{}: {error}", call.shown())
             };
             (Done::Temporary(3, 0, why), Some(Said { code: None, lines }))
         }
@@ -89,7 +113,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// What a stranger chose, for the environment (S-41): no shell finds anything in it.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '@' | '.' | '_' | '+' | '-');
     text.chars().take(1_000).map(|c| if fits(c) { c } else { '_' }).collect()
 }
@@ -103,15 +127,15 @@ fn lines(output: &[u8]) -> Vec<String> {
 }
 
 /// sysexits(3) as sendmail reads them.
-fn judge(status: ExitStatus, shell: &Path) -> Done {
-    let temporary = |what: &str| Done::Temporary(0, 0, format!("prog mailer ({}) exited with {what}", shell.display()));
+fn judge(status: ExitStatus, call: &Call) -> Done {
+    let temporary = |what: &str| Done::Temporary(0, 0, format!("{} exited with {what}", call.shown()));
     let permanent = |subject, detail, text: &str| Done::Permanent(subject, detail, text.to_owned());
     match status.code() {
         None => {
             let number = status.signal().unwrap_or(0);
-            Done::Temporary(3, 0, format!("prog mailer ({}) died with signal {number}", shell.display()))
+            Done::Temporary(3, 0, format!("{} died with signal {number}", call.shown()))
         }
-        Some(0) => Done::Delivered("prog".to_owned()),
+        Some(0) => Done::Delivered(call.mailer.to_owned()),
         Some(64) => permanent(0, 0, "Command line usage error"),
         Some(65) => permanent(6, 0, "Data format error"),
         Some(66) => permanent(3, 0, "Cannot open input"),
@@ -144,7 +168,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     fn start(
-        text: &str,
+        call: &Call,
         item: &Item,
         person: &Person,
         arguments: &Arguments,
@@ -152,8 +176,11 @@ impl<'a> Running<'a> {
     ) -> io::Result<Self> {
         let (input, stdin) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (stdout, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let mut command = Command::new(&arguments.shell);
-        command.arg0(arguments.shell.file_name().unwrap_or_default()).args(["-c", text]);
+        let mut command = Command::new(&call.program);
+        if let Some(name) = &call.name {
+            command.arg0(name);
+        }
+        command.args(&call.arguments);
         environment(&mut command, item, person);
         // An unreachable home must not be written to from elsewhere by accident, but sendmail falls back to the root as well.
         command.current_dir(if person.home.is_dir() { &person.home } else { Path::new("/") });

@@ -19,7 +19,8 @@ fn run_for(seconds: u64, command: &str, message: &[u8]) -> (Done, Vec<String>) {
         ..Item::default()
     };
     let content = Content { source: &source, offset: 0, length: message.len() as u64 };
-    let (done, said) = run(command, (&item, content), &person(home.path()), &arguments, &engine);
+    let call = Call::line(command, &arguments.shell);
+    let (done, said) = run(&call, (&item, content), &person(home.path()), &arguments, &engine);
     (done, said.map(|said| said.lines).unwrap_or_default())
 }
 

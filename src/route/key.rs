@@ -15,6 +15,13 @@ pub enum Key {
         /// `\alice`: whatever his `.forward` says.
         plain: bool,
     },
+    /// A mailbox of somebody without an account: `virtual:bob@example.org`.
+    Virtual {
+        /// His name, in lower case; safe in a path (`mailbox` checks it as well).
+        user: String,
+        /// His domain, in lower case.
+        domain: String,
+    },
     /// A program that an alias or a `.forward` names: `prog:USER+DETAIL:MARK:FILE`.
     Program(Entry),
     /// A file to append to: `file:…`.
@@ -146,6 +153,10 @@ impl Key {
                 let (user, detail) = rest.split_once('+').unwrap_or((rest, ""));
                 Some(Self::Local { user: user.to_owned(), detail: detail.to_owned(), plain })
             }
+            "virtual" => {
+                let (user, domain) = rest.rsplit_once('@')?;
+                Some(Self::Virtual { user: user.to_owned(), domain: domain.to_owned() })
+            }
             "prog" => Entry::parse(rest).map(Self::Program),
             "file" => Entry::parse(rest).map(Self::File),
             "include" => Entry::parse(rest).map(Self::Include),
@@ -220,7 +231,7 @@ impl Key {
     /// Whether a stored route ends on this host, without parsing it.
     #[must_use]
     pub fn is_here(route: &str) -> bool {
-        ["local:", "prog:", "file:", "include:"].iter().any(|kind| route.starts_with(kind))
+        ["local:", "virtual:", "prog:", "file:", "include:"].iter().any(|kind| route.starts_with(kind))
     }
     /// What its recipients wait for: one queue for a mailbox whatever the detail, one for all programs and files of a user, one for each
     /// entry of the aliases, one for each other hop.
@@ -259,6 +270,7 @@ impl Key {
     pub fn mailer(&self) -> &'static str {
         match self {
             Self::Local { .. } => "local",
+            Self::Virtual { .. } => "virtual",
             Self::Program(_) => "prog",
             Self::File(_) => "*file*",
             Self::Include(_) => "*include*",
@@ -286,6 +298,7 @@ impl fmt::Display for Key {
                 let (mark, plus) = (if *plain { "\\" } else { "" }, if detail.is_empty() { "" } else { "+" });
                 write!(f, "local:{mark}{user}{plus}{detail}")
             }
+            Self::Virtual { user, domain } => write!(f, "virtual:{user}@{domain}"),
             Self::Program(entry) => write!(f, "prog:{entry}"),
             Self::File(entry) => write!(f, "file:{entry}"),
             Self::Include(entry) => write!(f, "include:{entry}"),
@@ -316,6 +329,7 @@ mod tests {
             "local:alice",
             "local:\\alice",
             "local:alice+a:b",
+            "virtual:a@b:c@example.org",
             "prog::0123456789abcdef:/etc/aliases",
             "prog:alice:0123456789abcdef:/home/a:b/.forward",
             "file:alice+x%3A%25y:0123456789abcdef:/home/alice/.forward+x:%y",

@@ -17,6 +17,7 @@ mod router;
 mod settings;
 mod tables;
 mod trace;
+mod virtual_mailbox;
 mod walk;
 
 pub use hickory::Hickory;

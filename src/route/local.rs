@@ -22,7 +22,9 @@ impl Router {
         // A literal is never a virtual domain; one of ours has become the host's name by now.
         if self.settings().null_client
             || folded.starts_with('[')
-            || (self.local_domain(&folded).is_none() && self.virtual_domain(&folded).is_none())
+            || (self.local_domain(&folded).is_none()
+                && self.virtual_domain(&folded).is_none()
+                && self.mailbox_domain(&folded).is_none())
         {
             return Ok(false);
         }
@@ -58,6 +60,9 @@ impl Router {
         let key = |a: &Address| format!("{}@{}", fold_user(&a.user()), a.domain_key().unwrap_or_default());
         if key(&next) == key(from) {
             // People write this to exclude one user from a catch-all; sendmail runs into its recursion limit.
+            if self.add_virtual_mailbox(walk, &next, Some(&why)).await? {
+                return Ok(());
+            }
             let plain = Address::from_parts(next.local(), None);
             return self.add_local(walk, &plain, Some(why)).await;
         }

@@ -21,7 +21,7 @@ impl Router {
         if let Some(entry) = self.relay_domains.find(&domain) {
             return Some(setting("relay-domains", entry));
         }
-        self.virtual_domain(&domain).or_else(|| self.own_domain(&domain))
+        self.virtual_domain(&domain).or_else(|| self.mailbox_domain(&domain)).or_else(|| self.own_domain(&domain))
     }
 
     /// FEATURE(relay_entire_domain): the domain of the host and what is below it.

@@ -87,6 +87,7 @@ pub struct Router {
     pub(crate) renames: bool,
     pub(crate) generalises: bool,
     virtual_domains: Domains,
+    virtual_mailboxes: HashSet<String>,
     pub(crate) relay_domains: Domains,
     relay_clients: Vec<Network>,
     pub(crate) masqueraded: Domains,
@@ -121,6 +122,7 @@ impl Router {
             renames: is_something(&*tables.domains),
             generalises: is_something(&*tables.generics),
             virtual_domains: Domains::new(&settings.virtual_domains, settings.virtuser_entire_domain),
+            virtual_mailboxes: settings.virtual_mailboxes.iter().map(|domain| fold(domain)).collect(),
             relay_domains: Domains::new(&settings.relay_domains, !settings.relay_hosts_only),
             relay_clients: settings.relay_clients.iter().filter_map(|n| Network::parse(n)).collect(),
             masqueraded: Domains::new(&settings.masquerade_domains, settings.masquerade_entire_domain),
@@ -180,6 +182,12 @@ impl Router {
     /// Why a folded domain is one of virtual users only, if it is.
     pub(crate) fn virtual_domain(&self, domain: &str) -> Option<Why> {
         self.virtual_domains.find(domain).map(|entry| setting("virtual-domains", entry))
+    }
+
+    /// Why a folded domain's users have mailboxes without accounts, if they do.
+    pub(crate) fn mailbox_domain(&self, domain: &str) -> Option<Why> {
+        let there = !self.settings.null_client && self.virtual_mailboxes.contains(domain);
+        there.then(|| setting("virtual-mailboxes", domain))
     }
 
     /// Why a client may relay to any domain, if it may: loopback, one of our own addresses, or `relay-clients`.

@@ -30,6 +30,8 @@ pub struct Settings {
 
     /// Domains that exist in the virtual user table only (class `{VirtHost}`); anyone may send to them.
     pub virtual_domains: Vec<String>,
+    /// Domains whose users have mailboxes without accounts; anyone may send to them.
+    pub virtual_mailboxes: Vec<String>,
     /// Virtual domains cover what is below them.
     pub virtuser_entire_domain: bool,
 

@@ -18,6 +18,8 @@ pub struct Tables {
     pub domains: Arc<dyn Renames>,
     /// Users who are elsewhere, asked when no alias matches; values as those of `aliases` (`userdb`).
     pub user_database: Arc<dyn Table>,
+    /// Who has a mailbox without an account: `user@domain` and anything.
+    pub virtual_mailboxes: Arc<dyn Table>,
     /// `access`.
     pub access: Arc<dyn Access>,
     /// The host's accounts.
@@ -33,6 +35,7 @@ impl Default for Tables {
             generics: Arc::new(Nothing),
             domains: Arc::new(Empty),
             user_database: Arc::new(Empty),
+            virtual_mailboxes: Arc::new(Empty),
             access: Arc::new(Nothing),
             accounts: Arc::new(Nobody),
         }

@@ -224,6 +224,9 @@ impl Router {
             if self.add_virtual(walk, &address, named.as_ref()).await? {
                 return Ok(());
             }
+            if self.add_virtual_mailbox(walk, &address, named.as_ref()).await? {
+                return Ok(());
+            }
             match self.local(&address) {
                 Some(_) => self.add_local(walk, &address, named).await,
                 None => self.add_remote(walk, &address, named).await,

@@ -1,8 +1,8 @@
 //! Dovecot on a mailbox in /var/mail: IMAP, and `doveadm move`. fcntl, then the dot-lock (as root's child, with group mail).
 
-use crate::interop::{Reader, rewrites};
+use crate::interop::{Reader, can, rewrites};
 use crate::interop_reader::reader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use testsuite::{process, seconds, wait_for};
 
@@ -14,9 +14,9 @@ pub struct Dovecot {
 }
 
 impl Dovecot {
-    /// `None` where it is not unpacked, or not on the private host.
-    pub fn start() -> Option<Self> {
-        if std::env::var_os("POSTRIDER_HOST").is_none() || !Path::new("/usr/sbin/dovecot").exists() {
+    /// `None`: the test is skipped.
+    pub fn start(test: &str) -> Option<Self> {
+        if !can(test, &["dovecot", "doveadm"]) {
             return None;
         }
         let folder = tempfile::Builder::new().prefix("dv.").tempdir_in("/tmp").unwrap();
@@ -37,7 +37,7 @@ impl Dovecot {
         let child =
             Command::new("/usr/sbin/dovecot").arg("-F").arg("-c").arg(conf).stdin(Stdio::null()).spawn().unwrap();
         let dovecot = Self { folder, child, port };
-        wait_for("Dovecot", seconds(20), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        wait_for("Dovecot", seconds(60), || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Some(dovecot)
     }
     pub fn conf(&self) -> PathBuf {
@@ -52,7 +52,7 @@ impl Dovecot {
         let script = self.folder.path().join("imap.py");
         std::fs::write(&script, IMAP).unwrap();
         let pass = format!("test ! -s @BOX@ || /usr/bin/python3 {} {} {user}", script.display(), self.port);
-        reader("Dovecot IMAP", user, "mail/imap", 60, &pass)
+        reader("Dovecot IMAP", user, "mail/imap", "5 min", &pass)
     }
     /// A reader that uses `doveadm`.
     pub fn doveadm_at(&self, user: &str) -> Reader {
@@ -60,7 +60,7 @@ impl Dovecot {
         let pass = "test -e @HOME@/mail/doveadm || doveadm -c @CONF@ mailbox create -u @USER@ doveadm
             test ! -s @BOX@ || doveadm -c @CONF@ move -u @USER@ doveadm mailbox INBOX all";
         let pass = pass.replace("@CONF@", &conf).replace("@USER@", user);
-        Reader { caller: "root".into(), ..reader("doveadm", user, "mail/doveadm", 60, &pass) }
+        Reader { caller: "root".into(), ..reader("doveadm", user, "mail/doveadm", "5 min", &pass) }
     }
 }
 
@@ -85,18 +85,12 @@ c.logout()
 
 #[test]
 fn dovecot_imap() {
-    let Some(dovecot) = Dovecot::start() else {
-        eprintln!("SKIPPED interop dovecot imap: no Dovecot");
-        return;
-    };
-    rewrites("interop dovecot imap", "u09", &["dovecot"], &dovecot.imap_at("u09"));
+    let Some(dovecot) = Dovecot::start("interop dovecot imap") else { return };
+    rewrites("interop dovecot imap", "u09", &[], &dovecot.imap_at("u09"));
 }
 
 #[test]
 fn doveadm_move() {
-    let Some(dovecot) = Dovecot::start() else {
-        eprintln!("SKIPPED interop doveadm: no Dovecot");
-        return;
-    };
-    rewrites("interop doveadm", "u10", &["doveadm"], &dovecot.doveadm_at("u10"));
+    let Some(dovecot) = Dovecot::start("interop doveadm") else { return };
+    rewrites("interop doveadm", "u10", &[], &dovecot.doveadm_at("u10"));
 }

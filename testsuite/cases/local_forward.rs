@@ -59,16 +59,25 @@ fn copies_programs_files_and_lists_as_the_user() {
     for user in ["u00", "u01", "u02"] {
         server.wait_mail(user, 1);
     }
-    let id = read(&server, "id");
+    let lines = || fs::read_to_string(server.path("tmp/id")).unwrap_or_default();
+    wait_for("three lines", seconds(20), || lines().ends_with("/home/u00\n"));
+    let id = lines();
     assert!(id.starts_with("uid=20000(u00) gid=19999(tester)") && !id.contains("mail"), "{id}");
     assert!(id.contains("\n0022\n/home/u00\n"), "{id}");
     wait_for("the archive", seconds(10), || mbox::read(Path::new("/home/u00/archive")).is_ok_and(|m| m.len() == 1));
-    assert!(fs::read_to_string(server.path("tmp/got")).unwrap().contains("X-Test-Id: one"));
+    wait_for("the message", seconds(10), || {
+        fs::read_to_string(server.path("tmp/got")).is_ok_and(|text| text.contains("X-Test-Id: one"))
+    });
     server.wait_log("Cannot open /root/secret: Permission denied");
     server.wait_log("mailing to programs is not allowed in a list");
     let line = server.wait_log("mailer=prog");
     assert!(line.contains("ctladdr=<u00@local.test>"), "{line}");
     assert_eq!(mbox::read(&server.mailbox("u00")).unwrap().len(), 1);
+    let mut explain = server.command("postrider");
+    explain.args(["explain", "--config"]).arg(server.configuration()).args(["u00@local.test", "u01@local.test"]);
+    let said = String::from_utf8(testsuite::server::run(explain, b"").stdout).unwrap();
+    let told = "  .forward      /home/u00/.forward: read as u00 when mail comes; what it says is not followed here\n";
+    assert!(said.contains(told) && said.matches(".forward").count() == 2, "{said}");
     fs::remove_file("/home/u00/.forward").unwrap();
     // From now on his mail stays at home: nothing is remembered.
     send(&server, &["u00@local.test"], "two");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use testsuite::{Server, Setup, Smtp, message, root_or_skip};
+use testsuite::{Server, Setup, Smtp, mbox, message, root_or_skip, seconds, wait_for};
 
 /// The attacks of a file: script and reason.
 fn attacks(text: &str) -> Vec<(String, String)> {
@@ -80,4 +80,101 @@ fn what_aliases_may_not_do() {
         assert_eq!(fs::read_to_string(server.path("tmp/precious")).unwrap_or_default(), "", "{script}");
     }
     fresh("u16");
+}
+
+/// A program as careless as they come: a shell reads once more what its environment says.
+const CARELESS: &str = "eval \"echo from $SENDER to $RECIPIENT with $EXTENSION\" >>@F@/tmp/ran\ncat >>@F@/tmp/ran\n";
+
+#[test]
+fn shell_text_in_addresses_and_headers_is_only_text() {
+    if !root_or_skip("shell_text_in_addresses_and_headers_is_only_text") {
+        return;
+    }
+    let mut server = Server::make(Setup::default().with_roles());
+    let folder = server.folder.display().to_string();
+    fs::write(server.path("careless"), CARELESS.replace("@F@", &folder)).unwrap();
+    server.setup.aliases.push_str(&format!("p: \"|/bin/sh {folder}/careless\"\n"));
+    server.write_configuration();
+    assert!(Command::new("chmod").arg("1777").arg(server.path("tmp")).status().unwrap().success());
+    server.start();
+    stage(
+        &server,
+        "echo '\"|/bin/sh '$F'/careless\"' >$H/.forward; chown $U $H/.forward; install -m 666 /dev/null $F/tmp/ran",
+        ["u27", "u26"],
+    );
+    let text = include_str!("../refusals/text").replace("$F", &folder);
+    let mut taken = 0;
+    for (number, line) in text.lines().filter(|line| !line.starts_with('#')).enumerate() {
+        let [from, to, field, reason] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let message = format!("{field}\n{}", message::text(&format!("text{number}"), "x", 2));
+        let before = server.log().len();
+        let reply = Smtp::hello(server.address).unwrap().message(from, &[to], &message).unwrap();
+        assert_eq!(reply.code == 250, reason == "stat=Sent", "{line}: {}", reply.text());
+        taken += usize::from(reply.code == 250);
+        wait_for(line, seconds(20), || server.log().get(before..).is_some_and(|log| log.contains(reason)));
+    }
+    server.wait_empty(seconds(20));
+    let ran = fs::read_to_string(server.path("tmp/ran")).unwrap();
+    assert_eq!(ran.matches("\nend of text").count(), taken, "{ran}");
+    for place in [server.path("tmp/owned"), "/tmp/owned".into(), "/home/u27/owned".into()] {
+        assert!(!place.exists(), "{}\n{ran}", place.display());
+    }
+    assert!(!server.log().chars().any(|c| c.is_control() && c != '\n'), "control characters in the log");
+    fresh("u27");
+}
+
+#[test]
+fn what_is_planted_in_the_drop_folder() {
+    if !root_or_skip("what_is_planted_in_the_drop_folder") {
+        return;
+    }
+    let mut server = Setup::default().with_roles().start();
+    server.stop();
+    let drop = |id: &str| {
+        let out = server.sendmail(&["-i", "u16"], message::text(id, "u16", 3).as_bytes());
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+    };
+    drop("first");
+    let folder = server.drop_folder();
+    let good = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    fs::copy(&good, server.path("good")).unwrap();
+    let attacks = attacks(include_str!("../refusals/drop"));
+    for (script, _) in &attacks {
+        let mut command = Command::new("/bin/bash");
+        command.args(["-e", "-c", &format!("umask 077; {script}")]).env("U", "u14").env("G", server.path("good"));
+        let out = command.current_dir(&folder).output().unwrap();
+        assert!(out.status.success(), "{script}: {out:?}");
+    }
+    drop("last");
+    server.start();
+    // Nothing of it stops the others.
+    let arrived = || mbox::count([server.mailbox("u16")]).0.into_keys().collect::<Vec<_>>();
+    wait_for("both messages", seconds(30), || arrived() == ["first", "last"]);
+    let said = || fs::read_to_string(server.path("stderr")).unwrap_or_default() + &server.log();
+    for (script, reason) in attacks {
+        wait_for(&format!("{script}: {reason}\n{}", said()), seconds(20), || said().contains(&reason));
+    }
+}
+
+#[test]
+fn an_entry_that_stands_no_more_in_the_forward_file_is_not_run() {
+    if !root_or_skip("an_entry_that_stands_no_more") {
+        return;
+    }
+    let server = Setup::default().with_roles().start();
+    assert!(Command::new("chmod").arg("1777").arg(server.path("tmp")).status().unwrap().success());
+    let write = "echo '\"|touch '$F'/tmp/'$N'; exit 75\"' >$H/.forward; chown $U $H/.forward";
+    stage(&server, &format!("N=first; {write}"), ["u28", "u29"]);
+    send(&server, "u28@local.test");
+    server.wait_log("Deferred: prog mailer (/bin/sh) exited with EX_TEMPFAIL");
+    fs::remove_file(server.path("tmp/first")).unwrap();
+    // Neither what was there nor what is there now.
+    stage(&server, &format!("N=owned; {write}"), ["u28", "u29"]);
+    server.wait_log("what was named stands no more in");
+    let _ = fs::remove_file(server.path("tmp/first"));
+    let seen = server.log().matches("stands no more").count();
+    wait_for("another try", seconds(20), || server.log().matches("stands no more").count() > seen);
+    assert!(!server.path("tmp/first").exists() && !server.path("tmp/owned").exists());
+    assert!(!server.mailq().contains("is empty"), "nothing is lost");
+    fresh("u28");
 }

@@ -313,6 +313,8 @@ pub(crate) struct Threads {
     pub(crate) asked: AtomicUsize,
     pub(crate) started: AtomicUsize,
     pub(crate) refuse: Mutex<bool>,
+    /// Which agents were asked for.
+    pub(crate) kinds: Mutex<Vec<(Kind, String)>>,
     /// What `.forward` files say, by user: their lines.
     pub(crate) forwards: Arc<Forwards>,
 }
@@ -325,6 +327,7 @@ impl Threads {
             asked: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             refuse: Mutex::new(false),
+            kinds: Mutex::default(),
             forwards: Arc::default(),
         })
     }
@@ -334,8 +337,9 @@ impl Threads {
 }
 
 impl Agents for Threads {
-    fn start<'a>(&'a self, _kind: Kind, user: &'a str) -> Started<'a> {
+    fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.kinds.lock().unwrap().push((kind, user.to_owned()));
         if *self.refuse.lock().unwrap() {
             return Box::pin(ready(Err("fork: Resource temporarily unavailable".to_owned())));
         }

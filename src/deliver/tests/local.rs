@@ -2,7 +2,7 @@
 
 use super::fake::{Stage, Threads};
 use crate::Settings;
-use call::agent::Done;
+use call::agent::{Done, Kind};
 use queue::State;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,6 +40,52 @@ async fn what_an_agent_died_over_is_offered_again_with_a_warning_flag() {
     stage.submit(stage.envelope("a@b", &[("alice", "local:alice")]), b"a: b\r\n\r\n");
     stage.until("delivered by the second", |s| s.store.finished().len() == 1).await;
     assert_eq!(stage.agents.started.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_command_gets_one_message_at_a_time_and_is_not_run_again_at_once() {
+    let agents = Threads::new(|_, item| (item.recipient != "alice+die").then(|| Done::Delivered("local".into())));
+    let stage = Stage::new(agents, Settings { command: true, ..Settings::default() });
+    for _ in 0..5 {
+        stage.submit(stage.envelope("a@b", &[("alice", "local:alice"), ("root", "local:root")]), b"a: b\r\n\r\n");
+    }
+    stage.until("all delivered", |s| s.store.finished().len() == 5).await;
+    let batches = stage.agents.batches.lock().unwrap().clone();
+    assert!(batches.iter().filter(|(user, ..)| user == "alice").all(|(_, batch, _)| batch.items.len() == 1));
+    let kinds = stage.agents.kinds.lock().unwrap().clone();
+    assert!(kinds.contains(&(Kind::User, "alice".into())) && kinds.contains(&(Kind::Mailbox, "root".into())));
+    let before = stage.agents.batches.lock().unwrap().len();
+    stage.submit(stage.envelope("a@b", &[("alice+die", "local:alice+die")]), b"a: b\r\n\r\n");
+    stage.until("deferred", |s| s.has_line("stat=Deferred: agent: ")).await;
+    assert_eq!(stage.agents.batches.lock().unwrap().len(), before + 1);
+}
+
+#[tokio::test]
+async fn who_has_no_account_has_an_agent_of_his_domain_and_nothing_else() {
+    let settings = Settings { command: true, lmtp: Some("lmtp:/nonexistent".into()), ..Settings::default() };
+    let agents = Threads::delivered();
+    agents.forwards.lock().unwrap().insert("bob@x.example".into(), vec![Ok("carol".into())]);
+    let stage = Stage::new(agents, settings);
+    stage.submit(stage.envelope("a@b", &[("bob@x.example", "virtual:bob@x.example")]), b"a: b\r\n\r\n");
+    stage.until("delivered", |s| s.store.finished().len() == 1).await;
+    assert_eq!(*stage.agents.kinds.lock().unwrap(), [(Kind::Virtual, "bob@x.example".to_owned())]);
+    let batches = stage.agents.batches.lock().unwrap().clone();
+    assert!(!batches[0].1.items[0].forward, "there is no .forward to look for");
+    assert!(stage.has_line("mailer=virtual") && stage.has_line("stat=Sent"));
+}
+
+#[tokio::test]
+async fn what_was_delivered_to_him_already_is_returned() {
+    let fields = crate::Fields { delivered_to: true, ..crate::Fields::default() };
+    let stage = Stage::new(Threads::delivered(), Settings { fields, host: "mx.example".into(), ..Settings::default() });
+    let text = b"Delivered-To: alice@mx.example\r\n\r\n";
+    stage.submit(stage.envelope("", &[("alice", "local:alice"), ("bob", "local:bob")]), text);
+    stage.until("finished", |s| s.store.finished().len() == 2).await;
+    assert!(stage.has_line("dsn=5.4.6, stat=mail forwarding loop for alice@mx.example"));
+    let batches = stage.agents.batches.lock().unwrap().clone();
+    assert!(!batches.iter().any(|(user, ..)| user == "alice"));
+    let (_, bobs, _) = batches.iter().find(|(user, ..)| user == "bob").unwrap();
+    assert!(bobs.items[0].prepend.ends_with("Delivered-To: bob@mx.example\r\n"));
 }
 
 #[tokio::test]

@@ -107,6 +107,47 @@ async fn all(router: &Router, cases: &[(&str, &str)]) {
 }
 
 #[tokio::test]
+async fn mailboxes_without_accounts() {
+    let with = |null_client| {
+        let virtual_mailboxes = vec!["m.example".to_owned()];
+        let mut router = router(
+            Settings { virtual_mailboxes, null_client, smart_host: Some("hub".into()), ..settings() },
+            &[("bob", "alice"), ("away", "bob@m.example\ncarol@m.example")],
+            &[
+                ("info@m.example", "bob@m.example"),
+                ("self@m.example", "self@m.example"),
+                ("x@v.example", "bob@M.example."),
+            ],
+            &[],
+        );
+        let known = ["bob@m.example", "self@m.example", "../x@m.example"];
+        router.tables.virtual_mailboxes = Arc::new(Fixed(known.into_iter().map(|name| (name, "OK")).collect()));
+        router
+    };
+    let router = with(false);
+    all(
+        &router,
+        &[
+            ("Bob@M.example", "Bob@M.example virtual:bob@m.example"),
+            ("bob+lists@m.example.", "bob+lists@m.example virtual:bob@m.example"),
+            ("info@m.example", "bob@m.example virtual:bob@m.example"),
+            ("x@v.example", "bob@M.example virtual:bob@m.example"),
+            ("self@m.example", "self@m.example virtual:self@m.example"),
+            ("carol@m.example", "550 5.1.1 User unknown"),
+            ("\"../x\"@m.example", "550 5.1.1 User unknown"),
+            ("bob@sub.m.example", "bob@sub.m.example relay:hub:25"),
+            ("bob", "alice local:alice"),
+            ("away", "bob@m.example virtual:bob@m.example; carol@m.example error:5.1.1 User unknown"),
+        ],
+    )
+    .await;
+    let postmaster = goes(&router, "Postmaster@m.example").await;
+    assert!(postmaster.contains("local:root"), "every domain has one: {postmaster}");
+    let bob = Address::parse("carol@m.example").unwrap();
+    assert!(router.relay_domain(&bob).is_some() && with(true).relay_domain(&bob).is_none());
+}
+
+#[tokio::test]
 async fn virtual_users() {
     let table: Pairs = &[
         ("info@v.example", "alice"),

@@ -1,0 +1,248 @@
+//! The privileged process, seen from outside: what its program contains, how it is started, and what `postrider check` says of a host.
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::Signal;
+use std::fs;
+use std::io::{IoSlice, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use testsuite::{Server, Setup, message, process, root_or_skip, seconds, server, wait_for};
+
+/// `postrider check` on a server's configuration: its lines, and the exit code.
+fn check(server: &Server, more: &[&str]) -> (Vec<String>, i32) {
+    let mut command = server.command("postrider");
+    command.args(["check", "--config"]).arg(server.configuration()).args(more);
+    let out = server::run(command, b"");
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    (text.lines().map(str::to_owned).collect(), out.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn check_says_what_is_enforced_and_what_is_wrong() {
+    let mut server = Setup::default().start();
+    let (lines, code) = check(&server, &[]);
+    let has = |lines: &[String], start: &str, text: &str| {
+        lines.iter().any(|line| line.starts_with(start) && line.contains(text))
+    };
+    for (start, text) in [
+        ("ok       seccomp:", "filters"),
+        ("ok       drop folder:", "mode 1733"),
+        ("ok       queue:", "mode 0700"),
+        ("ok       sockets:", "run/submit answers"),
+        ("ok       sockets:", "run/control answers"),
+        ("ok       processes:", "threads have seccomp and no_new_privs"),
+        ("ok       processes:", "set-id programs work"),
+    ] {
+        assert!(has(&lines, start, text), "{start} {text}: {lines:#?}");
+    }
+    assert!(lines.iter().any(|line| line.contains(" landlock: ")), "{lines:#?}");
+    assert!(lines.iter().all(|line| ["ok ", "warning ", "failed "].iter().any(|state| line.starts_with(state))));
+    // The accounts of the usual configuration need not exist here: then that is what failed, and the code says so.
+    let failed = lines.iter().filter(|line| line.starts_with("failed")).count();
+    assert_eq!(code, i32::from(failed > 0), "{lines:#?}");
+    let (json, _) = check(&server, &["--json"]);
+    assert_eq!(json.len(), lines.len());
+    for line in &json {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["check"].is_string() && line["text"].is_string() && line["state"].is_string(), "{line}");
+    }
+    let loose = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(server.drop_folder(), loose).unwrap();
+    let (lines, code) = check(&server, &[]);
+    assert!(has(&lines, "failed   drop folder:", "chmod 1733") && code == 1, "{lines:#?}");
+    server.stop();
+    let (lines, code) = check(&server, &[]);
+    assert!(
+        has(&lines, "failed   sockets:", "run/submit") && has(&lines, "failed   processes:", "sendmail -bd"),
+        "{lines:#?}"
+    );
+    assert_eq!(code, 1);
+    fs::write(server.configuration(), "nonsense {").unwrap();
+    let (lines, code) = check(&server, &[]);
+    assert!(has(&lines, "failed   configuration:", "postrider config check") && code == 1, "{lines:#?}");
+}
+
+/// A keeper that is not our child; ended with all of its own.
+struct Detached(i32);
+
+impl Detached {
+    fn of(server: &Server) -> Self {
+        let text = fs::read_to_string(server.path("run/pid")).unwrap();
+        Self(text.lines().next().unwrap().parse().unwrap())
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        process::kill_tree(self.0);
+    }
+}
+
+/// The installed program asks no name service: nothing of the resolver or of NSS is linked.
+#[test]
+fn the_keepers_program_links_no_name_service() {
+    let path = server::programs().join("postrider-keeper");
+    let program = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let linked = dynamic_names(&program);
+    let has = |name: &str| linked.iter().any(|linked| linked == name);
+    assert!(has("setresuid"), "the names are read: {linked:?}");
+    let asked = [
+        "getpwnam",
+        "getpwuid",
+        "getgrnam",
+        "getgrgid",
+        "getaddrinfo",
+        "getnameinfo",
+        "gethostbyname",
+        "initgroups",
+        "getgrouplist",
+        "dlopen",
+        "system",
+        "popen",
+    ];
+    let found: Vec<_> =
+        asked.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_r")]).filter(|name| has(name)).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// Names in the dynamic string table of an ELF file of this machine (64 bits, little endian).
+fn dynamic_names(program: &[u8]) -> Vec<String> {
+    let number = |at: usize, bytes: usize| {
+        program[at..at + bytes].iter().rev().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    assert!(program.starts_with(b"\x7fELF\x02\x01"));
+    let (table, size, count) = (number(0x28, 8), number(0x3a, 2), number(0x3c, 2));
+    let section = |n: usize| table + n * size;
+    // SHT_DYNSYM; its sh_link is the number of its string table.
+    let dynamic = (0..count).map(section).find(|&at| number(at + 4, 4) == 11).expect("dynamic symbols");
+    let strings = section(number(dynamic + 0x28, 4));
+    let (start, length) = (number(strings + 0x18, 8), number(strings + 0x20, 8));
+    program[start..start + length]
+        .split(|&byte| byte == 0)
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect()
+}
+
+/// `sendmail -bd` comes back when the server serves, and not before; what is wrong is said by the one who started it.
+#[test]
+fn detaching_waits_for_the_server_and_tells_why_there_is_none() {
+    let server = Server::make(Setup::default());
+    let mut command = server.command("postrider");
+    command.args(["keeper", "--detach", "--config"]).arg(server.configuration());
+    let out = server::run(command, b"");
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    assert!(server.greets(seconds(5)), "it serves already");
+    let detached = Detached::of(&server);
+    let pid = detached.0;
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(title.starts_with(b"sendmail: MTA: accepting connections\0"), "{}", String::from_utf8_lossy(&title));
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
+    assert_eq!(session, pid.to_string(), "a session of its own");
+    let mut second = server.command("postrider");
+    second.args(["keeper", "--detach", "--config"]).arg(server.configuration());
+    let out = server::run(second, b"");
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(78), "{said}");
+    assert!(said.contains("is the server already running? pid"), "{said}");
+    // Nobody reads the keeper's complaints any more: it lives on without.
+    process::signal(pid, Signal::HUP);
+    server.wait_log("restarting /usr/sbin/sendmail due to signal");
+    assert!(server.greets(seconds(5)));
+    process::signal(pid, Signal::TERM);
+    wait_for("the end", seconds(20), || process::read(pid).is_none_or(|p| p.state == 'Z'));
+}
+
+/// Whoever starts the server has ignored signals, a running alarm, low limits and open files.
+#[test]
+fn nothing_is_inherited_from_whoever_starts_it() {
+    if !root_or_skip("nothing_is_inherited") {
+        return;
+    }
+    let server = Server::make(Setup::default());
+    let config = server.configuration().display().to_string();
+    let program = server::programs().join("postrider").display().to_string();
+    let script = format!(
+        "trap '' CHLD HUP TERM USR1 PIPE; ulimit -S -n 64; exec 7</etc/passwd; umask 000; \
+         exec env LD_LIBRARY_PATH=/nowhere IFS=x SECRET=x {program} keeper --detach --config {config}"
+    );
+    let mut shell = server.command("/bin/sh");
+    shell.args(["-c", &script]);
+    let out = server::run(shell, b"");
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let detached = Detached::of(&server);
+    let pid = detached.0;
+    let tree = process::tree(pid);
+    assert!(tree.len() >= 3, "keeper, engine, users: {tree:?}");
+    for p in &tree {
+        let environment = fs::read(format!("/proc/{}/environ", p.pid)).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        if p.pid != pid {
+            assert!(!environment.contains("SECRET") && !environment.contains("IFS="), "{p:?} {environment}");
+        }
+        assert!(!process::open_files(p.pid).iter().any(|file| file == "/etc/passwd"), "{p:?}");
+        let status = fs::read_to_string(format!("/proc/{}/status", p.pid)).unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim().to_owned();
+        let ignored = u64::from_str_radix(&ignored, 16).unwrap();
+        for (signal, name) in [(1, "HUP"), (10, "USR1"), (15, "TERM"), (17, "CHLD")] {
+            assert!(ignored & (1 << (signal - 1)) == 0, "{p:?} ignores {name}");
+        }
+    }
+    let mail = message::text("inherited", "daemon@local.test", 3);
+    assert_eq!(server.sendmail(&["-i", "daemon@local.test"], mail.as_bytes()).status.code(), Some(0));
+    server.wait_mail("daemon", 1);
+    process::signal(pid, Signal::TERM);
+    wait_for("the end", seconds(20), || process::read(pid).is_none_or(|p| p.state == 'Z'));
+}
+
+/// Callers of the submission socket may be anybody, and do anything.
+#[test]
+fn the_submission_socket_survives_its_callers() {
+    let server = Setup::default().start();
+    let engine = server.engine();
+    let call = || UnixStream::connect(server.path("run/submit")).unwrap();
+    let descriptors = || fs::read_dir(format!("/proc/{engine}/fd")).unwrap().count();
+    let before = descriptors();
+    // Six descriptors with each of: an unknown message, an endless frame, content without a message, an empty frame.
+    let null = fs::File::open("/dev/null").unwrap();
+    for bytes in [&[3, 0, 0, 0, 0, 200, 1][..], &[255; 5], &[3, 0, 0, 0, 1, 1, 1], &[0; 4]] {
+        let caller = call();
+        let six = [null.as_fd(); 6];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&six)));
+        sendmsg(&caller, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
+        drop(caller);
+    }
+    wait_for("their descriptors are closed", seconds(20), || descriptors() <= before + 2);
+    // A thousand that stop in the middle of a message, all at once.
+    let stopped: Vec<UnixStream> = (0..1_000)
+        .map(|_| {
+            let mut caller = call();
+            let _turned_away = caller.write_all(&[200, 0, 0, 0, 0, 0]);
+            caller
+        })
+        .collect();
+    let send = |id: &str, shell: &str| {
+        let mut command = server.command("/bin/sh");
+        command.args(["-c", shell, "sh"]).arg(server::programs().join("sendmail"));
+        let out = server::run(command, message::text(id, "daemon@local.test", 3).as_bytes());
+        assert_eq!(out.status.code(), Some(0), "{id}: {out:?}");
+    };
+    send("crowd", "exec \"$1\" -i daemon@local.test");
+    assert!(server.greets(seconds(5)), "SMTP goes on");
+    drop(stopped);
+    send("after", "exec \"$1\" -i daemon@local.test");
+    send("closed", "exec \"$1\" -i daemon@local.test >&- 2>&-");
+    let mut command = server.command("/bin/sh");
+    command
+        .args(["-c", "exec \"$1\" -i daemon@local.test <&- >&- 2>&-", "sh"])
+        .arg(server::programs().join("sendmail"));
+    let _no_input = server::run(command, b"");
+    wait_for("all three", seconds(60), || {
+        let ids = testsuite::mbox::count([server.mailbox("daemon")]).0;
+        ["after", "closed", "crowd"].iter().all(|id| ids.get(*id) == Some(&1))
+    });
+    assert_eq!(server.engine(), engine, "it is the same engine");
+}
