@@ -117,6 +117,27 @@ async fn serve(
 /// The drop folder.
 type Folder = Option<OwnedFd>;
 
+/// What stands around the delivering side.
+type Around<'a> =
+    (&'a Arc<dyn Store>, &'a Arc<Names>, &'a Arc<Routes>, &'a Arc<KeeperAgents>, &'a Arc<dyn Log>, &'a Arc<dyn Clock>);
+
+fn delivering(
+    settings: &Arc<deliver::Current>,
+    (store, names, routes, agents, log, clock): Around<'_>,
+) -> deliver::Parts {
+    deliver::Parts {
+        settings: Arc::clone(settings),
+        store: Arc::clone(store),
+        resolver: Arc::<Names>::clone(names),
+        agents: Arc::<KeeperAgents>::clone(agents),
+        routes: Arc::<Routes>::clone(routes),
+        secrets: Arc::<Routes>::clone(routes),
+        demands: Arc::<Routes>::clone(routes),
+        log: Arc::clone(log),
+        clock: Arc::clone(clock),
+    }
+}
+
 /// The running engine.
 struct Engine {
     link: Link,
@@ -154,24 +175,15 @@ impl Engine {
         let agents = Arc::new(KeeperAgents::new(link.clone(), Arc::clone(&log)));
         let (people, employing) = People::start(&agents, &log);
         let names = Arc::new(Names::new(&settings.route.name_servers)?);
-        let accounts: Arc<dyn Accounts> = Arc::<People>::clone(&people);
-        let bring = |number| brought.input(number);
+        let (accounts, bring) = (Arc::<People>::clone(&people), |number| brought.input(number));
         let assembly = Assembly::make(&settings, bring, accounts, &log, &Following::default()).await;
         let routes = Arc::new(Routes::new(assembly.router()));
         let delivery = Arc::new(deliver::Current::new(settings.deliver.clone(), assembly.local()));
-        let deliver = Arc::new(Deliver::start(deliver::Parts {
-            settings: Arc::clone(&delivery),
-            store: Arc::clone(&store),
-            resolver: Arc::<Names>::clone(&names),
-            agents: Arc::<KeeperAgents>::clone(&agents),
-            routes: Arc::<Routes>::clone(&routes),
-            secrets: Arc::<Routes>::clone(&routes),
-            demands: Arc::<Routes>::clone(&routes),
-            log: Arc::clone(&log),
-            clock: Arc::clone(&clock),
-        })?);
+        let parts = (&store, &names, &routes, &agents, &log, &clock);
+        let deliver = Arc::new(Deliver::start(delivering(&delivery, parts))?);
         let (trusted, listeners) = (trust::load(&settings, &mut brought, &*log)?, brought.listeners()?);
         delivery.set_authorities(trusted.authorities);
+        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls: trusted.tls };
         let parts = receive::Parts {
             store: Arc::clone(&store),
             next: Arc::new(Onward { deliver: Arc::clone(&deliver) }),
@@ -180,7 +192,6 @@ impl Engine {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
         };
-        let current = Current { settings: settings.receive.clone(), router: routes.current(), tls: trusted.tls };
         let receive = Receive::new(current, parts);
         let drop = DropFolder::start(link.clone(), Arc::clone(&receive), Arc::clone(&log));
         let engine = Self {

@@ -36,7 +36,7 @@ pub(crate) struct People {
 #[derive(Default)]
 struct State {
     next: u32,
-    ask: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    ask: Option<mpsc::Sender<Vec<u8>>>,
     waiting: HashMap<u32, oneshot::Sender<Told>>,
     kept: HashMap<String, (Instant, Account)>,
 }
@@ -49,13 +49,21 @@ impl People {
         (people, employing)
     }
 
-    /// Has `postrider-users` started, and started again whenever it ends; until the task is aborted.
+    /// Has `postrider-users` started, and started again whenever it ends; until the task is aborted. Questions may be asked at once: they wait
+    /// for the process as they wait for an answer.
     pub(crate) fn employ(self: &Arc<Self>, agents: Arc<KeeperAgents>, log: Arc<dyn Log>) -> JoinHandle<()> {
         let people = Arc::clone(self);
+        let (ask, mut questions) = mpsc::channel::<Vec<u8>>(QUESTIONS);
+        {
+            let mut state = self.state();
+            state.ask = Some(ask);
+            // Whoever asked the old process gets "unavailable" at once.
+            state.waiting.clear();
+        }
         tokio::spawn(async move {
             loop {
                 let served = match agents.begin(Role::Users, "") {
-                    Ok((_, socket)) => people.serve(socket).await,
+                    Ok((_, socket)) => people.serve(socket, &mut questions).await,
                     Err(error) => Err(error),
                 };
                 let why = served.map_or_else(|error| format!(": {error}"), |()| String::new());
@@ -66,16 +74,13 @@ impl People {
     }
 
     /// Uses a (new) socket to `postrider-users` until it is closed.
-    async fn serve(&self, socket: std::os::unix::net::UnixStream) -> std::io::Result<()> {
+    async fn serve(
+        &self,
+        socket: std::os::unix::net::UnixStream,
+        questions: &mut mpsc::Receiver<Vec<u8>>,
+    ) -> std::io::Result<()> {
         socket.set_nonblocking(true)?;
         let (mut reader, mut writer) = UnixStream::from_std(socket)?.into_split();
-        let (ask, mut questions) = mpsc::unbounded_channel::<Vec<u8>>();
-        {
-            let mut state = self.state();
-            state.ask = Some(ask.clone());
-            // Whoever asked the old process gets "unavailable" at once.
-            state.waiting.clear();
-        }
         let write = async {
             while let Some(bytes) = questions.recv().await {
                 if writer.write_all(&bytes).await.is_err() {
@@ -104,12 +109,7 @@ impl People {
             () = read => {}
             () = write => {}
         }
-        let mut state = self.state();
-        // Unless another one serves already.
-        if state.ask.as_ref().is_some_and(|current| current.same_channel(&ask)) {
-            state.ask = None;
-            state.waiting.clear();
-        }
+        self.state().waiting.clear();
         Ok(())
     }
 
@@ -148,9 +148,9 @@ impl People {
         let Ok(bytes) = question else { return Err(Ok(None)) };
         let (tell, told) = oneshot::channel();
         state.waiting.insert(ticket, tell);
-        if ask.send(bytes).is_err() {
+        if ask.try_send(bytes).is_err() {
             state.waiting.remove(&ticket);
-            return Err(Err(Unavailable("account service has ended".into())));
+            return Err(Err(Unavailable("too many account look-ups wait".into())));
         }
         Ok((ticket, told))
     }
