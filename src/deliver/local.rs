@@ -7,6 +7,7 @@ use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
 use crate::place::Place;
+use crate::told::Told;
 use call::agent::{Done, Kind, Outcome, Outcomes};
 use mail::Status;
 use queue::Content;
@@ -105,6 +106,7 @@ async fn collect(place: &Place, first: Job) -> Vec<Loaded> {
 async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) -> Vec<Job> {
     let clock = &place.inner.parts.clock;
     let attempt = Attempt::here("local", clock.now().mono);
+    jobs.iter().for_each(|loaded| Told::of(&loaded.job).begins("Connecting to", "", "local"));
     let mut last = String::new();
     // A second agent gets what the first died over, told that it may be there already. A third attempt comes later.
     for again in [false, true] {
