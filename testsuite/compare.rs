@@ -11,12 +11,16 @@ mod grammar;
 mod oracle;
 #[path = "compare/ours.rs"]
 mod ours;
+#[path = "compare/pattern.rs"]
+mod pattern;
 #[path = "compare/profile.rs"]
 mod profile;
 #[path = "compare/program.rs"]
 mod program;
 #[path = "compare/random.rs"]
 mod random;
+#[path = "compare/root.rs"]
+mod root;
 #[path = "compare/score.rs"]
 mod score;
 #[path = "compare/set.rs"]

@@ -9,6 +9,8 @@ mod access;
 mod auth;
 #[path = "cases/bounce.rs"]
 mod bounce;
+#[path = "cases/caller.rs"]
+mod caller;
 #[path = "cases/certificate.rs"]
 mod certificate;
 #[path = "cases/command.rs"]

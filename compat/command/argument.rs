@@ -42,18 +42,28 @@ impl Arguments {
         let mut parser = Parser::from_args(args);
         parser.set_short_equals(false);
         let mut read = Self { flags: Vec::new(), rest: Vec::new() };
+        // A wrong mode counts before getopt's complaints, and `-Q.` before that.
+        let (mut wrong, mut wrong_mode) = (None, None);
         while let Some(arg) = parser.next().map_err(|error| getopt(error.to_string()))? {
             match arg {
                 Arg::Short(letter) => {
-                    let flag = flag::find(letter).ok_or_else(|| getopt(format!("illegal option -- {letter}")))?;
+                    let Some(flag) = flag::find(letter) else {
+                        wrong = wrong.or_else(|| Some(getopt(format!("illegal option -- {letter}"))));
+                        continue;
+                    };
                     let value = match value(flag, &mut parser) {
                         Some(value) => value,
                         // sendmail looks at the mode before getopt complains.
                         None if letter == 'b' => " ".to_owned(),
                         None => return Err(getopt(format!("option requires an argument -- {letter}"))),
                     };
-                    if letter == 'b' {
-                        check_mode(&value)?;
+                    match letter {
+                        'b' if lists_options(&read.flags) => continue,
+                        'b' => wrong_mode = wrong_mode.or_else(|| check_mode(&value).err()),
+                        'Q' if value.starts_with('.') => {
+                            return Err(Stop::Refused(exit::USAGE, "Can not use -Q.".into()));
+                        }
+                        _ => {}
                     }
                     read.flags.push(Given { flag, value });
                 }
@@ -68,7 +78,7 @@ impl Arguments {
                 read.drain(&mut parser);
             }
         }
-        Ok(read)
+        wrong_mode.or(wrong).map_or(Ok(read), Err)
     }
 
     /// Takes everything that is left for recipients.
@@ -93,6 +103,11 @@ fn value(flag: &Flag, parser: &mut Parser) -> Option<String> {
             Some(if free { next.next().map(text).unwrap_or_default() } else { String::new() })
         }
     }
+}
+
+/// `-bO` has printed them by the time another mode comes.
+fn lists_options(flags: &[Given]) -> bool {
+    flags.iter().any(|given| given.flag.letter == 'b' && given.value.starts_with('O'))
 }
 
 fn check_mode(value: &str) -> Result<(), Stop> {

@@ -77,7 +77,7 @@ pub fn full_name(gecos: &str, login: &str) -> String {
         first.make_ascii_uppercase();
     }
     let name = gecos.split([',', ';', '%']).next().unwrap_or_default();
-    name.replace('&', &capitalized).trim().to_owned()
+    name.replace('&', &capitalized)
 }
 
 #[cfg(test)]
@@ -89,6 +89,8 @@ mod tests {
         assert_eq!(full_name("Alice A. Liddell,Room 1,555", "alice"), "Alice A. Liddell");
         assert_eq!(full_name("Bob Q. & Public", "bob"), "Bob Q. Bob Public");
         assert_eq!(full_name("", "carol"), "");
+        // A blank before what cuts it off stays, as in sendmail.
+        assert_eq!(full_name("Frank %x", "frank"), "Frank ");
         assert_eq!(full_name("&", "élan"), "élan");
     }
 }

@@ -272,7 +272,9 @@ impl Command {
             }
         }
         if let Some(code) = refused.iter().find(|code| **code == exit::USAGE).or(refused.first()) {
-            return Err(Stop::Refused(*code, self.notices.join("\n")));
+            // `-oee` says success whatever happens, even that.
+            let code = if self.errors == ErrorMode::Berknet && !self.ended { exit::OK } else { *code };
+            return Err(Stop::Refused(code, self.notices.join("\n")));
         }
         self.check().map_err(|stop| self.in_its_words(stop))
     }
@@ -362,7 +364,11 @@ impl Command {
             'N' => self.notify = notify(&value)?,
             'O' => self.long_option(&value)?,
             'o' => self.letter_option(&value)?,
-            'p' => self.protocol = value,
+            // A protocol without a host leaves the host that an earlier one gave.
+            'p' => match self.protocol.split_once(':') {
+                Some((_, host)) if !value.contains(':') => self.protocol = format!("{value}:{host}"),
+                _ => self.protocol = value,
+            },
             'Q' if value.starts_with('.') => {
                 self.ended = true;
                 return Err(usage("Can not use -Q."));

@@ -450,7 +450,9 @@ fn getopts_complaints_have_the_name_as_called() {
         line(&["/usr/sbin/sendmail", "-Z9", "bob"]),
         Stop::Getopt("/usr/sbin/sendmail: illegal option -- Z".into())
     );
-    assert_eq!(line(&["sendmail", "-Z", "-b9"]), Stop::Getopt("sendmail: illegal option -- Z".into()));
+    assert_eq!(line(&["sendmail", "-Z", "-bt"]), Stop::Getopt("sendmail: illegal option -- Z".into()));
+    // The mode is looked at first.
+    assert_eq!(line(&["sendmail", "-Z", "-b9"]), Stop::Refused(64, "Invalid operation mode 9".into()));
     for flag in FLAGS.iter().filter(|flag| flag.arity == Arity::Value && flag.letter != 'b') {
         let text = format!("sendmail: option requires an argument -- {}", flag.letter);
         assert_eq!(line(&["sendmail", &format!("-{}", flag.letter)]), Stop::Getopt(text));

@@ -11,8 +11,9 @@ use crate::place::Places;
 use crate::prepare::{Origin, Prepared, prepare};
 use crate::smtp::Outcome;
 use crate::zone::Zone;
-use crate::{dead_letter, drop_file, engine, exit, host, smtp, zone};
-use call::submit::{Answer, RECIPIENT_LIMIT, Refused, Submission};
+use crate::{dead_letter, drop_file, engine, exit, host, live, smtp, zone};
+use call::frame::Connection;
+use call::submit::{Answer, Mode, RECIPIENT_LIMIT, Refused, Submission};
 use mail::content::LineEnds;
 use std::io::Read;
 
@@ -53,7 +54,7 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
     }
     let caller = Caller::current();
     let mut content = Content::new(&places.drop);
-    let prepared = match collect(command, &caller, &mut input, &mut content) {
+    let mut prepared = match collect(command, &caller, &mut input, &mut content) {
         Ok(prepared) => prepared,
         Err(error) => {
             output.line(&without_number(&error.to_string()));
@@ -61,6 +62,9 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         }
     };
     drop(input); // its buffer, before the next one is made
+    if command.verbose && !command.leaves_at_once() {
+        prepared.submission.mode = Mode::Watched;
+    }
     let delivery = Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
     delivery.run(output)
 }
@@ -148,6 +152,8 @@ pub enum Fate {
         refused: Vec<Refused>,
         /// Whether whoever took it bounces for those when asked to ([`call::submit::Errors::Mail`]).
         bounces: bool,
+        /// For `-v`: on which the engine tells of the first attempts.
+        live: Option<Connection>,
     },
     /// Refused for good.
     Never(u8, String),
@@ -161,12 +167,16 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
     let opened = engine::open(&places.run, "submit");
     let reached = opened.is_ok();
     let reason = match opened.and_then(|connection| engine::submit(connection, submission, content)) {
-        Ok(Answer::Accepted { id, refused }) => {
-            let how = format!("Sent ({id} Message accepted for delivery)");
-            return Fate::Taken { id, how, refused, bounces: true };
+        Ok((Answer::Accepted { id, refused }, connection)) => {
+            let how = match submission.mode {
+                Mode::Queue => "queued".to_owned(),
+                Mode::Background | Mode::Watched => format!("Sent ({id} Message accepted for delivery)"),
+            };
+            let live = (submission.mode == Mode::Watched).then_some(connection);
+            return Fate::Taken { id, how, refused, bounces: true, live };
         }
-        Ok(Answer::Never(code, text)) => return Fate::Never(code, text),
-        Ok(Answer::Later(text)) => text,
+        Ok((Answer::Never(code, text), _)) => return Fate::Never(code, text),
+        Ok((Answer::Later(text), _)) => text,
         Err(error) => error.reason(),
     };
     let second = match drop_file::save(&places.drop, submission, content) {
@@ -176,6 +186,7 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
                 how: format!("queued until the server takes it ({reason})"),
                 refused: Vec::new(),
                 bounces: true,
+                live: None,
             };
         }
         Err(error) => without_number(&error.to_string()),
@@ -189,6 +200,7 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
             how: format!("Sent (by SMTP to {})", places.smtp),
             refused,
             bounces: false,
+            live: None,
         },
         Ok(Outcome::Never(code, text)) => Fate::Never(code, text),
         Err(third) => Fate::Nobody(format!(
@@ -221,17 +233,20 @@ impl Delivery<'_> {
             return self.nobody_named(submission, output);
         }
         let mut refused = prepared.refused.clone();
-        let mut bounced = true;
+        let (mut bounced, mut taken) = (true, String::new());
         if !submission.recipients.is_empty() {
             match offer(self.places, submission, self.content) {
-                Fate::Taken { how, refused: late, bounces, .. } => {
-                    bounced = bounces;
+                Fate::Taken { id, how, refused: late, bounces, live } => {
+                    (bounced, taken) = (bounces, id);
+                    if let Some(live) = live {
+                        live::show(live, output);
+                    }
                     self.tell(submission, &how, &late, output);
                     refused.extend(late);
                 }
                 Fate::Never(code, text) => {
                     output.line(&plain(&text, 1_000));
-                    self.bury(submission, output);
+                    self.bury(submission, "", output);
                     return self.finish(code);
                 }
                 Fate::Nobody(text) => {
@@ -240,7 +255,7 @@ impl Delivery<'_> {
                 }
             }
         }
-        self.report(&refused, bounced, output)
+        self.report(&refused, bounced, &taken, output)
     }
 
     /// `-v`: a line for each recipient.
@@ -257,8 +272,7 @@ impl Delivery<'_> {
 
     /// Refused recipients, as the error mode wants it (sendmail.md 1.6). The first error's code is the exit code. When errors
     /// are mailed, those that nobody mails (refused here, or by a server that knows nothing of it) are told as in mode p.
-    /// What is wrong in the text itself is printed even if it is mailed because the caller did not wait.
-    fn report(&self, refused: &[Refused], bounced: bool, output: &mut Output) -> u8 {
+    fn report(&self, refused: &[Refused], bounced: bool, id: &str, output: &mut Output) -> u8 {
         let (prepared, submission) = (self.prepared, &self.prepared.submission);
         let Some(first) = refused.first() else {
             return self.finish(exit::OK);
@@ -275,24 +289,27 @@ impl Delivery<'_> {
                 ErrorMode::Print => true,
                 ErrorMode::Mail | ErrorMode::Berknet => !mailed(one),
             };
-            if told || (n < prepared.refused.len() && self.command.errors == ErrorMode::Print) {
+            // What is no address in a field is printed in every mode, an argument that is none in mode p.
+            let of_field = n >= prepared.of_arguments;
+            let in_text = n < prepared.refused.len() && (of_field || self.command.errors == ErrorMode::Print);
+            if told || in_text {
                 output.line(&format!("{}... {}", plain(&one.address, 400), plain(&one.text, 1_000)));
             }
         }
         if saved {
-            self.bury(submission, output);
+            self.bury(submission, id, output);
         }
         // Whoever does not wait has gone before the original knows of errors, but for those in the text.
         let gone = self.command.leaves_at_once() && prepared.refused.is_empty();
         self.finish(if gone { exit::OK } else { first.exit })
     }
 
-    /// Saves the message in dead.letter and says so.
-    fn bury(&self, submission: &Submission, output: &mut Output) {
+    /// Saves the message in dead.letter, under its queue id if it has one, and says so.
+    fn bury(&self, submission: &Submission, id: &str, output: &mut Output) {
         let Some(home) = &self.caller.home else { return };
         let path = home.join("dead.letter");
         let path = plain(&path.to_string_lossy(), 400);
-        match dead_letter::save(home, submission, self.content) {
+        match dead_letter::save(home, submission, id, self.content) {
             Ok(_) => output.line(&format!("{path}... Saved message in {path}")),
             Err(error) => {
                 let why = without_number(&error.to_string());
@@ -310,7 +327,7 @@ impl Delivery<'_> {
         output.line("No recipient addresses found in header");
         // Something longer than the empty line after no header at all.
         if self.content.len() > 2 {
-            self.bury(submission, output);
+            self.bury(submission, "", output);
         }
         self.finish(exit::OK)
     }

@@ -61,18 +61,23 @@ pub fn open(run: &Path, name: &str) -> Result<Connection, Error> {
     Ok(Connection::new(UnixStream::from(socket)))
 }
 
-/// Hands a message to the engine over a connection from [`open`] and waits for its answer.
+/// Hands a message to the engine over a connection from [`open`] and waits for its answer; more may come if that was asked for
+/// ([`call::submit::Mode::Watched`]).
 ///
 /// # Errors
 /// Nobody knows then whether it was taken; its id makes another try harmless.
-pub fn submit(mut connection: Connection, submission: &Submission, content: &Content<'_>) -> Result<Answer, Error> {
+pub fn submit(
+    mut connection: Connection,
+    submission: &Submission,
+    content: &Content<'_>,
+) -> Result<(Answer, Connection), Error> {
     let sent = match content.whole() {
         Some(bytes) => send_whole(&connection, submission, bytes),
         None => send_pieces(&mut connection, submission, content),
     };
     match (sent, connection.message::<Answer>()) {
         // It may have refused midway and closed: its answer says more than our broken pipe.
-        (_, Ok(Some(answer))) => Ok(answer),
+        (_, Ok(Some(answer))) => Ok((answer, connection)),
         (Err(error), _) => Err(error),
         (Ok(()), Ok(None)) => Err(Error::Silent),
         (Ok(()), Err(error)) => Err(error.into()),

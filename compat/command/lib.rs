@@ -22,6 +22,7 @@ pub mod hand_over;
 pub mod heading;
 pub mod host;
 pub mod input;
+pub mod live;
 pub mod mailq;
 #[cfg(test)]
 mod manual;
@@ -60,7 +61,7 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.collect();
     match args.first().and_then(|name| program::find(name)) {
         Some((name, Program::Verb)) => Verb::new(name, args.into_iter().skip(1)).exec(&mut output),
-        Some((name, Program::Small)) => small::run(name, &args, &mut output),
+        Some((name, Program::Small(which))) => small::run(which, name, &args, &mut output),
         _ => match Command::read(args.into_iter()) {
             Ok(command) => begin(&command, output),
             Err(stop) => refuse(&stop, &mut output),

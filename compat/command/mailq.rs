@@ -5,14 +5,15 @@
 
 use crate::command_line::Command;
 use crate::hand_over::Verb;
-use crate::output::{Output, plain, without_number};
+use crate::output::{Output, plain, push_plain, without_number};
 use crate::place::Places;
 use crate::queue_run::QueueRun;
 use crate::zone::Zone;
 use crate::{dropped, engine, exit};
-use call::frame::Connection;
-use call::operator::{Entry, Reply, Request, Select};
+use call::frame::{self, Connection, Frame};
+use call::operator::{Entry, EntryWith, RecipientWith, Reply, ReplyWith, Request, Select};
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -157,7 +158,11 @@ pub struct Printer {
     group: bool,
     at_most: Option<u64>,
     printed: u64,
+    /// How many more may be printed.
+    left: u64,
     line: String,
+    /// A moment and its text.
+    time: (i64, String),
 }
 
 impl Printer {
@@ -169,7 +174,8 @@ impl Printer {
     /// With a zone of one's own: tests.
     #[must_use]
     pub fn with_zone(verbose: bool, zone: Zone) -> Self {
-        Self { verbose, zone, group: false, at_most: None, printed: 0, line: String::new() }
+        let (line, time) = (String::new(), (0, String::new()));
+        Self { verbose, zone, group: false, at_most: None, printed: 0, left: u64::MAX, line, time }
     }
 
     /// Prints what comes over the connection, and then `more`; returns the exit code.
@@ -181,30 +187,42 @@ impl Printer {
         };
         let limit = self.at_most.filter(|most| *most < count);
         self.begin(count, limit, output);
-        let left = |printer: &Self| limit.is_none_or(|most| printer.printed < most);
-        let mut next = first.1;
-        while left(self) {
-            match next {
-                Reply::Entries(entries) => entries.iter().for_each(|e| self.entry_if(left(self), e, output)),
-                Reply::Refused(text) => return refused(&text, output),
-                _ => break,
-            }
-            next = match connection.message::<Reply>() {
-                Ok(Some(reply)) => reply,
-                Ok(None) | Err(_) => {
-                    output.line("(the mail server stopped answering; the list is not complete)");
-                    return exit::TEMPORARY;
-                }
+        self.left = limit.unwrap_or(u64::MAX);
+        let mut step = self.take(&first.1, output);
+        while step.is_continue() {
+            step = match connection.next() {
+                Ok(Some(Frame::Message(bytes))) => match frame::decode::<ReplyWith<&str>>(&bytes) {
+                    Ok(reply) => self.take(&reply, output),
+                    Err(_) => broken(output),
+                },
+                _ => broken(output),
             };
         }
-        more.iter().for_each(|entry| self.entry_if(left(self), entry, output));
+        if let ControlFlow::Break(Some(code)) = step {
+            return code;
+        }
+        self.entries(more, output);
         self.end(if limit.is_some() { count } else { self.printed }, output);
         exit::OK
     }
 
-    fn entry_if(&mut self, wanted: bool, entry: &Entry, output: &mut Output) {
-        if wanted {
-            self.entry(entry, output);
+    /// Prints an answer; ends when no more is expected, with the exit code if it ends badly.
+    fn take<T: AsRef<str>>(&mut self, reply: &ReplyWith<T>, output: &mut Output) -> ControlFlow<Option<u8>> {
+        match reply {
+            ReplyWith::Entries(entries) => self.entries(entries, output),
+            ReplyWith::Refused(text) => return ControlFlow::Break(Some(refused(text, output))),
+            _ => return ControlFlow::Break(None),
+        }
+        if self.left == 0 { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
+    }
+
+    /// As many of these as are wanted.
+    fn entries<T: AsRef<str>>(&mut self, entries: &[EntryWith<T>], output: &mut Output) {
+        for entry in entries {
+            if self.left > 0 {
+                self.left -= 1;
+                self.entry(entry, output);
+            }
         }
     }
 
@@ -224,7 +242,7 @@ impl Printer {
         });
     }
     /// One entry.
-    pub fn entry(&mut self, entry: &Entry, output: &mut Output) {
+    pub fn entry<T: AsRef<str>>(&mut self, entry: &EntryWith<T>, output: &mut Output) {
         self.printed += 1;
         self.line.clear();
         // Writing to a String cannot fail.
@@ -238,12 +256,11 @@ impl Printer {
         }
     }
 
-    fn format(&mut self, entry: &Entry) -> std::fmt::Result {
+    fn format<T: AsRef<str>>(&mut self, entry: &EntryWith<T>) -> std::fmt::Result {
         let (sender, status) = if self.verbose { (78, 100) } else { (39, 60) };
-        let line = &mut self.line;
-        write!(line, "{:>13}{}", plain(&entry.id, 20), if entry.active { '*' } else { ' ' })?;
-        let (offset, _) = self.zone.at(entry.arrived);
-        let time = mail::date::ctime_short(entry.arrived, offset);
+        self.know_time(entry.arrived);
+        let (line, time) = (&mut self.line, &self.time.1);
+        write!(line, "{:>13}{}", plain(entry.id.as_ref(), 20), if entry.active { '*' } else { ' ' })?;
         if self.verbose {
             // Without the weekday.
             let time = time.get(4..).unwrap_or_default();
@@ -252,38 +269,68 @@ impl Printer {
         } else {
             write!(line, "{:>8} {time:.16} ", entry.size)?;
         }
-        line.push_str(&plain(&entry.sender, sender));
+        push_plain(line, entry.sender.as_ref(), sender);
         if let Some(reason) = &entry.hold {
-            write!(line, "\n     QUARANTINE: {}", plain(reason, 60))?;
+            line.push_str("\n     QUARANTINE: ");
+            push_plain(line, reason.as_ref(), 60);
         }
-        let message = entry.recipients.iter().map(|r| r.status.as_str()).find(|s| !s.is_empty()).unwrap_or_default();
-        if !entry.body.is_empty() || !message.is_empty() {
-            write!(line, "\n    {:>10}", plain(&entry.body, 10))?;
+        let message = entry.recipients.iter().map(|r| r.status.as_ref()).find(|s| !s.is_empty()).unwrap_or_default();
+        if !entry.body.as_ref().is_empty() || !message.is_empty() {
+            write!(line, "\n    {:>10}", plain(entry.body.as_ref(), 10))?;
             if !message.is_empty() {
-                write!(line, "   ({})", plain(message, status))?;
+                enclosed(line, "   (", message, status);
             }
         }
         for recipient in &entry.recipients {
             if self.verbose {
-                if !recipient.controlling.is_empty() {
-                    let user = recipient.controlling.split_whitespace().next().unwrap_or_default();
-                    write!(line, "\n\t\t\t\t\t\t(---{}---)", plain(user, 64))?;
-                }
-                write!(line, "\n\t\t\t\t\t\t{}", plain(&recipient.address, 71))?;
-                if !recipient.status.is_empty() {
-                    write!(line, "\n\t\t ({})", plain(&recipient.status, 100))?;
-                }
+                verbose_recipient(line, recipient);
             } else {
-                write!(line, "\n\t\t\t\t\t {}", plain(&recipient.address, 38))?;
+                line.push_str("\n\t\t\t\t\t ");
+                push_plain(line, recipient.address.as_ref(), 38);
             }
         }
         line.push('\n');
         Ok(())
     }
+
+    /// Many messages come in the same second, and the list is in that order.
+    fn know_time(&mut self, arrived: i64) {
+        if self.time.0 != arrived || self.time.1.is_empty() {
+            let (offset, _) = self.zone.at(arrived);
+            self.time = (arrived, mail::date::ctime_short(arrived, offset));
+        }
+    }
+}
+
+fn verbose_recipient<T: AsRef<str>>(line: &mut String, recipient: &RecipientWith<T>) {
+    const MARGIN: &str = "\n\t\t\t\t\t\t";
+    if let Some(user) = recipient.controlling.as_ref().split_whitespace().next() {
+        line.push_str(MARGIN);
+        line.push_str("(---");
+        push_plain(line, user, 64);
+        line.push_str("---)");
+    }
+    line.push_str(MARGIN);
+    push_plain(line, recipient.address.as_ref(), 71);
+    if !recipient.status.as_ref().is_empty() {
+        enclosed(line, "\n\t\t (", recipient.status.as_ref(), 100);
+    }
+}
+
+fn enclosed(line: &mut String, before: &str, text: &str, limit: usize) {
+    line.push_str(before);
+    push_plain(line, text, limit);
+    line.push(')');
+}
+
+/// The list ends where it should not.
+fn broken(output: &mut Output) -> ControlFlow<Option<u8>> {
+    output.line("(the mail server stopped answering; the list is not complete)");
+    ControlFlow::Break(Some(exit::TEMPORARY))
 }
 
 /// sendmail's priority of a message: its size, 30,000 for each recipient and 90,000 for each attempt (sendmail.md 5.7).
-fn priority(entry: &Entry) -> u64 {
+fn priority<T>(entry: &EntryWith<T>) -> u64 {
     let tries = entry.recipients.iter().map(|r| u64::from(r.tries)).max().unwrap_or(0);
     entry.size + 30_000 * entry.recipients.len() as u64 + 90_000 * tries
 }

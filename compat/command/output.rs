@@ -50,6 +50,12 @@ impl Output {
         }
     }
 
+    /// Whether something could not be written.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     fn keep(&mut self, done: std::io::Result<()>) {
         if let Err(error) = done {
             self.failed.get_or_insert(error);
@@ -71,7 +77,18 @@ pub fn without_number(text: &str) -> String {
 /// Untrusted text for a terminal: control characters become `?`, at most `limit` characters.
 #[must_use]
 pub fn plain(text: &str, limit: usize) -> String {
-    text.chars().take(limit).map(|c| if c.is_control() { '?' } else { c }).collect()
+    let mut line = String::with_capacity(text.len().min(limit));
+    push_plain(&mut line, text, limit);
+    line
+}
+
+/// Adds what [`plain`] makes of a text.
+pub fn push_plain(line: &mut String, text: &str, limit: usize) {
+    if text.len() <= limit && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        line.push_str(text);
+    } else {
+        line.extend(text.chars().take(limit).map(|c| if c.is_control() { '?' } else { c }));
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Prepared {
     pub header: Vec<u8>,
     /// Recipients that are none.
     pub refused: Vec<Refused>,
+    /// So many of them are arguments; the others stand in fields.
+    pub of_arguments: usize,
     /// A sender that is no address; the caller stands in for him.
     pub sender_refused: Option<Refused>,
     /// Who hears of errors: as the command line says, but a sender who is not the caller gets mail, and so does whoever
@@ -66,7 +68,9 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
         ErrorMode::Print if command.leaves_at_once() && !sender.is_empty() => ErrorMode::Mail,
         mode => mode,
     };
-    let (recipients, refused) = recipients(command, heading, resent, [mode, late]);
+    let Named { recipients, refused, of_arguments, wrong_field } = recipients(command, heading, resent, [mode, late]);
+    // What is no address in a field is told, and mailed as well.
+    let late = if wrong_field && !sender.is_empty() && late == ErrorMode::Print { ErrorMode::Mail } else { late };
     let mut header = kept(heading);
     no_recipient(command, heading, &recipients, &mut header);
     let generated = generated(command, heading, origin, &sender, resent);
@@ -92,6 +96,7 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
         },
         header,
         refused,
+        of_arguments,
         sender_refused,
         errors: late,
     }
@@ -120,12 +125,7 @@ fn received(command: &Command) -> Received {
     Received { host: host.to_owned(), protocol: protocol.to_owned(), recipient: recipient.to_owned() }
 }
 
-fn recipients(
-    command: &Command,
-    heading: &Heading,
-    resent: bool,
-    modes: [ErrorMode; 2],
-) -> (Vec<Recipient>, Vec<Refused>) {
+fn recipients(command: &Command, heading: &Heading, resent: bool, modes: [ErrorMode; 2]) -> Named {
     let mut gathered = Gathered {
         // Errors are mailed: then the engine gets what we cannot read, too, and bounces it.
         keep: modes.map(|mode| errors(mode) == Errors::Mail),
@@ -135,14 +135,28 @@ fn recipients(
     for argument in &command.recipients {
         gathered.add(argument.as_bytes());
     }
+    let of_arguments = gathered.refused.len();
+    gathered.wrong = false;
     if command.from_header {
+        gathered.keep[0] |= modes[0] == ErrorMode::Print;
         let names: &[&str] =
             if resent { &["resent-to", "resent-cc", "resent-bcc"] } else { &["to", "cc", "bcc", "apparently-to"] };
         for field in heading.fields.iter().filter(|f| names.iter().any(|name| f.is(name))) {
             gathered.add(field.body());
         }
     }
-    (gathered.recipients, gathered.refused)
+    let wrong_field = gathered.wrong;
+    Named { recipients: gathered.recipients, refused: gathered.refused, of_arguments, wrong_field }
+}
+
+/// Whom a call names.
+struct Named {
+    recipients: Vec<Recipient>,
+    refused: Vec<Refused>,
+    /// So many of the refused are of arguments; the others are of fields.
+    of_arguments: usize,
+    /// A field has something that is no address.
+    wrong_field: bool,
 }
 
 #[derive(Default)]
@@ -152,6 +166,8 @@ struct Gathered {
     refused: Vec<Refused>,
     /// Whether the engine gets what is wrong in the text, and what nobody may write to directly.
     keep: [bool; 2],
+    /// Something was no address.
+    wrong: bool,
     notify: u8,
 }
 
@@ -181,6 +197,7 @@ impl Gathered {
         if text.starts_with(['|', '"']) && text.contains('|') {
             return self.direct(text, "Cannot mail directly to programs");
         }
+        self.wrong = true;
         let text = without_controls(text);
         if self.keep[0] && self.recipients.len() <= RECIPIENT_LIMIT {
             self.push(text.clone());
@@ -225,6 +242,7 @@ fn without_controls(text: &str) -> String {
 fn syntax_error(text: &str) -> (u8, &'static str) {
     match text {
         "<>" => (exit::NO_USER, "User unknown"),
+        _ if text.contains(';') => (exit::NO_USER, "User unknown"),
         _ if text.contains("..") => (exit::NO_HOST, "Invalid host name"),
         _ if text.contains("@@") => (exit::USAGE, "Invalid route address"),
         _ if text.ends_with('@') => (exit::USAGE, "Hostname required"),
@@ -291,18 +309,18 @@ fn generated(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: 
     out
 }
 
-/// A From field's body: `-F`, else a Full-Name field, else `NAME`, else the account's name if the sender is one of ours.
+/// A From field's body: a Full-Name field, else `-F`, else `NAME`, else the account's name if the sender is one of ours.
 fn from(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: &str) -> String {
-    let given = command.full_name.clone().filter(|name| !name.is_empty()).or_else(|| {
-        let field = heading.fields.iter().find(|f| f.is("full-name"))?;
-        Some(mail::header::unfold(field.body(), NAME_LIMIT * 4))
-    });
+    let field = heading.fields.iter().find(|f| f.is("full-name"));
+    let given = field
+        .map(|field| mail::header::unfold(field.body(), NAME_LIMIT * 4))
+        .or_else(|| command.full_name.clone().filter(|name| !name.is_empty()));
     if sender.is_empty() {
         return with_name(&given.unwrap_or_default(), "MAILER-DAEMON");
     }
     let name = given.unwrap_or_else(|| {
         let login = match sender.rsplit_once('@') {
-            Some(_) if !is_local(origin, sender) => return String::new(),
+            _ if !is_local(origin, sender) => return String::new(),
             Some((login, _)) => login,
             None => sender,
         };
@@ -316,16 +334,14 @@ fn from(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: &str)
 
 fn with_name(name: &str, address: &str) -> String {
     let name: String = name.chars().take(NAME_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match name.trim() {
-        "" => address.to_owned(),
-        name => format!("{} <{address}>", phrase(name)),
-    }
+    if name.trim().is_empty() { address.to_owned() } else { format!("{} <{address}>", phrase(&name)) }
 }
 
-/// A name as a phrase (RFC 5322 3.2.5). The original emits `-F` as given, which lets `-F 'x (y' ` break the field; here it is
-/// quoted unless it is quoted already, as calendar(1) passes it.
+/// A name as a phrase (RFC 5322 3.2.5), quoted unless it is one already, as sendmail does it. Beyond its rule a name with `<>@,;` that
+/// is not one quoted string is quoted: sendmail emits `-F 'x <y>'` as two addresses, and not every reader sees that
+/// `x" <y>, "z` is none.
 fn phrase(name: &str) -> String {
-    if is_quoted(name) || !name.contains(|c: char| "()<>@,;:\\\".[]'".contains(c)) {
+    if is_phrase(name) {
         return name.to_owned();
     }
     let mut out = String::with_capacity(name.len() + 2);
@@ -340,18 +356,26 @@ fn phrase(name: &str) -> String {
     out
 }
 
-/// Whether the whole is one quoted string.
-fn is_quoted(name: &str) -> bool {
-    let Some(inner) = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) else {
-        return false;
-    };
-    let mut chars = inner.chars();
+/// Whether quoted strings and comments have their ends, and specials stand in them only.
+fn is_phrase(name: &str) -> bool {
+    let (mut quotes, mut depth) = (0u32, 0u32);
+    let mut chars = name.chars();
     while let Some(c) = chars.next() {
-        if c == '"' || (c == '\\' && chars.next().is_none()) {
-            return false;
+        let quoted = quotes % 2 == 1;
+        match c {
+            '\\' if (quoted || depth > 0) && chars.next().is_some() => {}
+            '\\' => return false,
+            '"' if depth == 0 => quotes += 1,
+            _ if quoted => {}
+            '(' => depth += 1,
+            ')' if depth == 0 => return false,
+            ')' => depth -= 1,
+            _ if depth == 0 && ":[].'".contains(c) => return false,
+            _ => {}
         }
     }
-    true
+    let one_string = quotes == 2 && name.starts_with('"') && name.ends_with('"');
+    quotes % 2 == 0 && depth == 0 && (one_string || !name.contains(|c| "<>@,;".contains(c)))
 }
 
 /// `X-Authentication-Warning` for a sender that is somebody else (sendmail.md 1.9).
@@ -378,7 +402,7 @@ fn is_self(origin: &Origin<'_>, sender: &str) -> bool {
 /// Whether a sender is one of this host, as far as the caller can know; so is the null sender.
 fn is_local(origin: &Origin<'_>, sender: &str) -> bool {
     match sender.rsplit_once('@') {
-        None => true,
+        None => !sender.contains('!'),
         Some((_, domain)) => (origin.hosts)().iter().any(|host| host.eq_ignore_ascii_case(domain)),
     }
 }
@@ -417,7 +441,7 @@ fn kept(heading: &Heading) -> Vec<u8> {
             out.extend_from_slice(&field.raw);
         }
     }
-    out
+    mail::header::lay_out(&out)
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ fn missing_fields_are_made_in_order() {
 #[test]
 fn t_takes_recipients_from_the_header_and_adds_arguments() {
     let given = "To: bob (Bob), \"Carol, X\" <carol>\nCc: dave@Example.org,\n erin\nBcc: frank\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
-    let kept = given.replace("Bcc: frank\n", "");
+    let kept = given.replace("Bcc: frank\n", "").replace(",\n erin", ", erin");
     let expected = format!("<alice> -> grace dave@example.org bob carol erin frank\n{kept}");
     assert_eq!(golden(&case(&["-t", "grace,", "dave@example.org"], given)), expected);
     // Without -t the header names nobody, and Bcc goes all the same.
@@ -110,6 +110,24 @@ fn a_lone_bcc_stays_empty_and_empty_groups_are_nobody() {
     assert_eq!(golden(&case(&["-ti"], given)), expected);
     let given: &'static str = "Subject: none\nFrom: a\nDate: d\nMessage-Id: m\n\nhi\n";
     assert_eq!(golden(&case(&["-t"], given)), format!("<alice> -> \n{given}"));
+}
+
+#[test]
+fn what_is_no_address_in_a_field_is_mailed_too() {
+    let errors = |line: &[&'static str], input: &str| {
+        let args = std::iter::once("sendmail").chain(line.iter().copied()).map(OsString::from);
+        let command = Command::read(args).unwrap();
+        let heading = Heading::read(&mut Input::new(input.as_bytes(), true), false).unwrap();
+        let alice = caller("alice");
+        let origin = Origin { caller: &alice, name: None, now: 0, zone: Zone::utc, hosts: Vec::new, id: [0; 16] };
+        let prepared = prepare(&command, &heading, &origin);
+        let to: Vec<String> = prepared.submission.recipients.iter().map(|r| r.address.clone()).collect();
+        (to.join(" "), prepared.refused.len(), prepared.submission.errors)
+    };
+    let field = "To: bob, carol@@x\n\n";
+    assert_eq!(errors(&["-t"], field), ("bob carol@@x".into(), 1, Errors::Mail));
+    assert_eq!(errors(&["-t", "-oeq"], field), ("bob".into(), 1, Errors::Report));
+    assert_eq!(errors(&["-t", "dave@"], "To: bob\n\n"), ("bob".into(), 1, Errors::Report));
 }
 
 #[test]
@@ -139,7 +157,10 @@ fn senders_and_names() {
     with(&["-falice", "bob"], "\"Alice A. Liddell\" <alice>", "alice", "");
     with(&["-F", "Some Body", "bob"], "Some Body <alice>", "alice", "");
     with(&["-F", "\"Reminder Service\"", "bob"], "\"Reminder Service\" <alice>", "alice", "");
-    with(&["-F", "X \"Q\" (y) Z", "bob"], "\"X \\\"Q\\\" (y) Z\" <alice>", "alice", "");
+    with(&["-F", "X \"Q\" (y) Z", "bob"], "X \"Q\" (y) Z <alice>", "alice", "");
+    with(&["-F", "X (y", "bob"], "\"X (y\" <alice>", "alice", "");
+    with(&["-F", "a \"b", "bob"], "\"a \\\"b\" <alice>", "alice", "");
+    with(&["-F", "x <y>", "bob"], "\"x <y>\" <alice>", "alice", "");
     with(&["-F", "x\" <evil@x>, \"y", "bob"], "\"x\\\" <evil@x>, \\\"y\" <alice>", "alice", "");
     let mut named = case(&["bob"], "\nx\n");
     named.name = Some("Environment");

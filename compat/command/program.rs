@@ -12,7 +12,20 @@ pub enum Program {
     /// The verb of `postrider` of the same name.
     Verb,
     /// One of the small programs ([`crate::small`]).
-    Small,
+    Small(Small),
+}
+
+/// sendmail's small programs that are no verbs of `postrider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Small {
+    /// `rmail`
+    Rmail,
+    /// `smrsh`
+    Smrsh,
+    /// `vacation`
+    Vacation,
+    /// `mail.local`
+    MailLocal,
 }
 
 /// Every name.
@@ -28,10 +41,10 @@ pub const PROGRAMS: &[(&str, Program)] = &[
     ("praliases", Program::Verb),
     ("makemap", Program::Verb),
     ("editmap", Program::Verb),
-    ("rmail", Program::Small),
-    ("smrsh", Program::Small),
-    ("vacation", Program::Small),
-    ("mail.local", Program::Small),
+    ("rmail", Program::Small(Small::Rmail)),
+    ("smrsh", Program::Small(Small::Smrsh)),
+    ("vacation", Program::Small(Small::Vacation)),
+    ("mail.local", Program::Small(Small::MailLocal)),
 ];
 
 /// The entry of the program called by this name, whatever path stands before it.
@@ -44,7 +57,7 @@ pub fn find(name: &OsStr) -> Option<(&'static str, Program)> {
 /// Whether `postrider`, called by this name, is one of them that this crate runs.
 #[must_use]
 pub fn is_ours(name: &OsStr) -> bool {
-    matches!(find(name), Some((_, Program::Sendmail(_) | Program::Small)))
+    matches!(find(name), Some((_, Program::Sendmail(_) | Program::Small(_))))
 }
 
 /// The letter of the mode that goes with a name; any other name delivers.
@@ -63,7 +76,7 @@ mod tests {
     #[test]
     fn names_with_any_path() {
         assert_eq!(find(OsStr::new("/usr/sbin/makemap")), Some(("makemap", Program::Verb)));
-        assert_eq!(find(OsStr::new("mail.local")), Some(("mail.local", Program::Small)));
+        assert_eq!(find(OsStr::new("mail.local")), Some(("mail.local", Program::Small(Small::MailLocal))));
         assert_eq!(find(OsStr::new("/usr/lib/sm.bin/mailstats")), Some(("mailstats", Program::Verb)));
         for other in ["", "/", "makemap2", "sendmail-mta"] {
             assert_eq!(find(OsStr::new(other)), None, "{other}");

@@ -16,18 +16,19 @@ use crate::command_line::Command;
 use crate::deliver;
 use crate::output::Output;
 use crate::place::Places;
+use crate::program::Small;
 use std::ffi::OsString;
 use std::io::{BufRead, Read};
 
 /// Runs one with its arguments, its own name first, and returns its exit code.
-pub(crate) fn run(name: &str, args: &[OsString], output: &mut Output) -> u8 {
+pub(crate) fn run(which: Small, name: &str, args: &[OsString], output: &mut Output) -> u8 {
     let (program, arguments) = args.split_first().map_or(("", args), |(p, a)| (p.to_str().unwrap_or(name), a));
     let stdin = std::io::stdin().lock();
-    match name {
-        "rmail" => rmail::run(program, arguments, stdin, output),
-        "smrsh" => smrsh::run(program, arguments),
-        "vacation" => vacation::run(arguments, stdin, output),
-        _ => mail_local::run(program, arguments, stdin, output),
+    match which {
+        Small::Rmail => rmail::run(program, arguments, stdin, output),
+        Small::Smrsh => smrsh::run(program, arguments),
+        Small::Vacation => vacation::run(arguments, stdin, output),
+        Small::MailLocal => mail_local::run(program, arguments, stdin, output),
     }
 }
 

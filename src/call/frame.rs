@@ -5,7 +5,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,12 +55,19 @@ pub enum Frame {
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
     let mut out = vec![0, 0, 0, 0, MESSAGE];
     out = postcard::to_extend(message, out).map_err(|_| Error::Malformed)?;
-    let length = out.len() - 4;
+    set_length(out)
+}
+
+/// A frame with its length in place.
+pub(crate) fn set_length(mut frame: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let length = frame.len().saturating_sub(4);
     if length > LIMIT {
         return Err(Error::TooLong);
     }
-    out[..4].copy_from_slice(&(length as u32).to_le_bytes());
-    Ok(out)
+    if let Some(head) = frame.first_chunk_mut() {
+        *head = (length as u32).to_le_bytes();
+    }
+    Ok(frame)
 }
 
 /// The five bytes before `length` bytes of raw content.
@@ -74,7 +81,7 @@ pub fn data_header(length: usize) -> [u8; 5] {
 ///
 /// # Errors
 /// [`Error::Malformed`], also if bytes are left over.
-pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
+pub fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
     match postcard::take_from_bytes(payload) {
         Ok((message, [])) => Ok(message),
         _ => Err(Error::Malformed),

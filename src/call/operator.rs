@@ -1,6 +1,7 @@
 //! Operator's commands → engine, over the control socket; also what `mailq` asks.
 //! The engine checks the caller's credentials (`SO_PEERCRED`) for each verb.
 
+use crate::frame::{self, Error};
 use serde::{Deserialize, Serialize};
 
 /// One request on a connection.
@@ -71,11 +72,19 @@ pub enum Part {
     Reason,
 }
 
-/// Answers.
+/// An answer that owns its texts.
+pub type Reply = ReplyWith<String>;
+/// An entry that owns its texts.
+pub type Entry = EntryWith<String>;
+/// A recipient that owns its texts.
+pub type EntryRecipient = RecipientWith<String>;
+
+/// Answers. `T` keeps the texts of a list, which may be long: as `String`, or, while it is written or read, as a `Cow` or a `&str` of somebody
+/// else's; the bytes are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Reply {
+pub enum ReplyWith<T> {
     /// Some more entries of a list.
-    Entries(Vec<Entry>),
+    Entries(Vec<EntryWith<T>>),
     /// The list or the verb is complete: how many messages it concerned.
     End(u64),
     /// Not allowed, or failed.
@@ -129,38 +138,113 @@ pub struct Host {
 
 /// One message of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct EntryWith<T> {
     /// Queue id, 14 characters.
-    pub id: String,
+    pub id: T,
     /// Content size in bytes.
     pub size: u64,
     /// Arrival, Unix seconds.
     pub arrived: i64,
     /// Sender as sendmail's mailq shows it: bare for local submissions, `<a@b>` when it came by SMTP.
-    pub sender: String,
+    pub sender: T,
     /// `8BITMIME` or empty.
-    pub body: String,
+    pub body: T,
     /// Whether an attempt is being made at this moment.
     pub active: bool,
     /// Why it is held.
-    pub hold: Option<String>,
+    pub hold: Option<T>,
     /// A delay warning was sent.
     pub warned: bool,
     /// Unfinished recipients.
-    pub recipients: Vec<EntryRecipient>,
+    pub recipients: Vec<RecipientWith<T>>,
 }
 
 /// One unfinished recipient of a list entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryRecipient {
+pub struct RecipientWith<T> {
     /// Final address.
-    pub address: String,
+    pub address: T,
     /// Controlling user, whose file named this address; empty if it was given directly.
-    pub controlling: String,
+    pub controlling: T,
     /// Last reply or reason, as it stands in the log after `stat=`; empty if not tried yet.
-    pub status: String,
+    pub status: T,
     /// Attempts so far.
     pub tries: u32,
     /// Next attempt, Unix seconds; 0 while active or held.
     pub next: i64,
+}
+
+/// Makes the frame of a [`ReplyWith::Entries`] from one entry after the other.
+#[derive(Debug, Default)]
+pub struct Page {
+    entries: Vec<u8>,
+    count: u64,
+}
+
+impl Page {
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// It cannot be encoded; nor can the page then.
+    pub fn push<T: Serialize>(&mut self, entry: &EntryWith<T>) -> Result<(), Error> {
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = postcard::to_extend(entry, entries).map_err(|_| Error::Malformed)?;
+        self.count += 1;
+        Ok(())
+    }
+    /// Bytes so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+    /// The whole frame; the page begins anew.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] above [`frame::LIMIT`].
+    pub fn take(&mut self) -> Result<Vec<u8>, Error> {
+        let Self { entries, count } = std::mem::take(self);
+        // As postcard writes it: number of the variant, length, entries.
+        let mut bytes = frame::encode(&(0u32, count))?;
+        bytes.extend_from_slice(&entries);
+        frame::set_length(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_reads_the_same_whoever_owns_its_texts() {
+        let recipient = |text| RecipientWith { address: text, controlling: "", status: "450 later", tries: 1, next: 5 };
+        let entry = EntryWith {
+            id: "6ALKqsdF007851",
+            size: 1_224,
+            arrived: 1_795_292_520,
+            sender: "<a@b.example>",
+            body: "8BITMIME",
+            active: true,
+            hold: Some("why"),
+            warned: false,
+            recipients: vec![recipient("u@far.example"), recipient("v@far.example")],
+        };
+        let bytes = frame::encode(&ReplyWith::Entries(vec![entry.clone()])).unwrap();
+        let Ok(Reply::Entries(owned)) = frame::decode(&bytes[5..]) else { panic!("an owned list") };
+        assert_eq!((owned[0].id.as_str(), owned[0].recipients[1].address.as_str()), (entry.id, "v@far.example"));
+        assert_eq!(frame::encode(&Reply::Entries(owned)).unwrap(), bytes);
+        let mut page = Page::default();
+        page.push(&entry).unwrap();
+        assert_eq!(page.take().unwrap(), bytes);
+        for _ in 0..300 {
+            page.push(&entry).unwrap();
+        }
+        assert_eq!(page.take().unwrap(), frame::encode(&ReplyWith::Entries(vec![entry.clone(); 300])).unwrap());
+        assert!(page.is_empty());
+        assert_eq!(frame::decode::<ReplyWith<&str>>(&bytes[5..]).unwrap(), ReplyWith::Entries(vec![entry]));
+    }
 }

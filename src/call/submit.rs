@@ -4,11 +4,17 @@
 //! [`Answer`] after its commit. The engine knows the caller from the kernel (`SO_PEERCRED`); nothing in the frames is
 //! trusted for that.
 //!
+//! `sendmail -v` ([`Mode::Watched`]): after [`Answer::Accepted`] any number of [`Told`], then [`Told::End`], and nothing more on this
+//! connection. They are about the first attempts at this submission and no other mail. The delivering side tells a [`Witness`] and never waits:
+//! what finds no room is left out and counted. The receiving side owns the queue of lines and the socket, and ends both when all recipients
+//! were tried, after [`WATCHED_FOR`], or when the caller is gone or reads too slowly. Delivery goes on without it in any case.
+//!
 //! Drop file: [`MAGIC`], u32 length and postcard bytes of a [`Submission`], the content, then u64 content
 //! length and u32 CRC-32 (crc32fast) of everything before it. All numbers little endian. A file that does not
 //! end so is unfinished and is never taken for a message.
 
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// First bytes of a drop file; the last one is the version.
 pub const MAGIC: &[u8; 8] = b"PRDROP\0\x02";
@@ -127,6 +133,31 @@ pub enum Mode {
     Background,
     /// `q`, `d`: only queued, until a queue run.
     Queue,
+    /// `i` with `-v`: as [`Mode::Background`], and the caller is shown what happens. Without a socket there is nobody to show it to.
+    Watched,
+}
+
+/// Longest time for which a caller is shown what happens.
+pub const WATCHED_FOR: Duration = Duration::from_secs(300);
+/// Longest line that it is shown, in bytes.
+pub const TOLD: usize = 512;
+
+/// Engine → client, about the attempts at a submission ([`Mode::Watched`]).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// A line as sendmail prints it: `bob... Connecting to local...`, `>>> QUIT`, `221 bye`.
+    Line(String),
+    /// Nothing more is told. `left_out`: lines for which there was no room.
+    End {
+        /// How many.
+        left_out: u64,
+    },
+}
+
+/// Whoever is shown the attempts at one submission. Dropped when they are over.
+pub trait Witness: Send + Sync {
+    /// Takes a line, or leaves it out; returns at once. No line holds a secret.
+    fn tell(&self, line: String);
 }
 
 /// What to do about recipients that the engine refuses while the caller waits.

@@ -2,12 +2,13 @@
 //! whoever changes something must be root or the user the server runs as. The kernel says who calls.
 
 use call::frame::{self, Decoder, Frame};
-use call::operator::{Entry, EntryRecipient, Host, Reply, Request, Statistics};
+use call::operator::{EntryWith, Host, Page, RecipientWith, Reply, Request, Statistics};
 use call::seat::Seats;
 use mail::QueueId;
 use mail::time::Clock;
-use queue::{Body, Envelope, Part, Pattern, Protocol, Select, State, Store, Summary};
-use std::sync::Arc;
+use queue::{Body, Envelope, Part, Pattern, Protocol, Recipient, Select, State, Store, Summary};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -161,52 +162,75 @@ async fn answer(
 
 async fn list(control: &Control, select: Select, stream: &mut UnixStream) -> Result<(), frame::Error> {
     let mut count = 0;
-    let mut page = control.store.list(select.clone(), None, PAGE).await;
+    let mut page = read_page(control, &select, None).await;
     loop {
-        let entries = match page {
-            Ok(entries) => entries,
+        let (last, made) = match page {
+            Ok(page) => page,
             Err(error) => return send(stream, &Reply::Refused(error.to_string())).await,
         };
-        let Some(last) = entries.last() else {
+        let Some(last) = last else {
             return send(stream, &Reply::End(count)).await;
         };
-        count += entries.len() as u64;
+        count += made.count;
+        let frames = made.frames()?;
         // The next page is read while this one is on its way.
-        let next = control.store.list(select.clone(), Some(last.envelope.id), PAGE);
-        let (sent, read) = tokio::join!(send_page(&entries, stream), next);
+        let next = read_page(control, &select, Some(last));
+        let (sent, read) = tokio::join!(write(stream, &frames), next);
         sent?;
         page = read;
     }
 }
 
-async fn send_page(page: &[Summary], stream: &mut UnixStream) -> Result<(), frame::Error> {
-    let (mut entries, mut bytes) = (Vec::new(), 0);
-    for summary in page {
-        let entry = entry(&summary.envelope, summary.active);
-        bytes += size(&entry);
-        entries.push(entry);
-        if bytes > FRAME {
-            send(stream, &Reply::Entries(std::mem::take(&mut entries))).await?;
-            bytes = 0;
-        }
+/// The frames of some messages.
+#[derive(Default)]
+struct Made {
+    whole: Vec<u8>,
+    page: Page,
+    count: u64,
+    error: Option<frame::Error>,
+}
+
+impl Made {
+    fn add(&mut self, summary: &Summary) {
+        self.count += 1;
+        let pushed = self.page.push(&entry::<Cow<'_, str>>(&summary.envelope, summary.active));
+        let done = pushed.and_then(|()| if self.page.len() > FRAME { self.end_frame() } else { Ok(()) });
+        self.error = self.error.take().or(done.err());
     }
-    if entries.is_empty() { Ok(()) } else { send(stream, &Reply::Entries(entries)).await }
+    fn end_frame(&mut self) -> Result<(), frame::Error> {
+        self.whole.append(&mut self.page.take()?);
+        Ok(())
+    }
+    fn frames(mut self) -> Result<Vec<u8>, frame::Error> {
+        self.end_frame()?;
+        self.error.map_or(Ok(self.whole), Err)
+    }
 }
 
-/// About how many bytes an entry takes in a frame.
-fn size(entry: &Entry) -> usize {
-    let texts = entry.sender.len() + entry.hold.as_ref().map_or(0, String::len);
-    let recipients: usize = entry.recipients.iter().map(recipient_size).sum();
-    64 + texts + recipients
+/// The last message of a page and its frames; they are made on the thread that reads, so that an envelope never changes hands.
+async fn read_page(
+    control: &Control,
+    select: &Select,
+    after: Option<QueueId>,
+) -> Result<(Option<QueueId>, Made), queue::Error> {
+    let made = Arc::new(Mutex::new(Made::default()));
+    let shown = Arc::clone(&made);
+    let see = move |summary: Summary| shown.lock().unwrap_or_else(PoisonError::into_inner).add(&summary);
+    let last = control.store.show(select.clone(), after, PAGE, Box::new(see)).await?;
+    let made = std::mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((last, made))
 }
 
-fn recipient_size(recipient: &EntryRecipient) -> usize {
-    24 + recipient.address.len() + recipient.controlling.len() + recipient.status.len()
+fn recipient_size(recipient: &Recipient) -> usize {
+    24 + recipient.address.as_str().len() + recipient.controlling.len() + recipient.last_reply.len()
 }
 
 async fn send(stream: &mut UnixStream, reply: &Reply) -> Result<(), frame::Error> {
-    let bytes = frame::encode(reply)?;
-    Ok(timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??)
+    write(stream, &frame::encode(reply)?).await
+}
+
+async fn write(stream: &mut UnixStream, bytes: &[u8]) -> Result<(), frame::Error> {
+    Ok(timeout(PATIENCE, stream.write_all(bytes)).await.map_err(|_| frame::Error::Closed)??)
 }
 
 /// What is asked for, in the queue's terms; `now` in wall milliseconds.
@@ -241,50 +265,55 @@ fn pattern(asked: &call::operator::Pattern) -> Pattern {
     Pattern { part, text: asked.text.clone(), negated: asked.negated }
 }
 
-/// A list entry; recipients that are finished are left out.
+/// A list entry, with its own texts or the envelope's; recipients that are finished are left out.
 #[must_use]
-pub fn entry(envelope: &Envelope, active: bool) -> Entry {
-    let recipients = envelope.recipients.iter().filter(|r| !r.state.is_finished()).map(|r| EntryRecipient {
-        address: r.address.to_string(),
-        controlling: r.controlling.clone(),
-        status: r.last_reply.clone(),
-        tries: r.tries,
-        next: match r.state {
-            State::Deferred(until) => until.div_euclid(1_000),
-            _ => 0,
-        },
-    });
-    let mut recipients: Vec<EntryRecipient> = recipients.collect();
+pub fn entry<'a, T: From<&'a str> + From<String>>(envelope: &'a Envelope, active: bool) -> EntryWith<T> {
     let mut bytes = 0;
-    let fitting = recipients.iter().take_while(|r| {
-        bytes += recipient_size(r);
+    let fitting = waiting(envelope).take_while(|recipient| {
+        bytes += recipient_size(recipient);
         bytes <= ENTRY
     });
-    let (fitting, all) = (fitting.count(), recipients.len());
+    let (fitting, all) = (fitting.count(), waiting(envelope).count());
+    let mut recipients: Vec<RecipientWith<T>> = waiting(envelope).take(fitting).map(shown).collect();
     if fitting < all {
-        recipients.truncate(fitting);
-        let address = format!("({} more)", all - fitting);
-        let (controlling, status) = (String::new(), String::new());
-        recipients.push(EntryRecipient { address, controlling, status, tries: 0, next: 0 });
+        let address = format!("({} more)", all - fitting).into();
+        recipients.push(RecipientWith { address, controlling: "".into(), status: "".into(), tries: 0, next: 0 });
     }
-    Entry {
-        id: envelope.id.to_string(),
+    EntryWith {
+        id: envelope.id.to_string().into(),
         size: envelope.size,
         arrived: envelope.arrived.div_euclid(1_000),
         sender: sender(envelope),
-        body: if envelope.body == Body::EightBitMime { "8BITMIME".into() } else { String::new() },
+        body: if envelope.body == Body::EightBitMime { "8BITMIME" } else { "" }.into(),
         active,
-        hold: envelope.hold.clone(),
-        warned: envelope.recipients.iter().any(|r| r.warned && !r.state.is_finished()),
+        hold: envelope.hold.as_deref().map(T::from),
+        warned: waiting(envelope).any(|recipient| recipient.warned),
         recipients,
     }
 }
 
-fn sender(envelope: &Envelope) -> String {
+fn waiting(envelope: &Envelope) -> impl Iterator<Item = &Recipient> {
+    envelope.recipients.iter().filter(|recipient| !recipient.state.is_finished())
+}
+
+fn shown<'a, T: From<&'a str>>(recipient: &'a Recipient) -> RecipientWith<T> {
+    RecipientWith {
+        address: recipient.address.as_str().into(),
+        controlling: recipient.controlling.as_str().into(),
+        status: recipient.last_reply.as_str().into(),
+        tries: recipient.tries,
+        next: match recipient.state {
+            State::Deferred(until) => until.div_euclid(1_000),
+            _ => 0,
+        },
+    }
+}
+
+fn sender<'a, T: From<&'a str> + From<String>>(envelope: &'a Envelope) -> T {
     match envelope.origin.protocol {
-        Protocol::Local if !envelope.sender_given.is_empty() => envelope.sender_given.clone(),
+        Protocol::Local if !envelope.sender_given.is_empty() => envelope.sender_given.as_str().into(),
         Protocol::Local | Protocol::Internal if envelope.sender.is_null() => "MAILER-DAEMON".into(),
-        _ => format!("<{}>", envelope.sender),
+        _ => format!("<{}>", envelope.sender).into(),
     }
 }
 

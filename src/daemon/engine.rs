@@ -371,4 +371,7 @@ impl receive::Next for Onward {
     fn accepted(&self, message: queue::Accepted) {
         self.deliver.submit(message);
     }
+    fn accepted_watched(&self, message: queue::Accepted, witness: Arc<dyn call::submit::Witness>) {
+        self.deliver.submit_watched(message, witness);
+    }
 }

@@ -5,6 +5,7 @@ use crate::job::{Job, Message};
 use crate::outcome::{Attempt, Fate, conclude};
 use crate::settings::Settings;
 use crate::start::Inner;
+use call::submit::Witness;
 use mail::{QueueId, Status};
 use queue::{Accepted, Envelope, State};
 use route::Key;
@@ -93,13 +94,13 @@ impl Drop for Claimed<'_> {
 }
 
 /// Takes over a freshly accepted message.
-pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted) {
+pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc<dyn Witness>>) {
     if inner.load.room() == 0 || inner.is_stopping() {
         let now = inner.parts.clock.now().wall;
         inner.parts.store.release_claim(accepted.envelope.id, now);
         return;
     }
-    dispatch(inner, &Message::accepted(inner, accepted.envelope, accepted.content));
+    dispatch(inner, &Message::accepted(inner, accepted, witness));
 }
 
 /// The recipients that are to be tried now, by route: those that the claim took and no others. One that became due since

@@ -6,6 +6,7 @@ use crate::session::{Broken, Limits, Session, reason};
 use crate::settings::{Settings, Tls};
 use crate::start::Inner;
 use crate::stream::{Socket, Stream};
+use crate::told::Told;
 use crate::transaction::refusal;
 use ::tls::Side;
 use mail::client::Answer;
@@ -40,9 +41,9 @@ pub(crate) enum Refused {
 }
 
 /// A session with the first host that gives one.
-pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Result<Link, Trouble> {
+pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings, told: &Told) -> Result<Link, Trouble> {
     if let Key::Socket { path } = key {
-        return crate::lmtp::connect(path, settings).await;
+        return crate::lmtp::connect(path, settings, told).await;
     }
     let hosts = route::hosts(key, &*inner.parts.resolver, &inner.parts.settings.local()).await;
     let hosts = hosts.map_err(|failure| Trouble::nowhere(Fate::local(failure.status, &failure.text)))?;
@@ -52,7 +53,8 @@ pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings) -> Re
         let shown = shown(host);
         for &address in host.addresses.iter().filter(|a| !by_mx || may_reach(a.ip())) {
             let relay = format!("{shown} [{}]", address.ip());
-            match open(inner, key, settings, host, address, &shown).await {
+            told.begins("Connecting to", &shown, key.mailer());
+            match open(inner, key, settings, (host, address, &shown), told).await {
                 Ok(session) => {
                     return Ok(Link { session, relay, host: shown });
                 }
@@ -111,9 +113,8 @@ async fn open(
     inner: &Inner,
     key: &Key,
     settings: &Settings,
-    host: &Host,
-    address: SocketAddr,
-    shown: &str,
+    (host, address, shown): (&Host, SocketAddr, &str),
+    told: &Told,
 ) -> Result<Session<Socket>, Refused> {
     let ip = address.ip();
     let dial = async || {
@@ -121,7 +122,7 @@ async fn open(
         inner.parts.log.write(&Event::Connected { outgoing: true, relay: format!("{shown} [{ip}]") });
         Ok(stream)
     };
-    let door = Door { inner, settings, host, ip, shown, lmtp: crate::lmtp::is_spoken_by(key) };
+    let door = Door { inner, settings, host, ip, shown, lmtp: crate::lmtp::is_spoken_by(key), told };
     let ForServer { in_clear, demanded } = inner
         .parts
         .demands
@@ -176,6 +177,7 @@ pub(crate) struct Door<'a> {
     pub(crate) ip: IpAddr,
     pub(crate) shown: &'a str,
     lmtp: bool,
+    told: &'a Told,
 }
 
 impl Door<'_> {
@@ -192,6 +194,7 @@ impl Door<'_> {
         let lost = |error: Broken| broken(&error, self.shown);
         let mut session = Session::new(Stream::Plain(stream), limits);
         session.lmtp = self.lmtp;
+        session.told = self.told.clone();
         let greeting = session.answer(limits.greeting()).await.map_err(lost)?;
         welcome(&greeting, Command::None)?;
         hello(&mut session, self.settings, self.shown).await?;
@@ -222,6 +225,7 @@ impl Door<'_> {
         let mut session = Session::new(Stream::Tls(Box::new(stream)), limits);
         session.lmtp = self.lmtp;
         session.encryption = encryption;
+        session.told = self.told.clone();
         hello(&mut session, self.settings, self.shown).await?;
         Ok(session)
     }

@@ -9,6 +9,7 @@ use crate::job::Job;
 use crate::local::{Loaded, circle, end, load, next, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
+use crate::told::Told;
 use call::agent::{Kind, Outcomes};
 use mail::Status;
 use route::{Entry, Key};
@@ -49,6 +50,7 @@ pub(crate) fn agent_for(entry: &Entry) -> (Kind, &str) {
 async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content }: Loaded, key: &Key) {
     let (Key::Program(entry) | Key::File(entry)) = key else { return };
     let attempt = Attempt::here(key.mailer(), place.inner.parts.clock.now().mono);
+    Told::of(&job).begins("Connecting to", "", key.mailer());
     let packed = match pack(place, &job, content, key, entry) {
         Ok(packed) => packed,
         Err(error) => return end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error.to_string())),

@@ -4,7 +4,8 @@
 //! message gives the claim back to the store (R-7: nothing in hand is forgotten, whatever happens to a worker).
 
 use crate::start::Inner;
-use queue::{Content, Envelope, State};
+use call::submit::Witness;
+use queue::{Accepted, Content, Envelope, State};
 use route::Key;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,6 +59,8 @@ pub(crate) struct Message {
     /// Earliest wall time at which some recipient was given back.
     back_at: AtomicI64,
     inner: Arc<Inner>,
+    /// Whoever is shown the attempts.
+    witness: Watcher,
     /// The message that was claimed, if this is what some of its recipients became: it alone gives the claim back.
     root: Option<Arc<Self>>,
     /// Of a claimed message: its envelope with all recipients that it has by now. Whoever adds some holds this, so that two
@@ -68,15 +71,15 @@ pub(crate) struct Message {
 impl Message {
     /// Takes a claimed message in hand.
     pub(crate) fn claimed(inner: &Arc<Inner>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(inner, envelope, None, true, None)
+        Self::new(inner, envelope, None, true, None, None)
     }
     /// Takes a message in hand that was just accepted; content beyond the budget is dropped.
-    pub(crate) fn accepted(inner: &Arc<Inner>, envelope: Arc<Envelope>, content: Option<Content>) -> Arc<Self> {
-        Self::new(inner, envelope, content, false, None)
+    pub(crate) fn accepted(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc<dyn Witness>>) -> Arc<Self> {
+        Self::new(inner, accepted.envelope, accepted.content, false, None, witness)
     }
     /// What recipients of `of` have become: `envelope` has them too, and none of the new ones was ever tried.
     pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()))
+        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), of.witness().cloned())
     }
     /// The message that was claimed.
     pub(crate) fn root(this: &Arc<Self>) -> &Arc<Self> {
@@ -88,6 +91,7 @@ impl Message {
         content: Option<Content>,
         is_old: bool,
         root: Option<Arc<Self>>,
+        witness: Option<Arc<dyn Witness>>,
     ) -> Arc<Self> {
         let load = &inner.load;
         load.messages.fetch_add(1, Ordering::Relaxed);
@@ -108,7 +112,12 @@ impl Message {
             cut_off: AtomicBool::new(false),
             back_at: AtomicI64::new(NEVER),
             inner: inner.clone(),
+            witness: Watcher(witness),
         })
+    }
+    /// Whoever is shown the attempts.
+    pub(crate) const fn witness(&self) -> Option<&Arc<dyn Witness>> {
+        self.witness.0.as_ref()
     }
     /// The content: what was kept, or read back.
     pub(crate) async fn content(&self) -> Result<Content, queue::Error> {
@@ -146,6 +155,15 @@ impl Drop for Message {
         if load.wanted.swap(false, Ordering::SeqCst) {
             load.room.notify_one();
         }
+    }
+}
+
+/// A witness, if there is one.
+struct Watcher(Option<Arc<dyn Witness>>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "somebody" } else { "nobody" })
     }
 }
 

@@ -27,6 +27,7 @@ mod settings;
 mod start;
 mod stream;
 mod tls;
+mod told;
 mod transaction;
 
 #[cfg(test)]

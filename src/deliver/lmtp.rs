@@ -10,6 +10,7 @@ use crate::outcome::{Command, Fate, Trouble};
 use crate::session::{Broken, Limits, Session, reason};
 use crate::settings::Settings;
 use crate::stream::{Socket, Stream};
+use crate::told::Told;
 use crate::transaction::Progress;
 use mail::{Address, Status};
 use queue::Recipient;
@@ -20,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
 /// A session through a socket of this host. Whatever fails here may be put right, so nothing is permanent before MAIL.
-pub(crate) async fn connect(path: &str, settings: &Settings) -> Result<Link, Trouble> {
-    match open(path, settings).await {
+pub(crate) async fn connect(path: &str, settings: &Settings, told: &Told) -> Result<Link, Trouble> {
+    told.begins("Connecting to", path, "lmtp");
+    match open(path, settings, told).await {
         Ok(session) => Ok(Link { session, relay: path.to_owned(), host: path.to_owned() }),
         Err(Refused::Fate(fate) | Refused::Tls(fate) | Refused::Auth(fate)) => {
             let fate = match fate.status.is_permanent() {
@@ -33,7 +35,7 @@ pub(crate) async fn connect(path: &str, settings: &Settings) -> Result<Link, Tro
     }
 }
 
-async fn open(path: &str, settings: &Settings) -> Result<Session<Socket>, Refused> {
+async fn open(path: &str, settings: &Settings, told: &Told) -> Result<Session<Socket>, Refused> {
     let limit = Duration::from_millis(settings.connect_timeout);
     let deferred = |text: &str| Refused::Fate(Fate::local(Status::temporary(4, 1), text));
     let stream = match tokio::time::timeout(limit, UnixStream::connect(path)).await {
@@ -44,6 +46,7 @@ async fn open(path: &str, settings: &Settings) -> Result<Session<Socket>, Refuse
     let limits = Limits(settings.timeout_divisor);
     let mut session = Session::new(Stream::Plain(Socket::Unix(stream)), limits);
     session.lmtp = true;
+    session.told = told.clone();
     let greeting = session.answer(limits.greeting()).await.map_err(|error| broken(&error, path))?;
     welcome(&greeting, Command::None)?;
     hello(&mut session, settings, path).await?;

@@ -7,6 +7,7 @@ use crate::hops::Taken;
 use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
 use crate::place::Place;
+use crate::told::Told;
 use call::agent::{Done, Kind, Outcome, Outcomes};
 use mail::Status;
 use queue::Content;
@@ -132,6 +133,7 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) ->
     let clock = &place.inner.parts.clock;
     let attempt = Attempt::here(place.key.mailer(), clock.now().mono);
     let command = is_account(place) && place.inner.parts.settings.get().command;
+    jobs.iter().for_each(|loaded| Told::of(&loaded.job).begins("Connecting to", "", place.key.mailer()));
     let mut last = String::new();
     // A second agent gets what the first died over, told that it may be there already. A third attempt comes later.
     for again in [false, true] {

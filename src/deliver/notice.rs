@@ -10,6 +10,7 @@ use mail::dsn::{self, Action, Report};
 use mail::time::Clock;
 use mail::{Address, QueueId, Status, Time, date, header};
 use queue::{Body, Content, ContentId, Envelope, Origin, Protocol, Recipient, Ret};
+use route::Key;
 use std::os::unix::fs::FileExt;
 
 /// What a report is about.
@@ -21,6 +22,8 @@ pub(crate) enum About {
     Receipt,
 }
 
+/// As in the Received fields that `receive` writes.
+const VERSION: &str = concat!("Postrider-", env!("CARGO_PKG_VERSION"));
 /// At most this much of the header is looked at and returned, bytes.
 const HEADER: u64 = 256 << 10;
 
@@ -64,6 +67,10 @@ impl Original {
         let header = header::split(&head).header;
         Self { head, header, whole, is_bulk }
     }
+    /// Whether it has 8-bit content; what was declared counts only if not all of it is here.
+    fn is_eight_bit(&self, declared: Body) -> bool {
+        if self.whole { !self.head.is_ascii() } else { declared == Body::EightBitMime }
+    }
 }
 
 /// Everything a report is made of.
@@ -103,12 +110,20 @@ impl Page<'_> {
             note("Message will be deleted from queue".to_owned()),
         ];
         notes.retain(|line| !line.is_empty());
+        // sendmail's submission program tells of what it could not hand in, and hands that in as any other message.
+        let at_once = items.iter().any(|item| self.is_refused_at_once(item));
         let report = Report {
             kind: kind(about, &age, &life),
             host: host.clone(),
             id: self.envelope.id.to_string(),
-            from: if self.is_local { "MAILER-DAEMON".to_owned() } else { format!("MAILER-DAEMON@{host}") },
-            to: self.to.as_str().to_owned(),
+            new_id: self.id.to_string(),
+            version: if at_once { format!("{VERSION}/Submit") } else { VERSION.to_owned() },
+            from: if self.is_local && !at_once { "MAILER-DAEMON".into() } else { format!("MAILER-DAEMON@{host}") },
+            to: match (about, at_once) {
+                (About::Postmaster, true) => with_domain(self.to.as_str(), host),
+                (About::Postmaster, false) | (_, true) => self.to.as_str().to_owned(),
+                (_, false) => format!("<{}>", self.to),
+            },
             date: self.date(self.now.wall),
             message_id: format!("{}.{}@{host}", date::compact(seconds), self.id),
             boundary: format!("{}.{seconds}/{host}", self.id),
@@ -119,6 +134,7 @@ impl Page<'_> {
             recipients: items.iter().filter_map(|item| self.recipient(about, item)).collect(),
             notes,
             sender: self.envelope.sender.as_str().to_owned(),
+            eight_bit: self.original.is_eight_bit(self.envelope.body),
             header: self.original.head.get(..self.original.header).unwrap_or_default(),
             content: returns_body.then_some(&self.original.head[..]),
         };
@@ -137,11 +153,19 @@ impl Page<'_> {
         let (offset, name) = self.clock.zone(unix);
         date::rfc5322(unix, offset, &name)
     }
+    /// Whether a submitter's own word for a recipient was refused as soon as it was heard; an alias may fail later.
+    fn is_refused_at_once(&self, item: &Item) -> bool {
+        self.envelope.origin.protocol == Protocol::Local
+            && matches!(item.fate.status.subject, 1 | 7)
+            && self.envelope.recipients.get(item.index as usize).is_some_and(|recipient| {
+                !line::is_aliased(recipient) && matches!(Key::parse(&recipient.route), Some(Key::Error { .. }))
+            })
+    }
     fn recipient(&self, about: About, item: &Item) -> Option<dsn::Recipient> {
         let recipient = self.envelope.recipients.get(item.index as usize)?;
         let (fate, remote) = (&item.fate, self.attempt.host.trim_end_matches('.'));
-        let given = line::bare(&recipient.given);
-        let aliased = line::is_aliased(recipient);
+        let names = self.names(item, recipient);
+        let reason = reason(about, fate, &names);
         let action = match about {
             About::Failure | About::Postmaster => Action::Failed,
             About::Delay => Action::Delayed,
@@ -156,65 +180,128 @@ impl Page<'_> {
         };
         let expire = self.envelope.arrived.saturating_add_unsigned(self.settings.policy.expire);
         Some(dsn::Recipient {
-            shown: line::shown(self.envelope, recipient),
-            expanded_from: if aliased { given.to_owned() } else { String::new() },
-            final_recipient: with_domain(given, &self.settings.host),
-            actual: if aliased { with_domain(recipient.address.as_str(), &self.settings.host) } else { String::new() },
+            diagnostic: diagnostic(fate, &reason, &names),
+            transcript: transcript(about, action, item, (recipient, &names), &self.attempt.host),
+            shown: names.shown,
+            expanded_from: names.expanded_from,
+            final_recipient: with_domain(line::bare(&recipient.given), &self.settings.host),
+            actual: names.actual,
             orcpt: recipient.orcpt.clone(),
             action,
             status,
             remote_mta: remote.to_owned(),
-            reason: reason(about, fate),
-            diagnostic: diagnostic(fate),
-            transcript: transcript(about, item, recipient, &self.attempt.host),
+            reason,
             last_attempt: self.date(self.now.wall),
             will_retry_until: if about == About::Delay { self.date(expire) } else { String::new() },
         })
     }
-}
-
-fn diagnostic(fate: &Fate) -> String {
-    match fate.program.as_ref().and_then(|said| said.code) {
-        Some(code) => format!("X-Unix; {code}"),
-        None if fate.reply.is_empty() => String::new(),
-        None => format!("SMTP; {}", fate.reply),
+    /// As sendmail names them: as given, if refused at once; what an alias stands for bare; else as it came by SMTP, in brackets.
+    fn names(&self, item: &Item, recipient: &Recipient) -> Names {
+        let host = &self.settings.host;
+        let (given, status) = (line::bare(&recipient.given), item.fate.status);
+        let full = with_domain(given, host);
+        let actual = with_domain(recipient.address.as_str(), host);
+        let none = String::new;
+        if self.is_refused_at_once(item) {
+            // What is no address was never asked about.
+            let answered = status.subject == 7 || is_unknown(status);
+            let reply = answered.then(|| format!("550 {status} <{full}>... {}", item.fate.stat));
+            let (expanded_from, actual) = if answered { (given.to_owned(), full) } else { (none(), none()) };
+            return Names { shown: given.to_owned(), expanded_from, actual, submitted: Submitted::Refused(reply) };
+        }
+        if line::is_aliased(recipient) {
+            let shown = recipient.address.as_str().to_owned();
+            return Names { shown, expanded_from: format!("<{full}>"), actual, submitted: Submitted::Taken };
+        }
+        let here = self.attempt.mailer == "local" || self.attempt.relay.is_empty();
+        let actual = if here { actual } else { none() };
+        Names { shown: format!("<{full}>"), expanded_from: none(), actual, submitted: Submitted::Taken }
     }
 }
 
-fn reason(about: About, fate: &Fate) -> String {
-    let failed = matches!(about, About::Failure | About::Postmaster);
-    if let (true, Some(code)) = (failed, fate.program.as_ref().and_then(|said| said.code)) {
+/// The names of a recipient in a report.
+struct Names {
+    shown: String,
+    expanded_from: String,
+    /// Empty if it is no other than the final recipient's.
+    actual: String,
+    submitted: Submitted,
+}
+
+/// What a local submitter heard of a recipient.
+enum Submitted {
+    /// Nothing bad, or it is no local submission.
+    Taken,
+    /// Refused at once, with this reply; without one for what is no address.
+    Refused(Option<String>),
+}
+
+fn diagnostic(fate: &Fate, reason: &str, names: &Names) -> String {
+    match (fate.program.as_ref().and_then(|said| said.code), &names.submitted) {
+        (Some(code), _) => format!("X-Unix; {code}"),
+        (None, Submitted::Refused(Some(reply))) => format!("SMTP; {reply}"),
+        (None, _) if !fate.reply.is_empty() => format!("SMTP; {}", fate.reply),
+        (None, _) if is_unknown(fate.status) && !reason.is_empty() => format!("X-Unix; {reason}"),
+        (None, _) => String::new(),
+    }
+}
+
+fn is_unknown(status: Status) -> bool {
+    (status.subject, status.detail) == (1, 1)
+}
+
+fn reason(about: About, fate: &Fate, names: &Names) -> String {
+    if !matches!(about, About::Failure | About::Postmaster) {
+        return String::new();
+    }
+    if let Some(code) = fate.program.as_ref().and_then(|said| said.code) {
         return code.to_string();
     }
-    if !failed || !fate.reply.is_empty() {
-        return if failed { fate.reply.clone() } else { String::new() };
+    if !fate.reply.is_empty() {
+        return fate.reply.clone();
     }
-    match (fate.status.subject, fate.status.detail) {
-        (1, 2) => "550 Host unknown".to_owned(),
+    match (&names.submitted, fate.status.subject, fate.status.detail) {
+        (Submitted::Refused(reply), ..) => reply.clone().unwrap_or_default(),
+        (Submitted::Taken, 1, 2) => "550 Host unknown".to_owned(),
+        (Submitted::Taken, 1, 1) => format!("550 5.1.1 {}", fate.stat),
         _ => String::new(),
     }
 }
 
-fn transcript(about: About, item: &Item, recipient: &Recipient, host: &str) -> Vec<String> {
-    let (fate, to) = (&item.fate, &recipient.address);
+fn transcript(
+    about: About,
+    action: Action,
+    item: &Item,
+    (recipient, names): (&Recipient, &Names),
+    host: &str,
+) -> Vec<String> {
+    let (fate, shown) = (&item.fate, &names.shown);
     if about == About::Receipt {
-        return Vec::new();
+        let what = match action {
+            Action::Relayed => "relayed; expect no further notifications",
+            _ => "Successfully delivered",
+        };
+        return vec![format!("{shown}... {what}")];
     }
     let mut lines = Vec::new();
     if !fate.reply.is_empty() {
         lines.push(format!("... while talking to {host}:"));
         match &fate.command {
             Command::None => {}
-            Command::Rcpt => lines.push(format!(">>> RCPT To:<{to}>")),
+            Command::Rcpt => lines.push(format!(">>> RCPT To:<{}>", recipient.address)),
             Command::Line(line) => lines.push(format!(">>> {line}")),
         }
         lines.extend(fate.lines.iter().map(|line| format!("<<< {line}")));
     }
     lines.extend(fate.program.iter().flat_map(|said| said.lines.iter().cloned()));
-    lines.push(if fate.status.is_temporary() {
-        format!("{to}... {}", fate.stat)
-    } else {
-        format!("{} {} <{to}>... {}", code(fate.status), fate.status, fate.stat)
+    lines.push(match (&names.submitted, fate.status.is_temporary(), fate.status) {
+        // sendmail's word for a 550, whatever its text.
+        (Submitted::Refused(Some(_)), ..) => format!("550 5.1.1 {shown}... User unknown"),
+        (Submitted::Refused(None), _, status) => format!("553 {status} {shown}... {}", fate.stat),
+        (_, true, _) => format!("{shown}... {}", fate.stat),
+        // A loop has no single address.
+        (_, _, status) if (status.subject, status.detail) == (4, 6) => format!("554 {status} {}", fate.stat),
+        (_, _, status) => format!("{} {status} {shown}... {}", code(status), fate.stat),
     });
     lines
 }

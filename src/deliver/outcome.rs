@@ -6,6 +6,7 @@ use crate::line;
 use crate::report::{self, Sheaf};
 use crate::settings::Settings;
 use crate::start::Inner;
+use crate::told;
 use call::agent::{Done, Said};
 use mail::client::Answer;
 use mail::{Severity, Status, Time};
@@ -158,6 +159,7 @@ impl Attempt {
 /// Concludes recipients of a job: logs, records, and reports what must be reported. Recipients without a fate stay in
 /// the job, which is given back when it is dropped here.
 pub(crate) fn conclude(inner: &Arc<Inner>, mut job: Job, attempt: &Attempt, fates: Vec<(Fate, Vec<u32>)>) {
+    told::conclude(&job, &fates);
     let settings = inner.parts.settings.get();
     let now = inner.parts.clock.now();
     let envelope = job.message.envelope.clone();

@@ -7,6 +7,7 @@ use crate::job::Job;
 use crate::outcome::{Attempt, Fate, Trouble, conclude};
 use crate::place::Place;
 use crate::session::Broken;
+use crate::told::Told;
 use crate::transaction::{Progress, forbidden};
 use mail::Status;
 use queue::Content;
@@ -31,6 +32,11 @@ pub(crate) async fn work(mut place: Place) {
     loop {
         match place.take() {
             Taken::Leave => break,
+            // Whoever watches is shown the end of the session as well, and waits no longer; nor does the next job.
+            Taken::Nothing if link.as_ref().is_some_and(|link| link.session.told.is_somebody()) => {
+                place.set_connected(false);
+                place.inner.spawn(quit(link.take()));
+            }
             Taken::Nothing => {
                 let idle = place.inner.parts.settings.get().idle;
                 if !place.wait(Duration::from_millis(idle)).await {
@@ -51,8 +57,13 @@ pub(crate) async fn work(mut place: Place) {
     }
     // The slot is free before the good-bye, which may take its time.
     drop(place);
-    if let Some(link) = link {
-        link.session.quit().await;
+    quit(link).await;
+}
+
+async fn quit(link: Option<Link>) {
+    if let Some(Link { session, host, .. }) = link {
+        session.told.line(|| format!("Closing connection to {host}"));
+        session.quit().await;
     }
 }
 
@@ -61,11 +72,15 @@ async fn serve(place: &mut Place, link: &mut Option<Link>, job: Job) -> bool {
     let mut next = Some(Turn { job, sent: false });
     while let Some(turn) = next.take() {
         let started = place.inner.parts.clock.now().mono;
+        let told = Told::of(&turn.job);
         let mut open = match link.take() {
-            Some(open) => open,
+            Some(open) => {
+                told.begins("Using cached ESMTP connection to", &open.host, place.key.mailer());
+                open
+            }
             None => {
                 let settings = place.inner.parts.settings.get();
-                match connect(&place.inner, &place.key, &settings).await {
+                match connect(&place.inner, &place.key, &settings, &told).await {
                     Ok(open) => {
                         place.set_connected(true);
                         open
@@ -74,6 +89,8 @@ async fn serve(place: &mut Place, link: &mut Option<Link>, job: Job) -> bool {
                 }
             }
         };
+        // For this job only: what follows is somebody else's.
+        open.session.told = told;
         match transact(place, &mut open, turn, started).await {
             After::Fine(turn) => {
                 *link = Some(open);
@@ -205,7 +222,9 @@ async fn exchange(
         let other = Other { session: &session.encryption, host: table_name(&link.host) };
         let demands = &*place.inner.parts.demands;
         place.take_if(|next| {
-            forbidden(next, &session.capabilities, None).is_none() && is_open_to_all(demands, next, other)
+            next.message.witness().is_none()
+                && forbidden(next, &session.capabilities, None).is_none()
+                && is_open_to_all(demands, next, other)
         })
     } else {
         None

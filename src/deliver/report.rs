@@ -278,7 +278,7 @@ impl Desk {
         }
     }
     fn submit(&self, accepted: Accepted) {
-        crate::claim::submit(&self.inner, accepted);
+        crate::claim::submit(&self.inner, accepted, None);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::auth::Anonymous;
 use crate::stream::Stream;
+use crate::told::Told;
 use mail::Encryption;
 use mail::client::{Answer, Capabilities, Exchange, ReplyDecoder};
 use std::future::{Future, poll_fn};
@@ -130,6 +131,8 @@ pub(crate) struct Session<S> {
     pub(crate) transactions: u32,
     /// There are credentials for this server, but it was not told them.
     pub(crate) anonymous: Option<Anonymous>,
+    /// Whoever is shown what is said.
+    pub(crate) told: Told,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -150,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             encryption: Encryption::default(),
             transactions: 0,
             anonymous: None,
+            told: Told::default(),
         }
     }
     /// The next reply.
@@ -161,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let (used, answer) = self.replies.feed(unread).map_err(|error| Broken::Protocol(error.to_string()))?;
             self.unread.start += used;
             if let Some(answer) = answer {
+                self.told.heard(&answer);
                 return Ok(answer);
             }
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + limit);
@@ -189,6 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
     /// Writes `parts`, then the waiting commands, in as few system calls as the socket takes.
     pub(crate) async fn write(&mut self, parts: &[&[u8]], limit: Duration) -> Result<(), Broken> {
+        self.told.said(&self.out);
         let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         slices.push(IoSlice::new(&self.out));
         slices.retain(|slice| !slice.is_empty());
@@ -248,6 +254,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !self.is_encrypted() {
             return Err(Broken::Protocol("no TLS for AUTH".to_owned()));
         }
+        // Nor is it shown to anybody.
+        let told = std::mem::take(&mut self.told);
+        let answer = self.converse(exchange).await;
+        self.told = told;
+        self.told.said(b"AUTH *");
+        answer.inspect(|answer| self.told.line(|| exchange.shown(answer)))
+    }
+    async fn converse(&mut self, exchange: &mut Exchange) -> Result<Answer, Broken> {
         let limit = self.limits.mail();
         loop {
             let Some(line) = exchange.line() else {

@@ -7,6 +7,7 @@ use crate::job::{Job, Load};
 use crate::place::Place;
 use crate::settings::Current;
 use call::agent::Kind;
+use call::submit::Witness;
 use mail::Address;
 use mail::log::{Event, Log};
 use mail::time::Clock;
@@ -140,7 +141,11 @@ impl Deliver {
     /// Hands over a message that was just accepted. Never blocks; what is too much goes back to the store and is
     /// claimed later.
     pub fn submit(&self, accepted: Accepted) {
-        crate::claim::submit(&self.inner, accepted);
+        crate::claim::submit(&self.inner, accepted, None);
+    }
+    /// The same, and `witness` is told of the first attempts.
+    pub fn submit_watched(&self, accepted: Accepted, witness: Arc<dyn Witness>) {
+        crate::claim::submit(&self.inner, accepted, Some(witness));
     }
     /// Jobs that wait for a worker.
     #[must_use]

@@ -311,6 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.write(&[&wire, &follows], self.limits.block()).await?;
             }
         }
+        self.told.said(b".");
         // The buffer is kept for the next envelope.
         self.out = follows;
         self.out.clear();

@@ -85,6 +85,10 @@ pub struct Report<'a> {
     pub host: String,
     /// Queue id of the message reported on; shown to the postmaster.
     pub id: String,
+    /// Queue id of the report.
+    pub new_id: String,
+    /// Our version, for the report's Received field.
+    pub version: String,
     /// Address in From: `MAILER-DAEMON`, with our domain if it leaves the host.
     pub from: String,
     /// Address in To: the sender of the message reported on.
@@ -109,6 +113,8 @@ pub struct Report<'a> {
     pub notes: Vec<String>,
     /// Envelope sender of the message, for the Return-Path of the returned part.
     pub sender: String,
+    /// The message has 8-bit content, whether it is returned or not.
+    pub eight_bit: bool,
     /// Header of the message.
     pub header: &'a [u8],
     /// The whole content, if it is to be returned; header included.
@@ -160,7 +166,8 @@ pub fn build(report: &Report<'_>) -> Vec<u8> {
     let text = text::part(report);
     let (status, international) = status::part(report);
     let returned = returned_part(report, international || !report.sender.is_ascii());
-    let eight_bit = !(text.is_ascii() && status.is_ascii() && returned.iter().all(|part| part.is_ascii()));
+    let eight_bit =
+        report.eight_bit || !(text.is_ascii() && status.is_ascii() && returned.iter().all(|part| part.is_ascii()));
 
     let mut page = Page::default();
     heading(report, &boundary, eight_bit, &mut page);
@@ -177,6 +184,9 @@ pub fn build(report: &Report<'_>) -> Vec<u8> {
 }
 
 fn heading(report: &Report<'_>, boundary: &str, eight_bit: bool, page: &mut Page) {
+    page.line("Received: from localhost (localhost)");
+    page.line(&format!("\tby {} ({}) id {};", one_line(&report.host), one_line(&report.version), report.new_id));
+    page.line(&format!("\t{}", one_line(&report.date)));
     page.field("Date", &report.date);
     page.line(&format!("From: Mail Delivery Subsystem <{}>", one_line(&report.from)));
     page.line(&format!("Message-Id: <{}>", one_line(&report.message_id)));
@@ -212,11 +222,12 @@ fn returned_part<'a>(report: &Report<'a>, international: bool) -> [std::borrow::
     let mut head = Page::default();
     let sender = one_line(&report.sender);
     head.line(&format!("Content-Type: {kind}"));
-    if !original.is_ascii() || !sender.is_ascii() {
+    if report.eight_bit || !original.is_ascii() || !sender.is_ascii() {
         head.line("Content-Transfer-Encoding: 8bit");
     }
     head.line("");
-    head.line(&format!("Return-Path: <{sender}>"));
+    // As at local delivery (sendmail.md 1.9).
+    head.line(&format!("Return-Path: <{}>", if sender.is_empty() { "MAILER-DAEMON" } else { &sender }));
     let end: &[u8] = if original.is_empty() || original.ends_with(b"\n") { b"" } else { b"\r\n" };
     [head.0.into(), original.into(), end.into()]
 }

@@ -2,12 +2,14 @@
 //! before submission, `deliver` qualifies it. Field bodies with addresses are read by `list.rs`.
 //!
 //! Tolerant: lines may end in CRLF or LF, blanks may stand before the colon, and a line that is no field ends the header.
-//! Every edit keeps all other bytes as they are.
+//! Every edit keeps all other bytes as they are; only the address fields of local submissions are laid out anew (`layout`).
 
 mod edit;
+mod layout;
 mod scan;
 
-pub use edit::{Role, parties, qualify, readdress, remove};
+pub use edit::{Role, parties, readdress, remove};
+pub use layout::{lay_out, qualify};
 pub use scan::{Known, Scan};
 
 use std::ops::Range;

@@ -35,6 +35,32 @@ pub fn addresses(body: &[u8]) -> Vec<Listed> {
     reader.found
 }
 
+/// The elements of a field's body, between the commas, without the blanks around them; comments and display names belong to them.
+/// `None` if something in it has no end, so that nobody can tell where it is over.
+#[must_use]
+pub fn elements(body: &[u8]) -> Option<Vec<Range<usize>>> {
+    let (mut found, mut start, mut angle) = (Vec::new(), 0, false);
+    for token in tokens(body) {
+        match token.kind {
+            Kind::Broken => return None,
+            Kind::Special(b'<') => angle = true,
+            Kind::Special(b'>') => angle = false,
+            Kind::Special(b',') if !angle => {
+                found.push(start..token.span.start);
+                start = token.span.end;
+            }
+            _ => {}
+        }
+    }
+    found.push(start..body.len());
+    let trimmed = |range: Range<usize>| {
+        let text = body.get(range.clone()).unwrap_or_default();
+        let start = range.start + (text.len() - text.trim_ascii_start().len());
+        start..start + text.trim_ascii().len()
+    };
+    (!angle).then(|| found.into_iter().map(trimmed).filter(|range| !range.is_empty()).collect())
+}
+
 /// How much of a `<…>` was seen in the present element.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Angle {
@@ -77,6 +103,8 @@ impl Reader<'_> {
                 self.angle = Angle::Open { route: false };
             }
             (Kind::Special(b','), _) => self.end_element(),
+            // Only at the end of a group, or of an element, is it one: `bob;carol` is somebody whom nobody knows.
+            (Kind::Special(b';'), Angle::None) if !self.group && !self.element.is_empty() => self.element.push(token),
             (Kind::Special(b';'), Angle::None | Angle::Closed) => {
                 self.end_element();
                 self.group = false;
@@ -99,7 +127,10 @@ impl Reader<'_> {
     }
     /// The element is over, by `,` or `;` or the end of the body.
     fn end_element(&mut self) {
-        let element = std::mem::take(&mut self.element);
+        let mut element = std::mem::take(&mut self.element);
+        while element.last().is_some_and(|t| t.kind == Kind::Special(b';')) {
+            element.pop();
+        }
         match self.angle {
             Angle::Closed => {}
             Angle::None if self.old_style => self.add_old_style(&element),

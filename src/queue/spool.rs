@@ -24,6 +24,7 @@ mod recover;
 mod roll;
 mod scan;
 mod select;
+mod span;
 mod standing;
 mod store;
 mod writer;

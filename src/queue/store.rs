@@ -139,10 +139,13 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// The envelope.
-    pub envelope: Arc<Envelope>,
+    pub envelope: Envelope,
     /// Handed out and not yet given back.
     pub active: bool,
 }
+
+/// Looks at one message of a list after the other.
+pub type See = Box<dyn FnMut(Summary) + Send>;
 
 /// The queue. Object safe; calls return at once and do their work behind the returned future.
 pub trait Store: Send + Sync + 'static {
@@ -197,6 +200,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every matching message, a page at a time: those after `after` in id order, at most `limit`.
     fn list(&self, select: Select, after: Option<QueueId>, limit: usize) -> Pending<Vec<Summary>>;
+    /// The same, but each message is shown to `see`, on a thread that may block, and not kept; the id of the last one.
+    fn show(&self, select: Select, after: Option<QueueId>, limit: usize, mut see: See) -> Pending<Option<QueueId>> {
+        let list = self.list(select, after, limit);
+        Box::pin(async move {
+            let list = list.await?;
+            let last = list.last().map(|summary| summary.envelope.id);
+            list.into_iter().for_each(&mut see);
+            Ok(last)
+        })
+    }
     /// How many messages match.
     fn count(&self, select: Select) -> Pending<u64>;
     /// Keeps matching messages from delivery.

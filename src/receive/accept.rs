@@ -345,7 +345,7 @@ impl Arrived {
         log_all(receive, &envelopes, self.size, &serving.peer.text());
         match receive.store.accept(self.writer, envelopes).await {
             Ok(accepted) => {
-                receive.hand_on(accepted);
+                receive.hand_on(accepted, None);
                 taken
             }
             Err(error) => {

@@ -97,7 +97,7 @@ async fn feed(mut submitting: Submitting, file: &Arc<File>, from: u64, length: u
             _ => return None,
         }
     }
-    Some(submitting.commit().await)
+    Some(submitting.commit(None).await)
 }
 
 fn settle(receive: &Receive, name: &str, uid: u32, answer: Answer) -> Taken {

@@ -16,6 +16,7 @@ mod submission;
 mod tls;
 mod verify;
 mod visit;
+mod watched;
 mod wire;
 
 pub use self::tls::Tls;
@@ -27,6 +28,7 @@ pub use settings::{DelayChecks, Settings};
 pub use smtp::{Peer, serve};
 pub use submission::listen_local;
 
+use call::submit::Witness;
 use mail::log::{Event, Log, Outcome};
 use mail::time::Clock;
 use queue::{Accepted, Store};
@@ -40,6 +42,8 @@ use table::Accounts;
 pub trait Next: Send + Sync {
     /// Takes over a message that is safe in the queue; returns at once.
     fn accepted(&self, message: Accepted);
+    /// The same; `witness` is told of the first attempts.
+    fn accepted_watched(&self, message: Accepted, witness: Arc<dyn Witness>);
 }
 
 /// What a reload swaps as a whole; a session keeps what it began with.
@@ -116,10 +120,12 @@ impl Receive {
         self.log.write(&Event::Decision { id, outcome, text, why: why.to_string() });
     }
     /// Hands accepted messages on; what is held or only queued stays with the store.
-    fn hand_on(&self, accepted: Vec<Accepted>) {
-        for message in accepted {
-            if message.envelope.hold.is_none() && !message.envelope.queue_only {
-                self.next.accepted(message);
+    fn hand_on(&self, accepted: Vec<Accepted>, witness: Option<Arc<dyn Witness>>) {
+        let is_tried = |message: &Accepted| message.envelope.hold.is_none() && !message.envelope.queue_only;
+        for message in accepted.into_iter().filter(is_tried) {
+            match &witness {
+                Some(witness) => self.next.accepted_watched(message, Arc::clone(witness)),
+                None => self.next.accepted(message),
             }
         }
     }

@@ -4,10 +4,11 @@
 use crate::accept::{Draft, Taken, log_all};
 use crate::prepare::{Preparing, Trouble};
 use crate::rewrite::Rewriter;
+use crate::watched::{self, Watched};
 use crate::{Progress, Receive};
 use call::frame::{self, Decoder, Frame};
 use call::seat::Seats;
-use call::submit::{Answer, Errors, Mode, Refused, Request, Submission};
+use call::submit::{Answer, Errors, Mode, Refused, Request, Submission, Witness};
 use mail::log::Outcome;
 use mail::{Address, QueueId, Status};
 use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
@@ -39,6 +40,7 @@ const REPORTED: usize = 100;
 /// Accepts local submitters until the task is ended.
 pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
     let (callers, turns) = (Seats::new(CALLERS.0, CALLERS.1), Arc::new(Turns::default()));
+    let watchers = watched::seats();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -46,9 +48,9 @@ pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
         };
         let Ok(uid) = stream.peer_cred().map(|caller| caller.uid()) else { continue };
         let Some(seat) = callers.take(uid) else { continue };
-        let (receive, turns) = (Arc::clone(&receive), Arc::clone(&turns));
+        let (receive, turns, watchers) = (Arc::clone(&receive), Arc::clone(&turns), Arc::clone(&watchers));
         tokio::spawn(async move {
-            if let Err(error) = wait_and_serve(&receive, stream, uid, &turns).await {
+            if let Err(error) = wait_and_serve(&receive, stream, uid, (&turns, &watchers)).await {
                 receive.note(None, format!("local submission of uid {uid}: {error}"));
             }
             drop(seat);
@@ -76,25 +78,45 @@ impl Turns {
 /// Serves a caller when fewer than [`SERVED`] of its uid are being served; whoever waits too long goes to the drop folder.
 async fn wait_and_serve(
     receive: &Arc<Receive>,
-    stream: UnixStream,
+    mut stream: UnixStream,
     uid: u32,
-    turns: &Turns,
+    (turns, watchers): (&Turns, &Arc<Seats>),
 ) -> Result<(), frame::Error> {
-    let Ok(Ok(_turn)) = timeout(FIRST, turns.of(uid).acquire_owned()).await else { return Ok(()) };
-    connection(receive, stream, uid).await
+    let Ok(Ok(turn)) = timeout(FIRST, turns.of(uid).acquire_owned()).await else { return Ok(()) };
+    let watched = connection(receive, &mut stream, uid, watchers).await?;
+    // Who only watches keeps nobody waiting.
+    drop(turn);
+    match watched {
+        Some(watched) => watched.pass_on(stream).await,
+        None => Ok(()),
+    }
 }
 
-/// One caller; several messages may follow each other.
-async fn connection(receive: &Arc<Receive>, mut stream: UnixStream, uid: u32) -> Result<(), frame::Error> {
+/// One caller; several messages may follow each other. What the last one is shown of its delivery.
+async fn connection(
+    receive: &Arc<Receive>,
+    stream: &mut UnixStream,
+    uid: u32,
+    watchers: &Arc<Seats>,
+) -> Result<Option<Watched>, frame::Error> {
     let mut decoder = Decoder::default();
     loop {
-        let first = timeout(FIRST, next(&mut stream, &mut decoder)).await.map_err(|_| frame::Error::Closed)??;
-        let Some(Frame::Message(payload)) = first else { return Ok(()) };
+        let first = timeout(FIRST, next(stream, &mut decoder)).await.map_err(|_| frame::Error::Closed)??;
+        let Some(Frame::Message(payload)) = first else { return Ok(None) };
         let Request::Submit(submission) = frame::decode(&payload)? else { return Err(frame::Error::Malformed) };
-        let taking = take(receive, &mut stream, &mut decoder, submission, uid);
-        let Some(answer) = timeout(MESSAGE, taking).await.map_err(|_| frame::Error::Closed)?? else { return Ok(()) };
+        let (witness, watched) = match submission.mode {
+            Mode::Watched => Some(watched::watch(watchers, uid)).unzip(),
+            Mode::Background | Mode::Queue => (None, None),
+        };
+        let taking = take(receive, stream, &mut decoder, submission, uid, witness);
+        let Some(answer) = timeout(MESSAGE, taking).await.map_err(|_| frame::Error::Closed)?? else {
+            return Ok(None);
+        };
         let bytes = frame::encode(&answer)?;
         timeout(PATIENCE, stream.write_all(&bytes)).await.map_err(|_| frame::Error::Closed)??;
+        if let (Answer::Accepted { .. }, Some(watched)) = (answer, watched) {
+            return Ok(Some(watched));
+        }
     }
 }
 
@@ -105,6 +127,7 @@ async fn take(
     decoder: &mut Decoder,
     submission: Submission,
     uid: u32,
+    witness: Option<Arc<dyn Witness>>,
 ) -> Result<Option<Answer>, frame::Error> {
     let mut submitting = match Submitting::begin(receive, submission, uid).await {
         Ok(submitting) => submitting,
@@ -118,7 +141,9 @@ async fn take(
         match next(stream, decoder).await? {
             Some(Frame::Data(bytes)) => submitting.feed(&bytes).await,
             Some(Frame::Message(payload)) => match frame::decode(&payload)? {
-                Request::End { length } if length == submitting.length => return Ok(Some(submitting.commit().await)),
+                Request::End { length } if length == submitting.length => {
+                    return Ok(Some(submitting.commit(witness).await));
+                }
                 _ => return Err(frame::Error::Malformed),
             },
             None => return Ok(None),
@@ -223,8 +248,8 @@ impl Submitting {
         }
     }
 
-    /// Commits and answers.
-    pub(crate) async fn commit(mut self) -> Answer {
+    /// Commits and answers; `witness` is told of the first attempts.
+    pub(crate) async fn commit(mut self, witness: Option<Arc<dyn Witness>>) -> Answer {
         let finished = match (self.trouble.take(), self.writer.as_mut()) {
             (Some(trouble), _) => Err(trouble),
             (None, Some(writer)) => self.preparing.finish(&mut **writer, self.submission.hops, self.hops).await,
@@ -260,7 +285,7 @@ impl Submitting {
         log_all(&self.receive, &envelopes, self.preparing.size(), &format!("{}@localhost", self.user));
         match self.receive.store.accept(writer, envelopes).await {
             Ok(accepted) => {
-                self.receive.hand_on(accepted);
+                self.receive.hand_on(accepted, witness);
                 Answer::Accepted { id: self.id.to_string(), refused: self.refused }
             }
             Err(error) => {
@@ -321,7 +346,7 @@ pub(crate) async fn give_back(
     let envelopes = draft.envelopes(id, || receive.store.new_id(now), now, &origin, "");
     match receive.store.accept(writer, envelopes).await {
         Ok(accepted) => {
-            receive.hand_on(accepted);
+            receive.hand_on(accepted, None);
             Answer::Accepted { id: id.to_string(), refused: Vec::new() }
         }
         Err(error) => Answer::Later(error.to_string()),
@@ -378,14 +403,37 @@ async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, 
 /// Where a recipient goes; what is no address at all is refused like an unknown one.
 async fn expand(receive: &Receive, text: &str) -> Verdict {
     match Address::parse(text) {
-        Ok(address) if !address.is_null() => receive.current().router.expand(&address).await,
-        _ => Verdict::Refused {
-            code: 553,
-            status: Status::permanent(1, 3),
-            text: "User address required".into(),
-            why: table::Why { source: "submission".into(), line: 0, key: text.to_owned() },
-            exit: None,
-        },
+        Ok(address) if !address.is_null() && direct(text).is_none() => receive.current().router.expand(&address).await,
+        _ => {
+            let (code, status, said) = wrong(text);
+            let why = table::Why { source: "submission".into(), line: 0, key: text.to_owned() };
+            let exit = (code == 550).then_some(67);
+            Verdict::Refused { code, status, text: said.into(), why, exit }
+        }
+    }
+}
+
+/// Programs, files and lists come from tables only.
+fn direct(text: &str) -> Option<&'static str> {
+    match text.get(..9) {
+        Some(start) if start.eq_ignore_ascii_case(":include:") => Some("Cannot mail directly to :include:s"),
+        _ if text.trim_start_matches('"').starts_with('|') => Some("Cannot mail directly to programs"),
+        _ if text.starts_with('/') && !text.contains('@') => Some("Cannot mail directly to files"),
+        _ => None,
+    }
+}
+
+/// What sendmail says of a text that is no address, or none that may be used: reply code, status, text.
+fn wrong(text: &str) -> (u16, Status, &'static str) {
+    if let Some(why) = direct(text) {
+        return (550, Status::permanent(7, 1), why);
+    }
+    match text {
+        _ if text.contains(';') || matches!(text, "" | "<>") => (550, Status::permanent(1, 1), "User unknown"),
+        _ if text.contains("..") => (553, Status::permanent(1, 2), "Invalid host name"),
+        _ if text.contains("@@") => (553, Status::permanent(1, 3), "Invalid route address"),
+        _ if text.ends_with('@') => (553, Status::permanent(1, 3), "Hostname required"),
+        _ => (553, Status::permanent(1, 3), "User address required"),
     }
 }
 

@@ -93,3 +93,21 @@ fn no_password_in_clear_text() {
     server.wait_log("AUTH=client, relay=[127.0.0.1] [127.0.0.1], not used: no TLS");
     assert!(seen.lock().unwrap().is_empty() && sink.is_empty());
 }
+
+/// `-v` shows the dialogue, but neither what is said in AUTH nor what the other side repeats of it.
+#[test]
+fn verbose_shows_no_password() {
+    for (password, encoded, answer) in
+        [("Tr0ub4dor", "AGpvZQBUcjB1YjRkb3I=", "235 "), ("0ldPassw0rd", "AGpvZQAwbGRQYXNzdzByZA", "535 ")]
+    {
+        let (sink, seen) = smart_host(true);
+        let entry = format!("AuthInfo:\t\"I:joe\" \"P:{password}\" \"M:PLAIN\"\n");
+        let server = server(&sink, "access \"@F@/access\"", "access", &entry);
+        let out = server.sendmail(&["-v", "-i", "x@far.test"], b"Subject: x\n\nx\n");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        let has = |start: &str| said.lines().any(|line| line.starts_with(start));
+        assert!(!seen.lock().unwrap().is_empty());
+        assert!(has(">>> STARTTLS") && has(">>> AUTH *") && has(answer), "{said}");
+        assert!(!said.contains(password) && !said.contains(encoded), "{said}");
+    }
+}

@@ -2,41 +2,32 @@
 //! host name, same accounts, same table files under the same path. Asked by `-bv`, `-bt` and SMTP (sendmail.md §7).
 
 use crate::answer::{Answer, said};
+use crate::root::{PROGRAM, Root, command};
 use crate::set::{Ask, Peer, Place, Set, Term};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use testsuite::sink::Act;
 use testsuite::{Sink, Smtp, process, seconds, server, wait_for};
 
-const PROGRAM: &str = "/usr/libexec/sendmail/sendmail";
-
-/// The root with the program in it.
+/// It, in its root.
 pub struct Oracle {
-    root: tempfile::TempDir,
+    root: Root,
 }
 
 impl Oracle {
-    /// A fresh root; `None`, with the reason printed, where that is not possible.
+    /// In a fresh root; `None`, with the reason printed, where that is not possible.
     pub fn new() -> Option<Self> {
-        let packed =
-            std::env::var_os("POSTRIDER_ORACLE").map_or_else(|| "/var/tmp/postrider-sendmail".into(), PathBuf::from);
-        if !packed.join("complete").exists() {
-            eprintln!("SKIPPED: no sendmail in {} (testsuite/compare/fetch gets it)", packed.display());
-            return None;
-        }
-        let root = tempfile::Builder::new().prefix("postrider-oracle.").tempdir_in("/var/tmp").unwrap();
-        command("cp", &["-a", &format!("{}/root/.", packed.display()), &root.path().to_string_lossy()]);
-        let oracle = Self { root };
-        oracle.furnish();
+        let mut oracle = Self { root: Root::unpack()? };
+        oracle.hosts(None);
+        fs::create_dir_all("/run/compare").unwrap();
+        oracle.root.bind("/dev");
+        oracle.root.bind("/run/compare");
         Some(oracle)
-    }
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
     }
     /// The names of a set's clients.
     fn hosts(&self, set: Option<&Set>) {
@@ -44,31 +35,11 @@ impl Oracle {
         for (ip, name) in set.iter().flat_map(|s| &s.clients) {
             let _ = writeln!(hosts, "{ip} {name}");
         }
-        fs::write(self.path("etc/hosts"), hosts).unwrap();
-    }
-    /// Accounts, names, devices, and the folder of the sets.
-    fn furnish(&self) {
-        self.hosts(None);
-        for (file, text) in [
-            ("etc/nsswitch.conf", "hosts: files\npasswd: files\ngroup: files\n"),
-            ("etc/mail/service.switch", "hosts files\naliases files\npasswd files\n"),
-        ] {
-            fs::write(self.path(file), text).unwrap();
-        }
-        for file in ["etc/passwd", "etc/group", "etc/shells"] {
-            let _ = fs::copy(Path::new("/").join(file), self.path(file));
-        }
-        fs::create_dir_all("/run/compare").unwrap();
-        fs::create_dir_all(self.path("run/compare")).unwrap();
-        for (from, to) in [("/dev", "dev"), ("/run/compare", "run/compare")] {
-            command("mount", &["--bind", from, &self.path(to).to_string_lossy()]);
-        }
+        fs::write(self.root.path("etc/hosts"), hosts).unwrap();
     }
     /// A program of the root.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("chroot");
-        command.arg(self.root.path()).arg(program);
-        command
+        self.root.command(program)
     }
     /// Runs a program of the root.
     pub fn run(&self, program: &str, arguments: &[&str], input: &[u8]) -> Output {
@@ -78,7 +49,7 @@ impl Oracle {
     }
     /// The `.cf` of an `.mc`.
     pub fn m4(&self, mc: &Path) -> Vec<u8> {
-        let (cf, m4) = (self.path("usr/share/sendmail/cf/"), self.path("usr/bin/m4"));
+        let (cf, m4) = (self.root.path("usr/share/sendmail/cf/"), self.root.path("usr/bin/m4"));
         let cf = cf.to_string_lossy();
         let arguments = [&format!("-D_CF_DIR_={cf}"), &format!("{cf}m4/cf.m4"), &*mc.to_string_lossy()];
         command(&m4.to_string_lossy(), &arguments)
@@ -236,14 +207,6 @@ impl Oracle {
     }
 }
 
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        for to in ["dev", "run/compare"] {
-            let _ = Command::new("umount").arg("-l").arg(self.path(to)).status();
-        }
-    }
-}
-
 /// A running sendmail, ended with the value.
 pub struct Daemon {
     /// Where it listens.
@@ -256,17 +219,6 @@ impl Drop for Daemon {
         process::kill_tree(self.child.id() as i32);
         let _ = self.child.wait();
     }
-}
-
-/// Runs a command that must succeed; its output.
-fn command(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let out = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(out.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
-    out.stdout
 }
 
 fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -2,8 +2,8 @@
 //! `compat/table/collection`: what they print, how they exit, what is in the table afterwards.
 
 use crate::oracle::Oracle;
+use crate::pattern::matches;
 use crate::random::Random;
-use crate::score::matches;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
 //! The score: agreement per row and in all, and the accepted differences of `compare/differences`.
 
 use crate::answer::Answer;
+use crate::pattern::matches;
 use crate::set::{Ask, Case};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -186,19 +187,4 @@ fn dangerous(theirs: &Answer, ours: &Answer) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Whether `text` fits a pattern in which `*` stands for anything.
-pub fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or("")) else { return false };
-    let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    for part in middle {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }

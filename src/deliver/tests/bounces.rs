@@ -38,11 +38,13 @@ async fn an_unknown_user_comes_back_to_the_sender() {
     assert_eq!(bounces.len(), 1);
     let text = stage.store.text(bounces[0].id);
     for part in [
-        "\r\nTo: alice\r\n",
+        "Received: from localhost (localhost)\r\n\tby mx.example.test (Postrider-",
+        "\r\nTo: <alice>\r\n",
         "\r\nSubject: Returned mail: see transcript for details\r\n",
-        "----- The following addresses had permanent fatal errors -----\r\n<nosuch>\r\n",
-        "550 5.1.1 <nosuch>... User unknown\r\n",
-        "\r\nFinal-Recipient: RFC822; nosuch@mx.example.test\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "----- The following addresses had permanent fatal errors -----\r\n<nosuch@mx.example.test>\r\n    (reason: 550 5.1.1 User unknown)\r\n",
+        "550 5.1.1 <nosuch@mx.example.test>... User unknown\r\n",
+        "\r\nFinal-Recipient: RFC822; nosuch@mx.example.test\r\nX-Actual-Recipient: rfc822; nosuch@mx.example.test\r\n\
+         Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: X-Unix; 550 5.1.1 User unknown\r\n",
         "\r\nContent-Type: message/rfc822\r\n",
         "\r\nSubject: hi\r\n\r\nbody\r\n",
     ] {
@@ -61,7 +63,7 @@ async fn a_masqueraded_sender_is_told_under_his_own_name() {
         envelope.sender_given = given.into();
         stage.submit(envelope, b"Subject: hi\r\n\r\nbody\r\n");
         stage.until("bounced", |s| !notices(s, told).is_empty()).await;
-        assert!(stage.store.text(notices(&stage, told)[0].id).contains(&format!("\r\nTo: {told}\r\n")));
+        assert!(stage.store.text(notices(&stage, told)[0].id).contains(&format!("\r\nTo: <{told}>\r\n")));
     }
 }
 
@@ -132,7 +134,7 @@ async fn warned_once_after_four_hours_and_returned_after_five_days() {
     let original = waiting.iter().find(|e| e.id == id).unwrap();
     assert!(original.recipients[0].warned && matches!(original.recipients[0].state, State::Deferred(_)));
     let text = stage.store.text(notices(&stage, "alice")[0].id);
-    assert!(text.contains("bob... Deferred: busy\r\nWarning: message still undelivered after 4 hours\r\nWill keep trying until message is 5 days old\r\n"), "{text}");
+    assert!(text.contains("<bob@mx.example.test>... Deferred: busy\r\nWarning: message still undelivered after 4 hours\r\nWill keep trying until message is 5 days old\r\n"), "{text}");
     assert!(!text.contains("carl..."));
 
     for (sender, content) in

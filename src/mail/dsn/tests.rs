@@ -34,6 +34,8 @@ fn report(kind: Kind) -> Report<'static> {
         kind,
         host: "mx.example.test".into(),
         id: "6ALKMLNU027063".into(),
+        new_id: "6ALKMLNU027064".into(),
+        version: "V".into(),
         from: "MAILER-DAEMON".into(),
         to: "alice".into(),
         date: DATE.into(),
@@ -46,6 +48,7 @@ fn report(kind: Kind) -> Report<'static> {
         recipients: vec![recipient()],
         notes: Vec::new(),
         sender: "alice".into(),
+        eight_bit: false,
         header: b"From: alice\r\nSubject: hi\r\n",
         content: None,
     }

@@ -4,60 +4,6 @@ use super::fields;
 use crate::address::Address;
 use crate::list::addresses;
 
-/// Fields whose addresses sendmail qualifies; also with `Resent-` before the first six.
-const QUALIFIED: [&str; 8] = ["From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Apparently-To", "Errors-To"];
-
-fn is_qualified(name: &[u8]) -> bool {
-    let plain = match name.get(..7) {
-        Some(prefix) if prefix.eq_ignore_ascii_case(b"resent-") => name.get(7..).unwrap_or_default(),
-        _ => name,
-    };
-    let resent = plain.len() != name.len();
-    let count = if resent { 6 } else { QUALIFIED.len() };
-    QUALIFIED.iter().take(count).any(|known| known.as_bytes().eq_ignore_ascii_case(plain))
-}
-
-/// Adds `@host` to every address without a domain in the fields that hold addresses (sendmail.md 1.9). `header` may be a
-/// whole message.
-#[must_use]
-pub fn qualify(header: &[u8], host: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(header.len() + 64);
-    let mut copied = 0;
-    for field in fields(header).filter(|field| is_qualified(field.name)) {
-        let Some(body) = header.get(field.body.clone()) else {
-            continue;
-        };
-        let mut last_end = None;
-        for listed in addresses(body) {
-            let (start, end) = (field.body.start + listed.span.start, field.body.start + listed.span.end);
-            // `To: bob carol`, the old style: other readers would see one broken address.
-            let gap = last_end.and_then(|last| header.get(last..start).map(|gap: &[u8]| (last, gap)));
-            if let Some((last, gap)) = gap
-                && gap.iter().all(|b| b.is_ascii_whitespace())
-            {
-                out.extend_from_slice(header.get(copied..last).unwrap_or_default());
-                out.push(b',');
-                copied = copied.max(last);
-            }
-            last_end = Some(end);
-            if listed.address.is_ok_and(|address| is_bare(&address)) {
-                out.extend_from_slice(header.get(copied..end).unwrap_or_default());
-                out.push(b'@');
-                out.extend_from_slice(host.as_bytes());
-                copied = end;
-            }
-        }
-    }
-    out.extend_from_slice(header.get(copied..).unwrap_or_default());
-    out
-}
-
-/// Whether only a domain is missing; `host!user` has one.
-fn is_bare(address: &Address) -> bool {
-    let bang = address.local().split_once('!').is_some_and(|(host, _)| host.contains('.'));
-    address.domain().is_none() && (!bang || address.local().starts_with('"'))
-}
-
 /// The header without the fields of these names.
 #[must_use]
 pub fn remove(header: &[u8], names: &[&str]) -> Vec<u8> {
@@ -141,38 +87,6 @@ mod tests {
             String::from_utf8(readdress(header, new)).unwrap(),
             "From: \"A, B\" <a@out.example> (c@in.example)\r\nTo: a@in.example,\r\n\tg: b@in.example;\r\nResent-Sender: a@out.example\r\nSubject: a@in.example\r\n"
         );
-    }
-
-    fn qualified(header: &str) -> String {
-        String::from_utf8(qualify(header.as_bytes(), "mx.example")).unwrap()
-    }
-
-    #[test]
-    fn only_bare_addresses_change() {
-        assert_eq!(
-            qualified(
-                "Subject: bob\r\nFrom: \"A, B\" <root>\r\nTo: bob (x, y), c@d,\r\n\tgroup: e, f@g;\r\n\r\nTo: body\r\n"
-            ),
-            "Subject: bob\r\nFrom: \"A, B\" <root@mx.example>\r\nTo: bob@mx.example (x, y), c@d,\r\n\tgroup: e@mx.example, f@g;\r\n\r\nTo: body\r\n"
-        );
-        assert_eq!(
-            qualified("resent-to: bob\nERRORS-TO: x\nX-To: y\nResent-Errors-To: z\n"),
-            "resent-to: bob@mx.example\nERRORS-TO: x@mx.example\nX-To: y\nResent-Errors-To: z\n"
-        );
-        for same in [
-            "To: far.example!joe\r\n",
-            "To: undisclosed-recipients:;\r\n",
-            "From: <>\r\n",
-            "To: a@\r\nCc: \"unterminated\r\n",
-            "",
-        ] {
-            assert_eq!(qualified(same), same);
-        }
-    }
-
-    #[test]
-    fn the_old_style_with_blanks_becomes_a_list() {
-        assert_eq!(qualified("To: bob carol dave@x\n"), "To: bob@mx.example, carol@mx.example, dave@x\n");
     }
 
     #[test]

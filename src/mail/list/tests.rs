@@ -32,6 +32,8 @@ fn lists_as_people_and_programs_write_them() {
         ("Undisclosed recipients: ;", &[]),
         ("friends: a@b, c <d@e>; f@g", &["a@b (group)", "d@e (group)", "f@g"]),
         ("x:;, y@z", &["y@z"]),
+        ("bob;", &["bob"]),
+        ("<a@b>; <c@d>;", &["a@b", "c@d"]),
         ("bob carol dave@x", &["bob", "carol", "dave@x"]),
         // No alias is asked about such a name; without its backslash it would be another recipient.
         ("\\bob", &["\\bob"]),
@@ -52,6 +54,8 @@ fn broken_elements_are_reported_and_the_others_kept() {
         ("a@, b@c", &["! a@", "b@c"][..]),
         ("\\, \\ bob, b@c", &["! \\", "! \\ bob", "b@c"]),
         ("bob smith, c@d", &["! bob smith", "c@d"]),
+        ("bob;carol, c@d", &["! bob;carol", "c@d"]),
+        ("a@b; c@d;", &["! a@b; c@d"]),
         ("<a@b, c@d", &["! a@b", "c@d"]),
         ("<>, c@d", &["! <>", "c@d"]),
         ("X <@a>, c@d", &["! @a", "c@d"]),
@@ -74,6 +78,20 @@ fn spans_point_at_the_address() {
     let body = b" \"A, B\" <bob> (x), c @ d, g: e;";
     let spans: Vec<&[u8]> = addresses(body).into_iter().map(|l| &body[l.span]).collect();
     assert_eq!(spans, [&b"bob"[..], b"c @ d", b"e"]);
+}
+
+#[test]
+fn elements_are_what_stands_between_commas() {
+    let texts = |body: &'static [u8]| {
+        let all = elements(body)?;
+        Some(all.into_iter().map(|range| std::str::from_utf8(&body[range]).unwrap()).collect::<Vec<_>>())
+    };
+    assert_eq!(
+        texts(b" \"A, B\" <a@b>\r\n , c (x, y) ,, <@d,@e:f@g>, h: i, j;,").unwrap(),
+        ["\"A, B\" <a@b>", "c (x, y)", "<@d,@e:f@g>", "h: i", "j;"]
+    );
+    assert_eq!(texts(b" , ").unwrap(), Vec::<&str>::new());
+    assert!(texts(b"a, \"b").is_none() && texts(b"a, <b").is_none() && texts(b"a (b").is_none());
 }
 
 #[test]

@@ -5,11 +5,13 @@ use super::disk::Disk;
 use super::frame::{FrameHeader, HEADER, Seeds};
 use super::index::{Index, Place, Stored};
 use super::record::{Record, Verb, records};
+use super::span::Spans;
 use super::standing::Standings;
 use super::{Shared, envelope_code};
 use crate::{Content, ContentId, Envelope, Error, NewState, State};
 use bytes::Bytes;
 use mail::QueueId;
+use std::borrow::Cow;
 use std::fs::File;
 use std::sync::Arc;
 
@@ -83,8 +85,7 @@ impl Shared {
             let snapshot = self.snapshot(&mut self.index(), id)?;
             match snapshot.read() {
                 Err(Error::Corrupt(why)) => {
-                    let places: Vec<Place> =
-                        [&snapshot.base].into_iter().chain(&snapshot.patches).map(|s| s.place).collect();
+                    let places: Vec<Place> = snapshot.sources().map(|source| source.place).collect();
                     if seen.as_ref() == Some(&places) {
                         self.set_aside(id, &why);
                         return Err(Error::Corrupt(why));
@@ -202,21 +203,33 @@ impl Source {
     /// The frame's records, checked.
     pub fn read(&self) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; HEADER as usize + self.place.length as usize];
-        let offset = self.place.offset;
-        let read = durable::read_at_most(&self.file, &mut bytes, u64::from(offset)).map_err(super::failed)?;
-        let whole = read == bytes.len();
-        let header = FrameHeader::decode(&bytes, self.seeds, offset, u64::from(u32::MAX));
+        let read = durable::read_at_most(&self.file, &mut bytes, u64::from(self.place.offset));
+        bytes.truncate(read.map_err(super::failed)?);
+        self.check(&bytes)?;
         bytes.drain(..HEADER as usize);
-        match header {
-            Some(header)
-                if whole && header.records == self.place.length && self.seeds.records_crc(&bytes) == header.crc =>
+        Ok(bytes)
+    }
+
+    /// The same, from `spans` if they have it.
+    fn read_in<'a>(&self, spans: &'a Spans) -> Result<Cow<'a, [u8]>, Error> {
+        match spans.frame(self.place) {
+            Some(bytes) => self.check(bytes).map(Cow::Borrowed),
+            None => self.read().map(Cow::Owned),
+        }
+    }
+
+    /// The records of the frame with these bytes.
+    fn check<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Error> {
+        let Place { segment, offset, length } = self.place;
+        let header = FrameHeader::decode(bytes, self.seeds, offset, u64::from(u32::MAX));
+        let records = bytes.get(HEADER as usize..).filter(|records| records.len() == length as usize);
+        match (header, records) {
+            (Some(header), Some(records))
+                if header.records == length && self.seeds.records_crc(records) == header.crc =>
             {
-                Ok(bytes)
+                Ok(records)
             }
-            _ => Err(Error::Corrupt(format!(
-                "the frame at {offset} of segment {} does not fit its checksum",
-                self.place.segment
-            ))),
+            _ => Err(Error::Corrupt(format!("the frame at {offset} of segment {segment} does not fit its checksum"))),
         }
     }
 }
@@ -238,9 +251,19 @@ impl Snapshot {
         })
     }
 
+    /// All that has to be read.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        [&self.base].into_iter().chain(&self.patches)
+    }
+
     /// The envelope as it stands now.
     pub fn read(&self) -> Result<Envelope, Error> {
-        let mut envelope = self.settled()?;
+        self.read_in(&Spans::default())
+    }
+
+    /// The same, from `spans` as far as they have it.
+    pub fn read_in(&self, spans: &Spans) -> Result<Envelope, Error> {
+        let mut envelope = self.settled(spans)?;
         for bytes in &self.floating {
             patch_with(&mut envelope, bytes).map_err(|_| Error::Corrupt("malformed change".into()))?;
         }
@@ -256,7 +279,7 @@ impl Snapshot {
 
     /// The envelope as the log has it, for a fresh copy: without changes on their way, which follow the copy.
     pub fn read_settled(&self) -> Result<Envelope, Error> {
-        let mut envelope = self.settled()?;
+        let mut envelope = self.settled(&Spans::default())?;
         for (recipient, standing) in envelope.recipients.iter_mut().zip(self.standings.as_slice()) {
             if let State::Due { perhaps_delivered } = &mut recipient.state {
                 // Known in memory only since an unclean stop.
@@ -266,19 +289,14 @@ impl Snapshot {
         Ok(envelope)
     }
 
-    fn settled(&self) -> Result<Envelope, Error> {
+    fn settled(&self, spans: &Spans) -> Result<Envelope, Error> {
         let malformed = |_| Error::Corrupt("malformed record".into());
-        let envelope = envelope_in(&self.base.read()?, self.id);
+        let envelope = envelope_in(&self.base.read_in(spans)?, self.id);
         let mut envelope = envelope.ok_or_else(|| Error::Corrupt("no envelope where one should be".into()))?;
         for patch in &self.patches {
-            patch_with(&mut envelope, &patch.read()?).map_err(malformed)?;
+            patch_with(&mut envelope, &patch.read_in(spans)?).map_err(malformed)?;
         }
         Ok(envelope)
-    }
-
-    /// Offset order, for reading many.
-    pub fn key(&self) -> (u32, u32) {
-        (self.base.place.segment, self.base.place.offset)
     }
 
     pub fn id(&self) -> QueueId {
@@ -300,7 +318,7 @@ pub(crate) fn patch_with(envelope: &mut Envelope, bytes: &[u8]) -> Result<(), su
     for record in records(bytes) {
         match record? {
             Record::Changes { id, changes } if id == envelope.id => {
-                for change in &changes {
+                for change in changes {
                     patch_recipient(envelope, change);
                 }
             }
@@ -332,7 +350,7 @@ pub(crate) fn patch_with(envelope: &mut Envelope, bytes: &[u8]) -> Result<(), su
     Ok(())
 }
 
-fn patch_recipient(envelope: &mut Envelope, change: &crate::Change) {
+fn patch_recipient(envelope: &mut Envelope, change: crate::Change) {
     let Some(recipient) = envelope.recipients.get_mut(change.recipient as usize) else {
         return;
     };
@@ -355,7 +373,7 @@ fn patch_recipient(envelope: &mut Envelope, change: &crate::Change) {
         recipient.last_status = change.status;
     }
     if !change.reply.is_empty() {
-        recipient.last_reply.clone_from(&change.reply);
+        recipient.last_reply = change.reply;
     }
     recipient.warned |= change.warned;
 }

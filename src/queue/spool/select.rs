@@ -1,11 +1,12 @@
-//! Finding messages for the operator. Envelopes are read in the order in which they lie on the disk, a few hundred at a time, so
+//! Finding messages for the operator. Envelopes are read a few hundred at a time, in the order in which they lie on the disk, so
 //! that memory stays bounded and a long list neither blocks the writer nor seeks.
 
 use super::Shared;
+use super::read::Snapshot;
+use super::span::Spans;
 use crate::{Envelope, Error, Part, Pattern, Select, Summary};
 use mail::QueueId;
 use std::ops::Bound;
-use std::sync::Arc;
 
 /// Most messages looked at under one lock.
 const CHUNK: usize = 256;
@@ -99,41 +100,50 @@ impl Shared {
         fitting.map(|(id, _)| *id).collect()
     }
 
-    /// Envelopes of `ids`, read in the order of the disk; finished and corrupt ones are left out.
-    fn summaries(&self, ids: &[QueueId]) -> Vec<Summary> {
-        let mut snapshots: Vec<_> = {
+    /// Shows the envelopes of `ids`, which are in order; finished and corrupt ones are left out.
+    fn read_each(&self, ids: &[QueueId], mut see: impl FnMut(Summary)) {
+        let snapshots: Vec<_> = {
             let mut index = self.index();
             ids.iter().filter_map(|&id| self.snapshot(&mut index, id).ok()).collect()
         };
-        snapshots.sort_by_key(super::read::Snapshot::key);
-        let read = |snapshot: super::read::Snapshot| {
-            let (envelope, active) = match snapshot.read() {
-                Ok(envelope) => (envelope, snapshot.active),
+        let spans = Spans::read(snapshots.iter().flat_map(Snapshot::sources));
+        for snapshot in snapshots {
+            let read = match snapshot.read_in(&spans) {
+                Ok(envelope) => Ok((envelope, snapshot.active)),
                 // It moved meanwhile, or is damaged: the careful way finds out.
-                Err(_) => self.read_envelope(snapshot.id()).ok()?,
+                Err(_) => self.read_envelope(snapshot.id()),
             };
-            Some(Summary { envelope: Arc::new(envelope), active })
-        };
-        let mut all: Vec<Summary> = snapshots.into_iter().filter_map(read).collect();
-        all.sort_by_key(|summary| summary.envelope.id);
-        all
+            if let Ok((envelope, active)) = read {
+                see(Summary { envelope, active });
+            }
+        }
     }
 
-    /// Every matching message after `after`, at most `limit`. Blocks.
-    pub fn list(&self, select: &Select, after: Option<QueueId>, limit: usize) -> Result<Vec<Summary>, Error> {
-        let mut found = Vec::new();
-        let (mut after, mut recipients) = (after, 0);
+    /// Shows every matching message after `after`, at most `limit`; the id of the last one. Blocks.
+    pub fn show(
+        &self,
+        select: &Select,
+        after: Option<QueueId>,
+        limit: usize,
+        see: &mut dyn FnMut(Summary),
+    ) -> Option<QueueId> {
+        let (mut last, mut found, mut recipients) = (None, 0, 0);
+        let mut after = after;
         // Fewer than `limit` do not mean the end: nothing does.
-        while found.len() < limit && (found.is_empty() || recipients < RECIPIENTS) {
-            let ids = self.candidates(select, after, limit - found.len());
-            let Some(&last) = ids.last() else { break };
-            after = Some(last);
-            let all = self.summaries(&ids);
-            found.extend(all.into_iter().filter(|summary| fits(&summary.envelope, select)));
-            recipients = found.iter().map(|summary: &Summary| summary.envelope.recipients.len()).sum();
+        while found < limit && (found == 0 || recipients < RECIPIENTS) {
+            let ids = self.candidates(select, after, limit - found);
+            let Some(&looked_at) = ids.last() else { break };
+            after = Some(looked_at);
+            self.read_each(&ids, |summary| {
+                if fits(&summary.envelope, select) {
+                    last = Some(summary.envelope.id);
+                    found += 1;
+                    recipients += summary.envelope.recipients.len();
+                    see(summary);
+                }
+            });
         }
-        found.truncate(limit);
-        Ok(found)
+        last
     }
 
     /// Ids of every matching message. Blocks.
@@ -147,9 +157,9 @@ impl Shared {
             if is_plain(select) {
                 found.extend(ids);
             } else {
-                let all = self.summaries(&ids);
-                let fitting = all.into_iter().filter(|summary| fits(&summary.envelope, select));
-                found.extend(fitting.map(|summary| summary.envelope.id));
+                self.read_each(&ids, |summary| {
+                    found.extend(fits(&summary.envelope, select).then_some(summary.envelope.id));
+                });
             }
         }
     }

@@ -5,7 +5,7 @@ use super::job::{Effect, Job};
 use super::record::Verb;
 use super::{Shared, Spool};
 use crate::{
-    Accepted, Change, Content, ContentWriter, Envelope, Error, Notice, Pending, Recipient, Select, Store, Summary,
+    Accepted, Change, Content, ContentWriter, Envelope, Error, Notice, Pending, Recipient, See, Select, Store, Summary,
     Transaction,
 };
 use bytes::Bytes;
@@ -125,7 +125,15 @@ impl Store for Spool {
     }
 
     fn list(&self, select: Select, after: Option<QueueId>, limit: usize) -> Pending<Vec<Summary>> {
-        self.shared.blocking(move |shared| shared.list(&select, after, limit))
+        self.shared.blocking(move |shared| {
+            let mut all = Vec::new();
+            shared.show(&select, after, limit, &mut |summary| all.push(summary));
+            Ok(all)
+        })
+    }
+
+    fn show(&self, select: Select, after: Option<QueueId>, limit: usize, mut see: See) -> Pending<Option<QueueId>> {
+        self.shared.blocking(move |shared| Ok(shared.show(&select, after, limit, &mut see)))
     }
 
     fn count(&self, select: Select) -> Pending<u64> {

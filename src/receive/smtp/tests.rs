@@ -42,6 +42,9 @@ impl Next for Collected {
     fn accepted(&self, message: Accepted) {
         self.0.lock().unwrap().push(message);
     }
+    fn accepted_watched(&self, message: Accepted, _: Arc<dyn call::submit::Witness>) {
+        self.accepted(message);
+    }
 }
 
 #[derive(Default)]

@@ -26,6 +26,8 @@ pub struct Call {
     pub input: Input,
     /// Runs when nothing else does: it looks at the queue.
     pub alone: bool,
+    /// Arguments and input that sendmail gets in place of these, which it cannot take ([`crate::better`]).
+    pub instead: Option<(Vec<Vec<u8>>, Input)>,
 }
 
 impl Call {
@@ -39,7 +41,13 @@ impl Call {
             environment: Vec::new(),
             input: Input::Bytes(input.to_vec()),
             alone: false,
+            instead: None,
         }
+    }
+    /// The call that sendmail gets.
+    pub fn theirs(&self) -> Self {
+        let (arguments, input) = self.instead.clone().unwrap_or_else(|| (self.arguments.clone(), self.input.clone()));
+        Self { arguments, input, instead: None, ..self.clone() }
     }
     /// By another user.
     pub fn by(mut self, user: &'static str) -> Self {

@@ -287,6 +287,7 @@ fn call(random: &mut Random, number: usize) -> Call {
     let user = ["alice", "alice", "alice", "alice", "root", "carol", "frank"][random.below(7)];
     let name = format!("generated: {number} {}", shape(header, body, written));
     let call = Call::new(&name, &arguments, &input(header, body, written)).by(user);
+    let call = crate::better::call(call);
     match random.below(12) {
         0 => call.with("NAME", "Name From Environment"),
         1 => call.with("TZ", "Europe/Berlin"),

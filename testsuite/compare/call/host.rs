@@ -20,7 +20,7 @@ pub const USERS: &[(&str, u32, &str)] = &[
 /// The host's name.
 pub const NAME: &str = "mx.example.test";
 /// Both servers' aliases.
-pub const ALIASES: &str = "postmaster: alice\nmulti: alice, bob, carol\nboth: bob, far@away.example\nloop1: loop2\nloop2: loop1\nnobody-there: nosuch1\n";
+pub const ALIASES: &str = "postmaster: alice\nmailer-daemon: postmaster\nmulti: alice, bob, carol\nboth: bob, far@away.example\nloop1: loop2\nloop2: loop1\nnobody-there: nosuch1\n";
 
 /// Accounts, names, homes.
 pub fn furnish() {

@@ -120,7 +120,7 @@ const PROGRAMS: &[(&str, &str, &str, &[u8])] = &[
     (
         "git sender",
         "alice",
-        "/usr/sbin/sendmail -f bounce@lists.example.test -i bob@mx.example.test dave@mx.example.test",
+        "/usr/sbin/sendmail -f bounce@lists.example.test -i bob@mx.example.test dave@mx.example.test carol@mx.example.test",
         WHOLE,
     ),
     ("emacs message", "alice", "/usr/sbin/sendmail -oi -f alice@mx.example.test -t", BCC),
@@ -157,6 +157,10 @@ const WRITTEN: &[&str] = &[
     "/usr/sbin/sendmail multi bob X@mx.example.test",
     "/usr/sbin/sendmail -oi MIXED.X@mx.example.test",
     "/usr/sbin/sendmail -oi BOB@MX.example.test",
+    "/usr/sbin/sendmail -oi bad-X@mx.example.test",
+    "/usr/sbin/sendmail -oi whoami-X@mx.example.test",
+    "/usr/sbin/sendmail -i X@mx.example.test",
+    "/usr/sbin/sendmail alID",
     "/usr/sbin/sendmail -t -i",
     "/usr/sbin/sendmail -ti",
     "/usr/sbin/sendmail -it",
@@ -231,7 +235,7 @@ pub fn calls() -> Vec<Call> {
         calls.push(call(&format!("invocations: {name}"), line, input).by(user));
     }
     for line in WRITTEN {
-        let line = line.replace('X', "bob");
+        let line = line.replace("X@", "bob@");
         calls.push(call(&format!("invocations: {line}"), &line, PLAIN));
     }
     calls.push(call("invocations: no header", "/usr/sbin/sendmail bob", BARE));
@@ -239,7 +243,7 @@ pub fn calls() -> Vec<Call> {
         calls.push(call(&format!("invocations: {user} {line}"), line, b"").by(user).alone());
     }
     calls.extend(dialogues());
-    calls
+    calls.into_iter().map(crate::better::call).collect()
 }
 
 const DIALOGUE: &str = "Date: Thu, 01 Mar 2001 10:00:00 +0000\nFrom: alice@mx.example.test\nTo: bob@mx.example.test\nSubject: bs\nMessage-ID: <bs@mx.example.test>\nX-Mark: @M@\n\nhi\n..dot\n.\n";

@@ -1,6 +1,7 @@
 //! One form for texts of both: queue ids, the present time, versions and multipart boundaries are words, bytes that are no text are escaped,
 //! and the Received field of sendmail's second hop (submission program to daemon, which we do not have) is left out.
 
+use crate::bounce;
 use std::fmt::Write as _;
 
 /// The normal form.
@@ -19,10 +20,10 @@ pub fn text(bytes: &[u8]) -> String {
             let sender = rest.split(' ').next().unwrap_or_default();
             let _ = writeln!(out, "From {sender}");
         } else {
-            out.push_str(&version(&dates(&ids(line))));
+            out.push_str(&greeting(version(&dates(&ids(line)))));
         }
     }
-    out
+    if bounce::is_report(&out) { bounce::text(&out) } else { out }
 }
 
 /// Text with what is no printable ASCII as `\xNN`; CR before LF as `\r`.
@@ -102,4 +103,12 @@ fn version(line: &str) -> String {
     let Some((version, after)) = rest.split_once(')') else { return line.to_owned() };
     let submit = if version.ends_with("/Submit") { "/Submit" } else { "" };
     format!("{before}by mx.example.test (VERSION{submit}){after}")
+}
+
+/// The greeting of SMTP names the server.
+fn greeting(line: String) -> String {
+    match line.split_once("220 mx.example.test ESMTP ").and_then(|(_, rest)| rest.split_once(';')) {
+        Some((_, date)) => format!("220 mx.example.test ESMTP SERVER;{date}"),
+        None => line,
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::host;
 use crate::model::Message;
+use crate::root::{PROGRAM, Root};
 use crate::run::{Side, dead_letters, sunk};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use testsuite::{Sink, process, seconds, server, wait_for};
 
-const PROGRAM: &str = "/usr/libexec/sendmail/sendmail";
 /// Where its smart host listens.
 const SINK: u16 = 2600;
 
@@ -23,6 +23,7 @@ define(`confSERVICE_SWITCH_FILE', `/etc/mail/service.switch')dnl
 define(`confQUEUE_LA', `1000')dnl
 define(`confREFUSE_LA', `1000')dnl
 define(`confTO_IDENT', `0')dnl
+define(`confSMTP_LOGIN_MSG', `$j Sendmail $v/$Z; $b')dnl
 ";
 
 const DAEMON: &str = "DOMAIN(`debian-mta')dnl
@@ -52,7 +53,7 @@ FEATURE(`msp', `[127.0.0.1]', `25')dnl
 
 /// It, running.
 pub struct Oracle {
-    root: tempfile::TempDir,
+    root: Root,
     daemon: Option<Child>,
     sink: Sink,
 }
@@ -60,15 +61,7 @@ pub struct Oracle {
 impl Oracle {
     /// In a fresh root; `None`, with the reason printed, where that is not possible.
     pub fn start() -> Option<Self> {
-        let packed =
-            std::env::var_os("POSTRIDER_ORACLE").map_or_else(|| "/var/tmp/postrider-sendmail".into(), PathBuf::from);
-        if !packed.join("complete").exists() {
-            eprintln!("SKIPPED: no sendmail in {} (testsuite/compare/fetch gets it)", packed.display());
-            return None;
-        }
-        let root = tempfile::Builder::new().prefix("postrider-oracle.").tempdir_in("/var/tmp").unwrap();
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        command("cp", &["-a", &format!("{}/root/.", packed.display()), &root.path().to_string_lossy()]);
+        let root = Root::unpack()?;
         let sink = Sink::on(([127, 0, 0, 1], SINK), false, |step| crate::run::dsn(step.at));
         let mut oracle = Self { root, daemon: None, sink };
         oracle.furnish();
@@ -81,18 +74,16 @@ impl Oracle {
         Some(oracle)
     }
     fn path(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
+        self.root.path(path)
     }
-    fn furnish(&self) {
-        for file in ["passwd", "group", "shells", "hosts", "services"] {
-            let _ = fs::copy(format!("/etc/{file}"), self.path(&format!("etc/{file}")));
+    fn furnish(&mut self) {
+        for file in ["etc/hosts", "etc/services"] {
+            let _ = fs::copy(format!("/{file}"), self.path(file));
         }
         if !self.path("etc/services").exists() {
             fs::write(self.path("etc/services"), "smtp 25/tcp\nsubmission 587/tcp\n").unwrap();
         }
         for (file, text) in [
-            ("etc/nsswitch.conf", "hosts: files\npasswd: files\ngroup: files\n"),
-            ("etc/mail/service.switch", "hosts files\naliases files\npasswd files\n"),
             ("etc/aliases", host::ALIASES),
             ("etc/mail/trusted-users", "carol\n"),
             ("etc/mail/local-host-names", "local.test\n"),
@@ -117,11 +108,11 @@ impl Oracle {
             fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
         };
         own("var/spool/mqueue-client", 19_993, 19_993, 0o2770);
-        own(PROGRAM.trim_start_matches('/'), 0, 19_993, 0o2755);
+        own(PROGRAM, 0, 19_993, 0o2755);
         own("var/spool/mqueue", 19_994, 19_993, 0o2750);
         own("var/mail", 0, 8, 0o2777);
         host::homes(&self.path("home").to_string_lossy());
-        command("mount", &["--bind", "/dev", &self.path("dev").to_string_lossy()]);
+        self.root.bind("/dev");
     }
     fn configure(&self) {
         for (name, text) in [("sendmail", DAEMON), ("submit", SUBMIT)] {
@@ -138,9 +129,8 @@ impl Oracle {
         server::run(command, b"")
     }
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("chroot");
+        let mut command = self.root.command(program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.arg(self.root.path()).arg(program);
         command
     }
     fn waiting(&self) -> usize {
@@ -158,7 +148,7 @@ impl Side for Oracle {
         let mut command = Command::new("chroot");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.args([&format!("--userspec={id}:{id}"), &format!("--groups={id}")]);
-        command.arg(self.root.path()).arg(program);
+        command.arg(self.path("")).arg(program);
         command
     }
     fn settle(&self) {
@@ -198,11 +188,5 @@ impl Drop for Oracle {
             process::kill_tree(daemon.id() as i32);
             let _ = daemon.wait();
         }
-        let _ = Command::new("umount").arg("-l").arg(self.path("dev")).status();
     }
-}
-
-fn command(program: &str, arguments: &[&str]) {
-    let out = Command::new(program).args(arguments).stdin(Stdio::null()).output().unwrap();
-    assert!(out.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&out.stderr));
 }

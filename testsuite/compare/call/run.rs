@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testsuite::sink::{Act, At};
-use testsuite::{Sink, mbox, server};
+use testsuite::{Sink, server};
 
 /// How many calls run at once.
 const AT_ONCE: usize = 4;
@@ -174,17 +174,27 @@ pub fn sunk(sink: &Sink) -> Vec<Message> {
     messages
 }
 
-/// The messages in the users' dead.letter files.
+/// The messages in the users' dead.letter files. Each begins with a From_ line; sendmail writes no empty line before it if the message
+/// before has no body.
 pub fn dead_letters(homes: &Path) -> Vec<Message> {
-    let mut messages = Vec::new();
+    let mut messages: Vec<Message> = Vec::new();
     for user in host::USERS.iter().map(|u| u.0).chain(["root"]) {
-        let path = homes.join(user).join("dead.letter");
-        for one in mbox::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
-            let mut text = one.from_line.into_bytes();
-            text.push(b'\n');
-            text.extend_from_slice(&one.text);
-            messages.push(Message { place: format!("dead.letter of {user}"), text: normal::text(&text) });
+        let place = format!("dead.letter of {user}");
+        let bytes = std::fs::read(homes.join(user).join("dead.letter")).unwrap_or_default();
+        let mut one: Vec<u8> = Vec::new();
+        let mut end = |one: &mut Vec<u8>| {
+            if !one.is_empty() {
+                let text = std::mem::take(one);
+                messages.push(Message { place: place.clone(), text: normal::text(text.trim_ascii_end()) });
+            }
+        };
+        for line in bytes.split_inclusive(|&b| b == b'\n') {
+            if line.starts_with(b"From ") {
+                end(&mut one);
+            }
+            one.extend_from_slice(line);
         }
+        end(&mut one);
     }
     messages
 }
