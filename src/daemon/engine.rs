@@ -98,14 +98,12 @@ async fn serve(
     let (mut engine, assembly, listeners, drop) = match started {
         Ok(started) => started,
         Err(error) => {
-            link.send(&FromEngine::Refused(format!("{error:#}")), None);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            link.say(&FromEngine::Refused(format!("{error:#}"))).await;
             return Err(error);
         }
     };
     // Before the first client is greeted: whoever sees a greeting may count on the keeper's starting us again.
-    link.send(&FromEngine::Ready, None);
-    tokio::task::yield_now().await;
+    link.say(&FromEngine::Ready).await;
     engine.listen(listeners);
     engine.follow_files(assembly);
     engine.follow_drop(drop)?;

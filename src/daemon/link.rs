@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 /// Bytes read at once.
 const BUFFER: usize = 65_536;
 
-/// What is to be sent.
-type Outgoing = (Vec<u8>, Option<OwnedFd>);
+/// What is to be sent, and who waits until it is.
+type Outgoing = (Vec<u8>, Option<OwnedFd>, Option<oneshot::Sender<()>>);
 
 /// The keeper's answer to a question.
 pub(crate) type Answer = (InputState, Option<OwnedFd>);
@@ -90,7 +90,7 @@ pub(crate) fn open(stream: std::os::unix::net::UnixStream, inbox: Inbox) -> io::
 }
 
 async fn send_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Outgoing>) {
-    while let Some((bytes, descriptor)) = queue.recv().await {
+    while let Some((bytes, descriptor, waiting)) = queue.recv().await {
         let mut sent = 0;
         while sent < bytes.len() {
             let with: Vec<BorrowedFd<'_>> = match (&descriptor, sent) {
@@ -104,6 +104,9 @@ async fn send_all(stream: Arc<UnixStream>, mut queue: mpsc::UnboundedReceiver<Ou
                 Err(_) => return, // the receiving side sees the end
             }
         }
+        if let Some(waiting) = waiting {
+            let _gone = waiting.send(());
+        }
     }
 }
 
@@ -112,7 +115,15 @@ impl Link {
     pub(crate) fn send(&self, message: &FromEngine, descriptor: Option<OwnedFd>) {
         if let Ok(bytes) = frame::encode(message) {
             // If the keeper is gone the engine is about to end.
-            let _gone = self.outgoing.send((bytes, descriptor));
+            let _gone = self.outgoing.send((bytes, descriptor, None));
+        }
+    }
+    /// Sends a message and waits until the kernel has it.
+    pub(crate) async fn say(&self, message: &FromEngine) {
+        if let Ok(bytes) = frame::encode(message) {
+            let (tell, told) = oneshot::channel();
+            let _gone = self.outgoing.send((bytes, None, Some(tell)));
+            let _gone = told.await;
         }
     }
     /// Asks; `None` when the keeper is gone. Whoever stops waiting loses the answer and nothing else.

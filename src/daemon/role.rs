@@ -22,7 +22,7 @@ Usage: postrider COMMAND [ARGUMENT ...]
   queue hold REASON            ... [SELECTION]
   queue delete                 ... SELECTION
   explain ADDRESS ... | -      where mail for an address goes and why, file and line of each step
-                               [--from ADDRESS] [--client IP] [--json] [--config FILE]
+                               [--from ADDRESS] [--client IP] [--server NAME[=IP]] [--json] [--config FILE]
   test-mode [--config FILE]    sendmail -bt: what the administrator asks about addresses, tables and hosts
   hoststat, purgestat, mailstats [ARGUMENT ...]             as the programs of these names
   makemap, newaliases, editmap, praliases [ARGUMENT ...]    as the programs of these names

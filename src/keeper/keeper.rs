@@ -210,10 +210,12 @@ impl Keeper {
         let Some(Engine { link, child, .. }) = &mut self.now.engine else {
             return false;
         };
-        let messages = match link.flush().and_then(|()| link.read()) {
-            Ok(messages) => messages,
+        let (flushed, read) = (link.flush(), link.read());
+        let messages = match read {
+            // What a dead one said last counts, though it cannot be answered.
+            Ok(messages) if flushed.is_ok() || !messages.is_empty() => messages,
             // Gone, or talking nonsense; `reap` sees the end.
-            Err(_) => return child.kill().is_err(),
+            _ => return child.kill().is_err(),
         };
         let any = !messages.is_empty();
         messages.into_iter().for_each(|message| self.obey(message));

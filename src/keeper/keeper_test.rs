@@ -77,6 +77,20 @@ fn nonsense_ends_the_engine() {
     }
 }
 
+#[test]
+fn what_a_dead_engine_said_last_counts() {
+    let (mut keeper, mut engine, _scratch) = stage();
+    // A question that cannot be answered any more stands before it, and a descriptor makes two reads of it all.
+    let null: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+    engine.send(&FromEngine::Check { number: 0, known: None }, &[]).unwrap();
+    let begin = FromEngine::Begin { ticket: 1, role: Role::Agent(Kind::User), user: String::new() };
+    engine.send(&begin, &[null.as_fd()]).unwrap();
+    engine.send(&FromEngine::Ready, &[]).unwrap();
+    drop(engine);
+    while keeper.hear_engine() {}
+    assert!(keeper.now.served);
+}
+
 impl Keeper {
     /// What it answers to one message.
     fn told(&mut self, engine: &mut Connection, message: &FromEngine, with: &[OwnedFd]) -> Option<ToEngine> {
