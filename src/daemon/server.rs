@@ -91,7 +91,13 @@ impl Terms {
             None => Ok(()),
             Some(secret) => {
                 let (who, source) = (safe(&secret.credentials.identity), safe(&secret.source));
-                writeln!(out, "  {:<13} {server}: as {who}, over TLS only  ({source})", "log-in")
+                // An entry for any server is no reason to tell a stranger a password (`deliver/auth.rs`).
+                let any = if secret.key.ends_with(':') {
+                    ", if it is the smart host or the mailer table names it"
+                } else {
+                    ""
+                };
+                writeln!(out, "  {:<13} {server}: as {who}, over TLS only{any}  ({source})", "log-in")
             }
         }
     }

@@ -156,8 +156,13 @@ async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &E
             return Err((job, why));
         }
     };
-    let first = latest.recipients.len();
+    let (first, nobody_new) = (latest.recipients.len(), children.is_empty());
     match inner.parts.store.expand(message.envelope.id, job.recipients.clone(), children).await {
+        // All its members have the message already, so this was the last of it: it is finished and gone.
+        Err(queue::Error::Unknown) if nobody_new => {
+            job.recipients.clear();
+            Ok(())
+        }
         Err(error) => {
             drop(latest);
             Err((job, (Status::temporary(3, 0), format!("cannot record the expansion: {error}"))))

@@ -4,7 +4,7 @@
 use crate::class::{fold, fold_user};
 use crate::key::Entry;
 use crate::router::setting;
-use crate::walk::{Refused, Walk, Within};
+use crate::walk::{Circle, Refused, Walk, Within};
 use crate::{Key, Owner, Place, Router};
 use mail::{Address, Status};
 use table::{AliasEntry, Found, Hit, Mailbox, Redirect, Unavailable, Why, alias_entries};
@@ -101,27 +101,47 @@ impl Router {
         }
         let within = Within::Alias(name.clone());
         if walk.path.contains(&within) {
-            // `bob: bob` ends at the user; a longer circle at the nearest name on the way that has an account, as in sendmail.
-            if let Some(user) = self.nearest_account(walk, address).await? {
-                return self.add_user(walk, &user, named, !sticky).await;
-            }
-            if walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within) {
-                return self.add_user(walk, address, named, !sticky).await;
-            }
-            // Its members are being added: nobody is lost (`a: \\a, b` and `b: \\b, a`), unless there is none.
-            walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
-            walk.cut.insert(name, (address.clone(), named));
-            return Ok(());
+            // `bob: bob` ends at the user.
+            let is_own = walk.path.iter().rfind(|w| matches!(w, Within::Alias(_))) == Some(&within);
+            return match self.close(walk, address, &name, (named.clone(), !sticky)).await? {
+                false if is_own => self.add_user(walk, address, named, !sticky).await,
+                _ => Ok(()),
+            };
         }
-        if walk.done.contains(&name) {
-            walk.arrived += 1;
+        if let Some(done) = walk.done.get(&name) {
+            walk.arrived += usize::from(done.reached);
             walk.trace.step("duplicate", address, &"", || setting("aliases", &name));
+            for back_to in walk.closes(&name) {
+                let again = Address::from_parts(&quoted(&back_to), None);
+                self.close(walk, &again, &back_to, (named.clone(), !sticky)).await?;
+            }
             return Ok(());
         }
         match self.alias(&name).await? {
             Some((list, hit)) => self.add_members(walk, address, (name, &list), &hit).await,
             None => self.add_user(walk, address, named, !sticky).await,
         }
+    }
+
+    /// Ends a circle back to `name`, which is being expanded: at the nearest name on the way that has an account, as in sendmail. False: there
+    /// is none. Then nobody is lost, for its members are being added (`a: \a, b` and `b: \b, a`), unless there is none.
+    async fn close(
+        &self,
+        walk: &mut Walk,
+        address: &Address,
+        name: &str,
+        (named, relayed): (Option<Why>, bool),
+    ) -> Result<bool, Unavailable> {
+        let account = self.nearest_account(walk, address).await?;
+        let taker = account.as_ref().map(|address| fold_user(&address.user()));
+        walk.circles.push(Circle { back_to: name.to_owned(), taker });
+        let Some(account) = account else {
+            walk.trace.step("duplicate", address, &"", || setting("aliases", name));
+            walk.cut.insert(name.to_owned(), (address.clone(), named));
+            return Ok(false);
+        };
+        self.add_user(walk, &account, named, relayed).await?;
+        Ok(true)
     }
 
     /// The first of these that has an account: an address that was met again, and the aliases on the way to it, the last one first.
@@ -152,7 +172,7 @@ impl Router {
         let owner = self.owner(walk, list).await?;
         let outer = owner.map(|owner| walk.owner.replace(owner));
         walk.path.push(Within::Alias(name.clone()));
-        let before = walk.arrived;
+        let before = (walk.circles.len(), walk.arrived);
         let entries = alias_entries(&hit.value);
         if entries.is_empty() {
             // Never accepted and forgotten; sendmail bounces it as a broken loop.
@@ -165,11 +185,11 @@ impl Router {
             self.add_entry(walk, address, entry, &hit.why).await?;
         }
         walk.asked = asked;
-        if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before) {
+        if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before.1) {
             self.looped(walk, &from, named);
         }
         walk.path.pop();
-        walk.done.insert(name);
+        walk.finish(name, before);
         if let Some(outer) = outer {
             walk.owner = outer;
         }
@@ -355,7 +375,9 @@ impl Router {
                 let name = fold_user(&address.user());
                 // The detail may choose the user's `.forward`; the agent lets it choose no folder.
                 let detail = name.split_once('+').map_or("", |(_, detail)| detail).to_owned();
-                let key = Key::Local { user: account.name, detail, plain: address.is_escaped() };
+                // Root has a mailbox and nothing else: no agent asks for a `.forward` as root.
+                let plain = address.is_escaped() || account.uid == 0;
+                let key = Key::Local { user: account.name, detail, plain };
                 walk.push_user(key, written, named, why);
             }
             None => {

@@ -13,6 +13,8 @@ use std::future::Future;
 use std::pin::Pin;
 use table::{Refusal, Unavailable, Why};
 
+/// Most circles that are followed for one alias that is met again: tables of such a kind are nobody's.
+const MOST_CIRCLES: usize = 256;
 /// Most virtual users that lead to each other.
 const VIRTUAL_DEPTH: usize = 50;
 
@@ -60,6 +62,24 @@ struct Reached {
     member: bool,
 }
 
+/// An alias that was met again while it was being expanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Circle {
+    /// Its name.
+    pub(crate) back_to: String,
+    /// The name on the circle that has an account and got the mail.
+    pub(crate) taker: Option<String>,
+}
+
+/// What became of an alias whose members have all been added.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Done {
+    /// Somebody was reached, perhaps again.
+    pub(crate) reached: bool,
+    /// Circles through it that go on above it. Met again on another way down they may end at another account.
+    pub(crate) open: Vec<Circle>,
+}
+
 /// State of one expansion.
 pub(crate) struct Walk {
     reached: Vec<Reached>,
@@ -68,7 +88,9 @@ pub(crate) struct Walk {
     /// Final keys already reached: a person reached twice gets one copy.
     seen: HashSet<String>,
     /// Aliases whose members have all been added: ten levels of six lists that name each other are sixty look-ups, not 6^10.
-    pub(crate) done: HashSet<String>,
+    pub(crate) done: HashMap<String, Done>,
+    /// Circles that were met inside of what is being expanded.
+    pub(crate) circles: Vec<Circle>,
     /// Aliases that led back to themselves, with where that was said.
     pub(crate) cut: HashMap<String, (Address, Option<Why>)>,
     /// How often somebody was reached, also again.
@@ -90,7 +112,8 @@ impl Walk {
             reached: Vec::new(),
             path: Vec::new(),
             seen: HashSet::new(),
-            done: HashSet::new(),
+            done: HashMap::new(),
+            circles: Vec::new(),
             cut: HashMap::new(),
             arrived: 0,
             admitted: 0,
@@ -153,6 +176,35 @@ impl Walk {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+    /// The aliases being expanded that the circles through `name`, which is done, lead back to.
+    pub(crate) fn closes(&self, name: &str) -> Vec<String> {
+        let (mut known, mut left, mut open) = (HashSet::from([name]), vec![name], Vec::new());
+        while let Some(done) = left.pop().and_then(|name| self.done.get(name)) {
+            for back_to in done.open.iter().map(|circle| &*circle.back_to).filter(|name| known.insert(name)) {
+                if self.path.iter().any(|within| matches!(within, Within::Alias(name) if name == back_to)) {
+                    open.push(back_to.to_owned());
+                } else {
+                    left.push(back_to);
+                }
+            }
+            if known.len() > MOST_CIRCLES {
+                break;
+            }
+        }
+        open
+    }
+    /// `name` has been expanded; `before` is how many circles there were, and how many were reached, when that began.
+    pub(crate) fn finish(&mut self, name: String, (circles, arrived): (usize, usize)) {
+        let mut open: Vec<Circle> = Vec::new();
+        for circle in self.circles.split_off(circles.min(self.circles.len())) {
+            // Those that end here end here on any way.
+            if circle.back_to != name && circle.taker.as_ref() != Some(&name) && !open.contains(&circle) {
+                open.push(circle);
+            }
+        }
+        self.circles.extend(open.iter().cloned());
+        self.done.insert(name, Done { reached: self.arrived != arrived, open });
     }
     pub(crate) fn aliases_deep(&self) -> usize {
         self.path.iter().filter(|within| matches!(within, Within::Alias(_))).count()

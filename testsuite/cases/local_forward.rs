@@ -108,6 +108,33 @@ fn details_choose_a_file_and_circles_end_in_a_mailbox() {
 }
 
 #[test]
+fn a_mailbox_beside_its_user_and_members_who_forward_to_each_other() {
+    if !root_or_skip("a_mailbox_beside_its_user_and_members_who_forward_to_each_other") {
+        return;
+    }
+    let mut server = Server::make(Setup::default().with_roles());
+    server.setup.aliases.push_str("ops: root, \\root\nboth: u26, \\u26\nkept: \\u27, u27\nlist: u28, u29\n");
+    server.write_configuration();
+    server.start();
+    forward("u27", ".forward", "u25\n");
+    forward("u28", ".forward", "u29\n");
+    send(&server, &["ops@local.test"], "root");
+    send(&server, &["both@local.test"], "plain");
+    send(&server, &["kept@local.test"], "kept");
+    for n in 0..5 {
+        send(&server, &["list@local.test"], &format!("list{n}"));
+    }
+    server.wait_empty(seconds(30));
+    let copies = |user: &str| mbox::read(&server.mailbox(user)).map_or(0, |mail| mail.len());
+    let got = ["root", "u25", "u26", "u27", "u28", "u29"].map(copies);
+    assert_eq!(got, [1, 1, 1, 1, 0, 5], "{}", server.log());
+    assert!(!server.log().contains("cannot record") && !server.log().contains("Deferred"), "{}", server.log());
+    for user in ["u27", "u28"] {
+        fs::remove_file(Path::new("/home").join(user).join(".forward")).unwrap();
+    }
+}
+
+#[test]
 fn no_shell_no_programs_and_another_users_mail_is_out_of_reach() {
     if !root_or_skip("no_shell_no_programs_and_another_users_mail_is_out_of_reach") {
         return;

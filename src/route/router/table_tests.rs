@@ -430,6 +430,36 @@ async fn hubs_and_relays_take_what_aliases_leave() {
 }
 
 #[tokio::test]
+async fn a_circle_that_is_met_on_another_way_ends_at_the_account_there() {
+    let aliases: &[(&str, &str)] = &[
+        ("team", "staff\nbob"),
+        ("staff", "team"),
+        ("bob", "staff"),
+        ("all", "team\nfar@x.example"),
+        ("grp", "g0\nfar@x.example"),
+        ("g0", "g1\ng1"),
+        ("g1", "g0"),
+        ("both", "alice\nbob"),
+        ("alice", "back"),
+        ("back", "both"),
+    ];
+    let loops = "g0 error:5.4.6 aliasing/forwarding loop broken";
+    all(
+        &router(settings(), aliases, &[], &[]),
+        &[
+            ("team", "bob local:bob"),
+            ("all", "bob local:bob; far@x.example smtp:x.example"),
+            ("both", "alice local:alice; bob local:bob"),
+            ("g0", loops),
+        ],
+    )
+    .await;
+    let r = router(settings(), aliases, &[], &[]);
+    let said = goes(&r, "grp").await;
+    assert!(said.contains("far@x.example smtp:x.example") && said.contains("loop broken"), "{said}");
+}
+
+#[tokio::test]
 async fn a_backslash_asks_no_alias() {
     let aliases: Pairs =
         &[("bob", "u@far.example"), ("own", "\\bob"), ("at", "\\bob@example.org"), ("quoted", "\"\\bob\"")];
