@@ -183,6 +183,8 @@ pub struct Draft {
     pub aliases: Vec<String>,
     /// All of them are asked.
     pub aliases_union: bool,
+    /// They may be missing.
+    pub aliases_optional: bool,
     /// Virtual users.
     pub virtual_users: Named,
     /// Domains that exist there only.
@@ -269,6 +271,13 @@ pub struct Draft {
     pub log: Log,
 }
 
+impl Default for Local {
+    fn default() -> Self {
+        let forward = "$z/.forward.$w+$h:$z/.forward+$h:$z/.forward.$w:$z/.forward".into();
+        Self { forward, default_user: None, shell: "/bin/sh".into() }
+    }
+}
+
 impl Default for Draft {
     fn default() -> Self {
         Self {
@@ -276,6 +285,7 @@ impl Default for Draft {
             local_domains: Vec::new(),
             aliases: Vec::new(),
             aliases_union: false,
+            aliases_optional: false,
             virtual_users: Named::default(),
             virtual_domains: Vec::new(),
             virtual_mailboxes: Named::default(),
@@ -315,11 +325,7 @@ impl Default for Draft {
             receive: receive::Settings::default(),
             deliver: deliver::Settings::default(),
             route: route::Settings { alias_depth: 10, alias_limit: 100_000, ..route::Settings::default() },
-            local: Local {
-                forward: "$z/.forward.$w+$h:$z/.forward+$h:$z/.forward.$w:$z/.forward".into(),
-                default_user: None,
-                shell: "/bin/sh".into(),
-            },
+            local: Local::default(),
             run: Run {
                 folder: "/run/postrider".into(),
                 drop: "/var/spool/postrider/drop".into(),

@@ -74,6 +74,7 @@ impl Reader {
         draft.host = Some(host.to_owned());
         if draft.aliases.is_empty() {
             draft.aliases = vec![USUAL_ALIASES.to_owned()];
+            draft.aliases_optional = true;
         }
         if draft.listen.is_empty() {
             draft.listen = usual_listeners();

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+/// The setting, and the kind of its tables.
+const ALIASES: &str = "aliases";
+
 /// The inputs so far.
 #[derive(Debug)]
 pub struct Inputs {
@@ -42,6 +45,8 @@ impl Inputs {
         let (kind, pair) = match kind {
             // What makemap and newaliases are told: the text, and beside it the compiled form.
             "" | "hash" | "btree" | "dbm" | "cdb" | "implicit" => (usual, true),
+            // Text of the same format.
+            "text" if usual == ALIASES => (usual, false),
             other => (other, false),
         };
         let path = &file_of(kind, path);
@@ -81,25 +86,15 @@ impl Reader {
         let draft = self.draft.clone();
         let usual = [USUAL_ALIASES.to_owned()];
         let aliases = if draft.aliases.is_empty() { &usual[..] } else { &draft.aliases };
-        for file in &draft.aliases {
-            let (kind, path) = kind_and_path(file);
-            if kind == SOCKETMAP {
-                self.error_at("aliases", "aliases cannot be asked of a socketmap");
-                continue;
-            }
-            self.no_patterns("aliases", file);
-            let path = file_of(kind, path);
-            if file != USUAL_ALIASES && !exists(&path) {
-                self.missing("aliases", &path, "taken as empty");
-            }
-        }
-        // One that need not exist. But if it did when this was planned, it is being replaced: its names are not unknown users.
-        let is_gone = |path: &str| !exists(path) && !exists(&format!("{path}.db"));
+        // The usual ones need not exist if nobody named them. But those that did when this was planned are being replaced: their names are
+        // not unknown users.
+        let optional = draft.aliases_optional || draft.aliases.is_empty();
         let aliases = aliases.iter().map(|file| {
-            let (kind, path) = kind_and_path(file);
-            inputs.table(file, "aliases", What::Aliases, is_gone(&file_of(kind, path)))
+            let files = inputs.table(file, ALIASES, What::Aliases, optional);
+            TableFiles { optional: optional && is_nowhere(&files), ..files }
         });
-        let aliases = aliases.collect();
+        let aliases: Vec<TableFiles> = aliases.collect();
+        self.check_aliases(&draft, &aliases);
         if let Some(file) = &draft.user_database.file {
             self.no_patterns("user-database", file);
         }
@@ -113,11 +108,8 @@ impl Reader {
                 });
             };
             let files = TableFiles { entries, ..inputs.table(file, "hash", What::Table, named.optional) };
-            let there = files.text.is_none()
-                || exists(&files.name)
-                || (files.compiled.is_some() && exists(&format!("{}.db", files.name)));
-            if !named.optional && !there {
-                self.missing(name, &files.name, "mail waits until it is there, unless optional=#true");
+            if !named.optional {
+                self.missing(name, &files);
             }
             Some(files)
         };
@@ -160,9 +152,28 @@ impl Reader {
         }
     }
 
-    fn missing(&mut self, setting: &str, path: &str, so: &str) {
-        if let Some(place) = self.place(setting) {
-            self.sources.warn(place, format!("{path}: no such file; {so}"));
+    fn check_aliases(&mut self, draft: &Draft, tables: &[TableFiles]) {
+        for (file, files) in draft.aliases.iter().zip(tables) {
+            if files.kind == SOCKETMAP {
+                self.error_at(ALIASES, "aliases cannot be asked of a socketmap");
+                continue;
+            }
+            self.no_patterns(ALIASES, file);
+            if !draft.aliases_optional {
+                self.missing(ALIASES, files);
+            }
+        }
+    }
+
+    /// Tells of a table that has to be there and is not.
+    fn missing(&mut self, setting: &str, files: &TableFiles) {
+        let there = |path: &str| Path::new(path).try_exists().unwrap_or(true);
+        let gone = files.text.is_some()
+            && !there(&files.name)
+            && (files.compiled.is_none() || !there(&format!("{}.db", files.name)));
+        if let Some(place) = self.place(setting).filter(|_| gone) {
+            let so = "no such file; mail waits until it is there, unless optional=#true";
+            self.sources.warn(place, format!("{}: {so}", files.name));
         }
     }
 
@@ -175,8 +186,12 @@ impl Reader {
             members: all.iter().flat_map(|names| names.names.iter().cloned()).collect(),
             files: all
                 .iter()
-                .filter_map(|names| Some((names.file.as_ref()?, names.words)))
-                .map(|(file, words)| ListFile { input: inputs.add(file, What::List), words })
+                .filter_map(|names| Some((names, names.file.as_ref()?)))
+                .map(|(names, file)| ListFile {
+                    input: inputs.add(file, What::List),
+                    words: names.words,
+                    optional: names.optional && !is_something(file),
+                })
                 .collect(),
         };
         let written = written(&self.draft).into_iter().map(list);
@@ -222,7 +237,7 @@ impl Reader {
     /// A number for the authorities' certificates. Without any, nobody's certificate is trusted.
     pub(crate) fn authorities(&mut self, inputs: &mut Inputs) -> Option<u16> {
         let file = self.draft.authorities.clone()?;
-        if !exists(&file) {
+        if !is_something(&file) {
             self.error_at("tls.authorities", &format!("{file}: no such file"));
         }
         Some(inputs.add(&file, What::List))
@@ -245,7 +260,12 @@ impl Reader {
     }
 }
 
-/// Whether there is something of that name, as far as we can see.
-fn exists(path: &str) -> bool {
-    Path::new(path).try_exists().unwrap_or(true)
+/// Whether there is something of that name, as far as we can see; also a link that leads nowhere just now.
+fn is_something(path: &str) -> bool {
+    !matches!(Path::new(path).symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether a table has no file at all.
+fn is_nowhere(files: &TableFiles) -> bool {
+    !is_something(&files.name) && (files.compiled.is_none() || !is_something(&format!("{}.db", files.name)))
 }

@@ -6,8 +6,8 @@ use crate::measure::{Duration, Size};
 use crate::scalar::{Count, Flag, Maybe, Scalar, scalar};
 use crate::schema::{Item, Node, Part, all, each, each_list, item, list, setting};
 use crate::table_setting::{
-    ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, PRIVACY, RELAYING, SENDERS, TRUST,
-    TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_MAILBOXES, VIRTUAL_USERS, names,
+    ACCESS, ADDRESSES, AUTH_INFO, BITDOMAIN, DOMAINS, GENERICS, MAILERS, MASQUERADE, OPTIONAL, PRIVACY, RELAYING,
+    SENDERS, TRUST, TRUSTED_USERS, USER_DATABASE, UUCPDOMAIN, VIRTUAL_MAILBOXES, VIRTUAL_USERS, names,
 };
 use crate::text::{
     Account, CommandWord, Domain, FilePath, ForwardPath, HostName, ListenAddress, LmtpPlace, MailboxPath, NameServer,
@@ -45,6 +45,7 @@ pub static NODES: &[Node] = &[
                 aliases_union,
                 "All files are asked and the members of all joined; otherwise the first that has the name decides."
             ),
+            item!(Part::Property("optional"), Flag, aliases_optional, OPTIONAL),
             item!(Part::Property("depth"), Count<1, 100>, route.alias_depth, "Longest chain of aliases."),
             item!(Part::Property("limit"), Count<1, 1_000_000>, route.alias_limit, "Most recipients that one address may become."),
         ],

@@ -111,6 +111,9 @@ pub struct ListFile {
     pub input: u16,
     /// Which words of a line count.
     pub words: FileWords,
+    /// Whether a host without the file has none of its members: it may be missing, and was when this was planned. Otherwise what it had is
+    /// not known without it.
+    pub optional: bool,
 }
 
 /// A list: what was written in the configuration, and files.

@@ -11,7 +11,7 @@ use crate::trust::Blame;
 
 pub(crate) const FILE: &str = "A file that lists more, one line each; lines that start with # are skipped.";
 pub(crate) const WORDS: &str = "Which words of a line in the file count.";
-const OPTIONAL: &str = "Without the file the table is empty; otherwise mail waits until it is there.";
+pub(crate) const OPTIONAL: &str = "Without the file the table is empty; otherwise mail waits until it is there.";
 const ENTIRE: &str = "They cover what is below them.";
 
 /// The kinds of tables that may stand before a path, `kind:/path`. Without one it is text, or its compiled form where that decides; the

@@ -15,6 +15,7 @@
 //! | `drop_folder` | which entries of the drop folder are taken when |
 //! | `input` | files that come through it |
 //! | `live`, `lists` | tables and lists that follow their files |
+//! | `unlisted` | who may be in a list that is not known |
 //! | `kind`, `tables` | kinds of tables; everything the router asks, put together |
 //! | `stranger` | tables that belong to somebody else |
 //! | `renaming` | domaintable, bitdomain and uucpdomain as one |
@@ -80,4 +81,5 @@ mod tally;
 mod test_mode;
 mod tour;
 mod trust;
+mod unlisted;
 mod verify;

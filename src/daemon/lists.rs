@@ -3,7 +3,7 @@
 
 use crate::input::{Input, Now, Version, read};
 use crate::link::Link;
-use config::{EngineSettings, List};
+use config::{EngineSettings, List, ListFile};
 use mail::log::{Event, Log};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,55 @@ struct ListInput {
     used: Option<Version>,
     /// As it was when it could last be read, also before a reload.
     text: Option<Vec<u8>>,
+    /// Whether it is empty when there is no such file.
+    optional: bool,
+    /// What was logged last about it.
+    told: String,
 }
+
+impl ListInput {
+    /// Whether its text is known: an unknown one must not count as empty.
+    fn is_known(&self) -> bool {
+        self.text.is_some() || (self.optional && matches!(self.input.now, Now::Absent))
+    }
+
+    /// Reads a new version that can be used; what it has, if that is something else than before.
+    fn take(&mut self, at_start: bool) -> std::io::Result<Option<Vec<u8>>> {
+        let Now::There { file, version, .. } = &self.input.now else { return Ok(None) };
+        let version = *version;
+        if self.used == Some(version) || self.input.unrest(at_start && self.text.is_none()).is_some() {
+            return Ok(None);
+        }
+        let text = read(file)?;
+        let new = self.text.as_ref() != Some(&text) || self.used.is_none();
+        (self.text, self.used) = (Some(text.clone()), Some(version));
+        Ok(new.then_some(text))
+    }
+
+    /// What is wrong with the file, and what that leads to; empty if nothing is.
+    fn problem(&self) -> String {
+        let why = match &self.input.now {
+            Now::There { .. } if self.text.is_some() => return String::new(),
+            Now::Absent if self.text.is_none() && self.optional => return String::new(),
+            // What was told until now, until it is read.
+            Now::There { .. } if !self.told.is_empty() => return self.told.clone(),
+            Now::There { .. } => "it is being written",
+            Now::Refused(why) => why,
+            Now::Absent if self.text.is_some() => "gone",
+            Now::Absent => "no such file",
+        };
+        format!("{why}; {}", self.so())
+    }
+
+    const fn so(&self) -> &'static str {
+        if self.text.is_some() { SERVES } else { UNKNOWN }
+    }
+}
+
+const SERVES: &str = "the last good version serves";
+/// What comes of a file that was never read: the settings of the plan serve, see `unlisted` for the rest.
+const UNKNOWN: &str =
+    "the lists serve as they were when the configuration was read, and other mail from outside has to wait";
 
 /// What is in use, by path, for whoever comes after a reload.
 pub(crate) type Texts = Arc<Mutex<HashMap<String, Vec<u8>>>>;
@@ -43,15 +91,16 @@ impl LiveLists {
     ) -> Self {
         let names = settings.inputs.clone();
         let old = before.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let numbers = settings.lists.iter().flat_map(|list| list.files.iter().map(|file| file.input));
-        let file = |number: u16| {
+        let file = |file: &ListFile| {
+            let (number, optional) = (file.input, file.optional);
             let input = bring(number);
             let known = names.get(usize::from(number)).and_then(|name| old.get(name));
-            let text = known.filter(|_| !matches!(input.now, Now::Absent)).cloned();
-            (number, ListInput { input, used: None, text })
+            let text = known.filter(|_| !(optional && matches!(input.now, Now::Absent))).cloned();
+            (number, ListInput { input, used: None, text, optional, told: String::new() })
         };
-        let files = numbers.map(file).collect();
-        Self { lists: settings.lists.clone(), names, files, log, texts: Arc::new(Mutex::new(old)) }
+        let files = settings.lists.iter().flat_map(|list| &list.files).map(file).collect();
+        let (lists, texts) = (settings.lists.clone(), Arc::new(Mutex::new(old)));
+        Self { lists, names, files, log, texts }
     }
 
     /// What is in use, from now on.
@@ -65,9 +114,9 @@ impl LiveLists {
         if self.is_complete() { self.fill(planned) } else { planned.clone() }
     }
 
-    /// Whether the text of each file is known: an unknown one must not count as empty.
-    fn is_complete(&self) -> bool {
-        self.files.values().all(|file| file.text.is_some() || matches!(file.input.now, Now::Absent))
+    /// Whether the text of each file is known; if not, the settings are those of the plan.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.files.values().all(ListInput::is_known)
     }
 
     /// Follows the files until the task is ended; `change` gets the settings each time.
@@ -75,12 +124,14 @@ impl LiveLists {
         if self.files.is_empty() {
             return;
         }
+        let mut complete = self.is_complete();
         loop {
             tokio::time::sleep(self.look_again()).await;
             for file in self.files.values_mut() {
                 file.input.refresh(&link).await;
             }
-            if self.look(false) && self.is_complete() {
+            if (self.look(false) || !complete) && self.is_complete() {
+                complete = true;
                 change(self.fill(&planned));
             }
         }
@@ -97,25 +148,21 @@ impl LiveLists {
     fn look(&mut self, at_start: bool) -> bool {
         let mut any = false;
         for (number, file) in &mut self.files {
-            let Now::There { file: open, version, .. } = &file.input.now else { continue };
-            let version = *version;
-            if file.used == Some(version) || file.input.unrest(at_start && file.text.is_none()).is_some() {
-                continue;
-            }
-            match read(open) {
-                Ok(text) => {
-                    any |= file.text.as_ref() != Some(&text) || file.used.is_none();
-                    if let Some(name) = self.names.get(usize::from(*number)) {
-                        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-                        texts.insert(name.clone(), text.clone());
-                    }
-                    (file.text, file.used) = (Some(text), Some(version));
+            let name = self.names.get(usize::from(*number)).map_or("list", String::as_str);
+            let problem = match file.take(at_start) {
+                Ok(None) => file.problem(),
+                Ok(Some(text)) => {
+                    any = true;
+                    let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+                    texts.insert(name.to_owned(), text);
+                    String::new()
                 }
-                Err(error) => {
-                    let name = self.names.get(usize::from(*number)).map_or("list", String::as_str);
-                    self.log.write(&Event::Server { text: format!("{name}: {error}; the last good version serves") });
-                }
+                Err(error) => format!("{error}; {}", file.so()),
+            };
+            if !problem.is_empty() && file.told != problem {
+                self.log.write(&Event::Server { text: format!("{name}: {problem}") });
             }
+            file.told = problem;
         }
         any
     }
@@ -129,3 +176,6 @@ impl LiveLists {
         route
     }
 }
+
+#[cfg(test)]
+mod tests;

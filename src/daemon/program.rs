@@ -110,6 +110,7 @@ fn distrust(path: &Path, refused: u32) -> Option<String> {
 fn alias_files(config: &Config) -> Vec<AliasFile> {
     let file = |files: &config::TableFiles| match files.compiled {
         Some(_) => AliasFile::File { path: PathBuf::from(&files.name), optional: false },
+        None if files.kind == "aliases" => AliasFile::Elsewhere("text".into()),
         None => AliasFile::Elsewhere(files.kind.clone()),
     };
     config.tables.aliases.iter().map(file).collect()

@@ -6,6 +6,7 @@ use crate::kind::{Raw, access_options, as_aliases, complete, registry};
 use crate::link::Link;
 use crate::lists::{LiveLists, Texts};
 use crate::live::LiveTable;
+use crate::unlisted::Unlisted;
 use call::keep::InputState;
 use compat_table::check::Format;
 use config::{EngineSettings, TableFiles};
@@ -124,7 +125,11 @@ impl Assembly {
 
     /// The router as things are now.
     pub(crate) fn router(&self) -> Router {
-        Router::new(self.route.clone(), self.tables.clone())
+        let mut tables = self.tables.clone();
+        if !self.lists.is_complete() {
+            tables.access = Arc::new(Unlisted(tables.access));
+        }
+        Router::new(self.route.clone(), tables)
     }
 
     /// Follows the files. Only after the keeper was told that these inputs are in use: until then it answers questions about

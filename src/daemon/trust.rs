@@ -16,7 +16,8 @@ pub(crate) struct Trust {
     pub(crate) authorities: Arc<Authorities>,
 }
 
-/// Reads them. Authorities that cannot be read are told, and then nobody's certificate is trusted: what demands that waits.
+/// Reads them. Authorities that cannot be read are told, and then nobody's certificate can be judged: mail that demands it waits, whatever its
+/// entry says (`mail::Verify::Temp`).
 ///
 /// # Errors
 /// If there should be a certificate and there is none that can be used.
@@ -25,7 +26,9 @@ pub(crate) fn load(settings: &EngineSettings, brought: &mut Brought, log: &dyn L
         let read = pem(brought, number).and_then(|pem| Authorities::from_pem(&pem).map_err(|error| error.to_string()));
         read.unwrap_or_else(|error| {
             let file = settings.inputs.get(usize::from(number)).map_or("tls authorities", String::as_str);
-            log.write(&Event::Server { text: format!("{file}: {error}; no certificate is trusted") });
+            log.write(&Event::Server {
+                text: format!("{file}: {error}; no certificate can be verified, and what demands it waits"),
+            });
             Authorities::default()
         })
     });

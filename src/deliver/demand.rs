@@ -1,6 +1,6 @@
 //! What the administrator demands of the encryption towards a server or for a recipient (sendmail.md 3.3: `Try_TLS:`, `TLS_Srv:`,
 //! `TLS_Rcpt:`). `connect` asks about servers, `relay` about recipients. What is not met lets mail wait, or come back where the entry says
-//! `PERM+`.
+//! `PERM+` and it could be judged.
 
 use crate::job::Job;
 use crate::outcome::Fate;
@@ -43,8 +43,7 @@ pub trait Demands: Send + Sync {
 impl Demanded {
     /// What becomes of mail if a session with `host` does not meet the demand.
     pub(crate) fn unmet(&self, session: &Encryption, host: Option<&str>) -> Option<Fate> {
-        let text = self.demand.unmet(session, host)?;
-        let (code, status) = self.demand.refusal();
+        let (code, status, text) = self.demand.refused(session, host)?;
         Some(Fate::local(status, &format!("{code} {status} {text} ({})", self.source)))
     }
 }

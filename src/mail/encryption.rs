@@ -29,6 +29,8 @@ pub enum Verify {
     Not,
     /// It showed one that nobody trusted vouches for.
     Fail,
+    /// It showed one that could not be judged: there is no usable authority here.
+    Temp,
     /// Nothing: there was no STARTTLS so far.
     #[default]
     Unset,
@@ -84,6 +86,7 @@ impl fmt::Display for Verify {
             Self::No => "NO",
             Self::Not => "NOT",
             Self::Fail => "FAIL",
+            Self::Temp => "TEMP",
             Self::Unset => "",
             Self::None => "NONE",
             Self::Clear => "CLEAR",

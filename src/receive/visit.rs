@@ -163,8 +163,7 @@ impl Serving {
     pub(crate) async fn is_too_open(&self) -> Option<Refused> {
         match self.current.router.tables().access.encryption(false, self.client()).await {
             Ok(found) => found.and_then(|found| {
-                let text = found.value.unmet(&self.encryption, self.client().name)?;
-                let (code, status) = found.value.refusal();
+                let (code, status, text) = found.value.refused(&self.encryption, self.client().name)?;
                 Some((Reply::new(code, Some(status), text), found.why))
             }),
             Err(error) => Some(unavailable(error, 451)),

@@ -42,15 +42,25 @@ pub enum Requirement {
 }
 
 impl Demand {
-    /// What is wrong with a session, in sendmail's words. `host`: the other side's name in DNS.
+    /// What a session that does not meet it is answered, in sendmail's words. `host`: the other side's name in DNS. What could not be judged
+    /// waits, whatever the entry says: it is this host that has no authorities to ask.
     #[must_use]
-    pub fn unmet(&self, session: &Encryption, host: Option<&str>) -> Option<String> {
+    pub fn refused(&self, session: &Encryption, host: Option<&str>) -> Option<(u16, Status, String)> {
+        let text = self.unmet(session, host)?;
+        let unjudged = self.verified && session.verify == Verify::Temp && self.unmet == Unmet::Permanent;
+        let (code, status) = if unjudged { Unmet::Later.reply() } else { self.refusal() };
+        Some((code, status, text))
+    }
+
+    /// What is wrong with a session.
+    fn unmet(&self, session: &Encryption, host: Option<&str>) -> Option<String> {
         let unverified = match session.verify {
             _ if !self.verified => None,
             Verify::Ok => None,
             Verify::No => Some("not authenticated"),
             Verify::Not => Some("no authentication requested"),
             Verify::Fail => Some("authentication failed"),
+            Verify::Temp => Some("authentication cannot be judged now"),
             Verify::Unset => Some("authentication required"),
             Verify::None => Some("other side does not support STARTTLS"),
             Verify::Clear => Some("STARTTLS disabled locally"),
@@ -66,13 +76,19 @@ impl Demand {
         self.certificate.iter().find_map(|requirement| requirement.unmet(certificate, host))
     }
 
-    /// Reply code and status of a refusal.
+    /// Reply code and status of a refusal, as the entry has them.
     #[must_use]
     pub const fn refusal(&self) -> (u16, Status) {
-        match self.unmet {
-            Unmet::Later => (454, Status::temporary(7, 0)),
-            Unmet::Temporary => (403, Status::temporary(7, 0)),
-            Unmet::Permanent => (503, Status::permanent(7, 0)),
+        self.unmet.reply()
+    }
+}
+
+impl Unmet {
+    const fn reply(self) -> (u16, Status) {
+        match self {
+            Self::Later => (454, Status::temporary(7, 0)),
+            Self::Temporary => (403, Status::temporary(7, 0)),
+            Self::Permanent => (503, Status::permanent(7, 0)),
         }
     }
 }
@@ -152,6 +168,7 @@ mod tests {
             (Verify::No, "not authenticated"),
             (Verify::Not, "no authentication requested"),
             (Verify::Fail, "authentication failed"),
+            (Verify::Temp, "authentication cannot be judged now"),
             (Verify::Unset, "authentication required"),
             (Verify::None, "other side does not support STARTTLS"),
             (Verify::Clear, "STARTTLS disabled locally"),
@@ -190,5 +207,24 @@ mod tests {
     fn a_refusal_has_the_class_that_was_asked_for() {
         let code = |unmet| Demand { unmet, ..Demand::default() }.refusal().0;
         assert_eq!([Unmet::Later, Unmet::Temporary, Unmet::Permanent].map(code), [454, 403, 503]);
+    }
+
+    #[test]
+    fn what_could_not_be_judged_waits() {
+        let said = |unmet, verified, verify, bits| {
+            let demand = Demand { unmet, verified, bits: 128, ..Demand::default() };
+            demand.refused(&session(verify, bits), None).map(|(code, status, _)| (code, status.is_permanent()))
+        };
+        for (unmet, now) in [(Unmet::Later, 454), (Unmet::Temporary, 403), (Unmet::Permanent, 454)] {
+            assert_eq!(said(unmet, true, Verify::Temp, 256), Some((now, false)));
+            assert_eq!(said(unmet, true, Verify::Temp, 64), Some((now, false)));
+            assert_eq!(said(unmet, true, Verify::Ok, 256), None);
+            assert_eq!(said(unmet, false, Verify::Temp, 256), None);
+        }
+        // These were judged: no certificate, a wrong one, and encryption that is weak whoever it is.
+        for (verified, verify, bits) in [(true, Verify::No, 256), (true, Verify::Fail, 256), (false, Verify::Temp, 64)]
+        {
+            assert_eq!(said(Unmet::Permanent, verified, verify, bits), Some((503, true)), "{verify}");
+        }
     }
 }

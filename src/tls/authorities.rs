@@ -12,6 +12,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{CommonState, RootCertStore};
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::X509Version;
 
 /// What the other side of a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +23,12 @@ pub enum Side {
     Server,
 }
 
-/// Those who are trusted to vouch for others.
+/// Those who are trusted: to vouch for others, or only each for itself.
 #[derive(Debug)]
 pub struct Authorities {
+    /// All of the file. There are none if it could not be used: then nobody can be judged.
+    listed: RootCertStore,
+    /// Those of them that may sign for others.
     roots: Arc<RootCertStore>,
     /// `None` where there are no roots: rustls makes none then.
     clients: Option<Arc<dyn ClientCertVerifier>>,
@@ -34,7 +38,8 @@ pub struct Authorities {
 impl Default for Authorities {
     fn default() -> Self {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { roots: Arc::new(RootCertStore::empty()), clients: None, algorithms }
+        let (listed, roots) = (RootCertStore::empty(), Arc::new(RootCertStore::empty()));
+        Self { listed, roots, clients: None, algorithms }
     }
 }
 
@@ -45,24 +50,25 @@ impl Authorities {
     /// # Errors
     /// If nothing is left.
     pub fn from_pem(pem: &[u8]) -> Result<Self, Error> {
-        let now = UnixTime::now();
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem).filter_map(Result::ok) {
-            if x509(&certificate).is_some_and(|parsed| is_current(&parsed, now)) {
-                let _odd_ones_are_left_out = roots.add(certificate);
+        Self::of(CertificateDer::pem_slice_iter(pem).filter_map(Result::ok), UnixTime::now())
+    }
+
+    fn of(certificates: impl Iterator<Item = CertificateDer<'static>>, now: UnixTime) -> Result<Self, Error> {
+        let (mut listed, mut roots) = (RootCertStore::empty(), RootCertStore::empty());
+        for certificate in certificates {
+            let Some(parsed) = x509(&certificate).filter(|parsed| is_current(parsed, now)) else { continue };
+            let signs = may_sign(&parsed);
+            if listed.add(certificate).is_ok() && signs {
+                roots.extend(listed.roots.last().cloned());
             }
+        }
+        if listed.is_empty() {
+            return Err(Error::NoAuthorities);
         }
         let roots = Arc::new(roots);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
-        let clients = clients.build().map_err(|_| Error::NoAuthorities)?;
-        Ok(Self { roots, clients: Some(clients), ..Self::default() })
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.roots.len()
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider).build().ok();
+        Ok(Self { listed, roots, clients, ..Self::default() })
     }
 
     /// What was agreed on in a handshake that has ended, and with whom. `asked`: a client was asked for its certificate.
@@ -89,6 +95,12 @@ impl Authorities {
         let (Ok(parsed), Some(shown)) = (ParsedCertificate::try_from(own), x509(own)) else {
             return (Verify::Fail, None);
         };
+        if self.listed.is_empty() {
+            return (Verify::Temp, Some(name::certificate(&shown)));
+        }
+        // rustls would take a signature of an authority between whose key is not for signing certificates.
+        let others = others.iter().filter(|other| x509(other).is_some_and(|other| may_sign(&other)));
+        let others: &[CertificateDer<'_>] = &others.cloned().collect::<Vec<_>>();
         let vouched = match side {
             Side::Server => {
                 let algorithms = self.algorithms.all;
@@ -102,7 +114,7 @@ impl Authorities {
         (verify, Some(name::certificate(&shown)))
     }
 
-    /// Whether it is one of the authorities itself: a file of authorities may name a host's own, self-signed certificate, as in OpenSSL.
+    /// Whether it is one of the file itself, which may name a host's own, self-signed certificate, as in OpenSSL: by name and key.
     fn is_one(&self, own: &CertificateDer<'_>, shown: &X509Certificate<'_>, now: UnixTime) -> bool {
         let mut alone = RootCertStore::empty();
         if alone.add(own.clone().into_owned()).is_err() || !is_current(shown, now) {
@@ -112,13 +124,23 @@ impl Authorities {
         let same = |root: &TrustAnchor<'_>| {
             root.subject == own.subject && root.subject_public_key_info == own.subject_public_key_info
         };
-        self.roots.roots.iter().any(same)
+        self.listed.roots.iter().any(same)
     }
 }
 
 /// Reads a certificate for what rustls does not tell; `None` also if something stands behind it.
 fn x509<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     x509_parser::parse_x509_certificate(certificate).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, parsed)| parsed)
+}
+
+/// Whether it may sign for others (RFC 5280, 4.2.1.3 and 4.2.1.9): a host's own certificate that somebody trusts is no authority. Those of
+/// version 1 cannot say it; as in OpenSSL, one that names itself as its issuer is a root of old.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    if certificate.version() == X509Version::V1 {
+        return certificate.extensions().is_empty() && certificate.subject().as_raw() == certificate.issuer().as_raw();
+    }
+    let (Ok(basic), Ok(usage)) = (certificate.basic_constraints(), certificate.key_usage()) else { return false };
+    basic.is_some_and(|basic| basic.value.ca) && usage.is_none_or(|usage| usage.value.key_cert_sign())
 }
 
 fn is_current(certificate: &X509Certificate<'_>, now: UnixTime) -> bool {

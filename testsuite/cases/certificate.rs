@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use testsuite::{Authority, Identity, Server, Setup, Sink, Smtp, Zone, message, seconds, sink, wait_for};
 
 /// Relays to `sink`, and knows one authority.
@@ -95,6 +96,28 @@ fn a_recipient_whose_mail_goes_to_verified_servers_only() {
     fs::write(server.path("ca.pem"), theirs.pem()).unwrap();
     server.reload();
     wait_for("the secret ones", seconds(20), || sink.len() == 10);
+}
+
+#[test]
+fn without_authorities_nobody_is_refused_for_good() {
+    let ours = Authority::new("ours");
+    let sink = Sink::showing(&ours.identity("mx.far.test", &[]));
+    let server = relaying(&sink, &ours, "TLS_Srv:127.0.0.1 PERM+VERIFY\n");
+    let mode = |mode| fs::set_permissions(server.path("ca.pem"), fs::Permissions::from_mode(mode)).unwrap();
+    fs::write(server.path("ca.pem"), "noise\n").unwrap();
+    server.reload();
+    server.wait_log("no certificate in it that can be used; no certificate can be verified");
+    // One that anybody may write is refused.
+    fs::write(server.path("ca.pem"), ours.pem()).unwrap();
+    mode(0o666);
+    server.reload();
+    server.wait_log("); no certificate can be verified");
+    send(&server, "waits", "a@far.test");
+    server.wait_log("454 4.7.0 authentication cannot be judged now (");
+    assert_eq!(sink.len(), 0);
+    mode(0o644);
+    server.reload();
+    wait_for("what waited", seconds(20), || sink.len() == 1);
 }
 
 /// A client from the world outside; what it is told at MAIL, RCPT and the end.

@@ -1,16 +1,20 @@
 //! Tables that change while mail comes in: in effect within 2 s, and never a wrong "User unknown" (issue "tables", Must show 3).
 
+use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use testsuite::{Server, Setup, Smtp, scaled, seconds, server};
+use testsuite::{Server, Setup, Smtp, Zone, process, scaled, seconds, server};
 
 /// Names in a table that is rewritten all the time.
 const NAMES: usize = 2_000;
+/// Who comes from another address than this host's.
+const STRANGER: &str = "stranger@client.test";
 
 fn with_tables() -> Server {
     let setup = Setup {
@@ -38,7 +42,11 @@ fn write(path: &Path, text: &[u8]) {
 
 /// Code of MAIL or, if that is accepted, of RCPT.
 fn code(server: &Server, from: &str, to: &str) -> u16 {
-    let mut session = Smtp::hello(server.address).unwrap();
+    // This host's own clients may relay.
+    let client = IpAddr::from(if from == STRANGER { [198, 51, 100, 9] } else { [127, 0, 0, 1] });
+    let mut session = Smtp::connect_from(client, server.address).unwrap();
+    session.expect(220).unwrap();
+    session.command("EHLO client.test").unwrap();
     let mail = session.command(&format!("MAIL FROM:<{from}>")).unwrap().code;
     if mail != 250 {
         return mail;
@@ -87,6 +95,51 @@ fn a_changed_table_is_in_effect_within_2_s_without_a_signal() {
     let late: Vec<_> = took.iter().filter(|(t, _)| *t > seconds(2)).collect();
     assert!(late.is_empty(), "later than 2 s: {late:?}");
     assert_eq!(server.engine(), engine, "the engine is the same");
+}
+
+/// What is not there when an engine starts is not empty: 451, and what the lists were when the keeper started.
+#[test]
+fn files_that_are_missing_when_the_engine_starts_make_mail_wait() {
+    let lists = "local-domains file=\"@F@/w\"\nrelay-domains file=\"@F@/r\"\n\
+                 virtual-users \"@F@/v\" { domains file=\"@F@/vd\" }\nsenders { accept-unresolvable }";
+    if !testsuite::root_or_skip("files_that_are_missing_when_the_engine_starts_make_mail_wait") {
+        return;
+    }
+    let zone = Zone::start("9.100.51.198.in-addr.arpa PTR client.test\nclient.test A 198.51.100.9\n");
+    let aliases = "postmaster: nobody\nfirst: daemon\n".into();
+    let setup = Setup { aliases, dns: Some(zone.address), ..Setup::default() };
+    let mut server = Server::make(setup.with(lists));
+    let texts = [("w", "one.test\n"), ("r", "far.test\n"), ("vd", "virt.test\n")];
+    fs::write(server.path("v"), "first@virt.test first\n").unwrap();
+    texts.iter().for_each(|(name, text)| fs::write(server.path(name), text).unwrap());
+    let aliases = fs::read(server.path("aliases")).unwrap();
+    fs::remove_file(server.path("aliases")).unwrap();
+    server.start();
+    // Nobody is unknown without the aliases; the keeper's plan says that they have to be there.
+    assert_eq!(code(&server, STRANGER, "first@local.test"), 451);
+    write(&server.path("aliases"), &aliases);
+    until(&server, STRANGER, "first@local.test", 250);
+    write(&server.path("w"), b"one.test\ntwo.test\n");
+    until(&server, STRANGER, "first@two.test", 250);
+    texts.iter().for_each(|(name, _)| fs::remove_file(server.path(name)).unwrap());
+    let engine = server.engine();
+    process::signal(engine, Signal::KILL);
+    server.wait_log("/vd: no such file; the lists serve as they were");
+    server.wait_ready(seconds(20));
+    assert_ne!(server.engine(), engine);
+    for (to, wanted) in [
+        ("first@one.test", 250),
+        ("x@far.test", 250),
+        ("first@virt.test", 250),
+        // Came after the plan; and who knows what else was in the files.
+        ("first@two.test", 451),
+        ("x@other.test", 451),
+    ] {
+        assert_eq!(code(&server, STRANGER, to), wanted, "{to}\n{}", server.log());
+    }
+    texts.iter().for_each(|(name, text)| write(&server.path(name), text.as_bytes()));
+    until(&server, STRANGER, "first@virt.test", 250);
+    until(&server, STRANGER, "x@other.test", 550);
 }
 
 /// A table in which all names exist; which of two users they are is what changes.

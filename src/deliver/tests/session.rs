@@ -169,6 +169,7 @@ async fn goes_through_tls_with_any_certificate() {
     stage.until("sent", |s| s.has_line("stat=Sent (ok queued)")).await;
     assert_eq!(seen.lock().unwrap().commands[0], "EHLO localhost");
     assert_eq!(seen.lock().unwrap().messages.len(), 1);
-    let line = "STARTTLS=client, relay=[127.0.0.1] [127.0.0.1], version=TLSv1.3, verify=FAIL, cipher=TLS_";
+    // There are no authorities here.
+    let line = "STARTTLS=client, relay=[127.0.0.1] [127.0.0.1], version=TLSv1.3, verify=TEMP, cipher=TLS_";
     assert!(stage.has_line(line), "{:?}", stage.lines());
 }
