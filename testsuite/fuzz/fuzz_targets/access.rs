@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     let session = mail::Encryption { bits: 128, certificate: Some(shown.clone()), ..Default::default() };
     for demanded in [access.encryption(bits & 64 != 0, client), access.encryption_for(address)] {
         if let Ok(Some(found)) = wait(demanded) {
-            let _ = (found.value.unmet(&session, name), found.value.refusal());
+            let _ = (found.value.refused(&session, name), found.value.refusal());
         }
     }
     let _ = (wait(access.features(client)), wait(access.relay_by(&shown)));
