@@ -111,13 +111,13 @@ fn dovecot_takes_it_as_the_user() {
     let conf =
         format!("mail_location = maildir:~/Maildir\nlda_mailbox_autocreate = yes\nlog_path = {tmp}/log\nssl = no\n");
     fs::write(server.path("tmp/conf"), conf).unwrap();
-    send(&server, "a@client.test", "u19+x@local.test", "one");
+    send(&server, "a@client.test", "u25+x@local.test", "one");
     let line = server.wait_log("mailer=local");
     assert!(line.contains("stat=Sent"), "{line}\n{}", fs::read_to_string(server.path("tmp/log")).unwrap_or_default());
-    let new = fs::read_dir("/home/u19/Maildir/.boxx/new").unwrap().next().unwrap().unwrap();
+    let new = fs::read_dir("/home/u25/Maildir/.boxx/new").unwrap().next().unwrap().unwrap();
     let text = fs::read_to_string(new.path()).unwrap();
     assert!(text.starts_with("Return-Path: <a@client.test>\n") && text.contains("X-Test-Id: one"), "{text}");
-    assert!(Command::new("rm").args(["-rf", "/home/u19/Maildir"]).status().unwrap().success());
+    assert!(Command::new("rm").args(["-rf", "/home/u25/Maildir"]).status().unwrap().success());
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn procmail_as_sendmail_calls_it() {
         .replace("* ARG ?? lists", "* $ARG ?? lists")
         .replace(":0\n* ^X", "ARG=$1\n:0\n* ^X")
         .replace("$ARG", "ARG");
-    fs::write("/home/u19/.procmailrc", rules).unwrap();
-    chown("/home/u19/.procmailrc", Some(20_019), Some(19_999)).unwrap();
-    send(&server, "a@client.test", "u19@local.test", "plain");
-    send(&server, "a@client.test", "u19+lists@local.test", "detail");
-    let plain = Path::new("/var/mail/u19");
+    fs::write("/home/u25/.procmailrc", rules).unwrap();
+    chown("/home/u25/.procmailrc", Some(20_025), Some(19_999)).unwrap();
+    send(&server, "a@client.test", "u25@local.test", "plain");
+    send(&server, "a@client.test", "u25+lists@local.test", "detail");
+    let plain = Path::new("/var/mail/u25");
     wait_for("both", seconds(20), || plain.exists() && server.path("tmp/lists").exists());
     server.wait_empty(seconds(20));
     let mail = mbox::read(plain).unwrap();
@@ -148,7 +148,7 @@ fn procmail_as_sendmail_calls_it() {
     let text = fs::read_to_string(plain).unwrap();
     assert!(text.starts_with("From a@client.test ") && !text.contains("\n>From "), "{text}");
     assert_eq!(mbox::read(&server.path("tmp/lists")).unwrap().len(), 1);
-    send(&server, "a@client.test", "u19@local.test", "bad");
+    send(&server, "a@client.test", "u25@local.test", "bad");
     server.wait_log("stat=User unknown");
-    assert!(Command::new("rm").args(["-f", "/home/u19/.procmailrc", "/var/mail/u19"]).status().unwrap().success());
+    assert!(Command::new("rm").args(["-f", "/home/u25/.procmailrc", "/var/mail/u25"]).status().unwrap().success());
 }

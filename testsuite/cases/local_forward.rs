@@ -113,11 +113,11 @@ fn a_mailbox_beside_its_user_and_members_who_forward_to_each_other() {
         return;
     }
     let mut server = Server::make(Setup::default().with_roles());
-    server.setup.aliases.push_str("ops: root, \\root\nboth: u26, \\u26\nkept: \\u27, u27\nlist: u28, u29\n");
+    server.setup.aliases.push_str("ops: root, \\root\nboth: u21, \\u21\nkept: \\u22, u22\nlist: u23, u24\n");
     server.write_configuration();
     server.start();
-    forward("u27", ".forward", "u25\n");
-    forward("u28", ".forward", "u29\n");
+    forward("u22", ".forward", "u20\n");
+    forward("u23", ".forward", "u24\n");
     send(&server, &["ops@local.test"], "root");
     send(&server, &["both@local.test"], "plain");
     send(&server, &["kept@local.test"], "kept");
@@ -126,10 +126,10 @@ fn a_mailbox_beside_its_user_and_members_who_forward_to_each_other() {
     }
     server.wait_empty(seconds(30));
     let copies = |user: &str| mbox::read(&server.mailbox(user)).map_or(0, |mail| mail.len());
-    let got = ["root", "u25", "u26", "u27", "u28", "u29"].map(copies);
+    let got = ["root", "u20", "u21", "u22", "u23", "u24"].map(copies);
     assert_eq!(got, [1, 1, 1, 1, 0, 5], "{}", server.log());
     assert!(!server.log().contains("cannot record") && !server.log().contains("Deferred"), "{}", server.log());
-    for user in ["u27", "u28"] {
+    for user in ["u22", "u23"] {
         fs::remove_file(Path::new("/home").join(user).join(".forward")).unwrap();
     }
 }

@@ -40,7 +40,10 @@ fuzz_target!(|data: &[u8]| {
     judged(access.relay_to(&domain));
     judged(access.relay_to_address(address));
     judged(access.spam(address, bits & 32 != 0));
-    let _ = (wait(access.peer("GreetPause", client)), wait(access.credentials(client)));
+    let _ = wait(access.peer("GreetPause", client));
+    raw.was_little();
+    let _ = wait(access.credentials(client));
+    raw.was_little();
     let shown =
         mail::Certificate { subject: format!("/CN={user}"), issuer: format!("/CN={domain}"), ..Default::default() };
     let session = mail::Encryption { bits: 128, certificate: Some(shown.clone()), ..Default::default() };
@@ -48,8 +51,11 @@ fuzz_target!(|data: &[u8]| {
         if let Ok(Some(found)) = wait(demanded) {
             let _ = (found.value.refused(&session, name), found.value.refusal());
         }
+        raw.was_little();
     }
-    let _ = (wait(access.features(client)), wait(access.relay_by(&shown)));
+    let _ = wait(access.features(client));
+    raw.was_little();
+    let _ = wait(access.relay_by(&shown));
     raw.was_little();
     is_checked(Format::Access(options), text);
 });

@@ -27,9 +27,6 @@ fn same(address: &Address) {
     assert_eq!(line.find(['\r', '\n']), Some(line.len() - 2));
     let read = path::reverse_path(&line["MAIL From:".len()..line.len() - 2]).expect("what we write we read");
     assert_eq!(&read.address, address);
-    assert_eq!(
-        (address.domain_key().is_some(), read.rest),
-        (address.domain().is_some(), "")
-    );
+    assert_eq!((address.domain_key().is_some(), read.rest), (address.domain().is_some(), ""));
     assert!(!address.user().chars().any(char::is_control));
 }

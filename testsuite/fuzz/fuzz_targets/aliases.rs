@@ -7,17 +7,9 @@ use table::{AliasEntry, Table as _, alias_entries, alias_value};
 
 fuzz_target!(|data: &[u8]| {
     let local = |domain: &str| domain.len() % 2 == 0;
-    let loaded = [
-        Aliases::read("aliases", data, None),
-        Aliases::read("aliases", data, Some(&local)),
-    ];
+    let loaded = [Aliases::read("aliases", data, None), Aliases::read("aliases", data, Some(&local))];
     for table in loaded.into_iter().flatten() {
-        assert!(
-            table
-                .warnings()
-                .iter()
-                .all(|line| line.starts_with("aliases: ") && !line.contains('\n'))
-        );
+        assert!(table.warnings().iter().all(|line| line.starts_with("aliases: ") && !line.contains('\n')));
         for (key, value) in table.iter() {
             assert!(!key.is_empty() && !value.is_empty() && !value.contains('\n'));
             assert_eq!(key, key.to_ascii_lowercase());

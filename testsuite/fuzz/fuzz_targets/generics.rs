@@ -22,7 +22,10 @@ fuzz_target!(|data: &[u8]| {
         raw.was_little();
     }
     if let Ok(Some(hit)) = wait(renamed(&*raw, &domain)) {
-        assert!(!hit.value.is_empty() && !hit.value.contains([' ', '\n', '@']) || hit.value.starts_with('['), "{hit:?}");
+        assert!(
+            !hit.value.is_empty() && !hit.value.contains([' ', '\n', '@']) || hit.value.starts_with('['),
+            "{hit:?}"
+        );
     }
     is_checked(Format::Generics, text);
     is_checked(Format::Domains, text);

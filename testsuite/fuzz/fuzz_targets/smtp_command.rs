@@ -7,11 +7,7 @@ use mail::client::ReplyDecoder;
 use mail::content::{DataDecoder, Encoder};
 use mail::server::{Limits, Session, Step};
 
-const LIMITS: Limits = Limits {
-    message_size: 10_000,
-    recipients: 5,
-    errors: 50,
-};
+const LIMITS: Limits = Limits { message_size: 10_000, recipients: 5, errors: 50 };
 
 fuzz_target!(|data: &[u8]| {
     let mut session = Session::new("mx.example", "1", "client [192.0.2.1]", LIMITS, true);
