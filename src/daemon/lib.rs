@@ -79,6 +79,8 @@ mod system;
 mod tables;
 mod tally;
 mod test_mode;
+#[cfg(test)]
+mod told;
 mod tour;
 mod trust;
 mod unlisted;

@@ -166,15 +166,9 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
         return After::Fine(None);
     }
     if !sent {
-        let other = Other { session: &link.session.encryption, host: table_name(&link.host) };
-        let barred = barred(&*place.inner.parts.demands, &job, other).await;
-        if !barred.is_empty() {
-            let indices: Vec<u32> = barred.iter().flat_map(|(_, indices)| indices).copied().collect();
-            job.recipients.retain(|index| !indices.contains(index));
-            conclude(&place.inner, Job::new(Arc::clone(&job.message), indices), &attempt, barred);
-            if job.recipients.is_empty() {
-                return After::Fine(None);
-            }
+        turn_away(place, link, &mut job, &attempt).await;
+        if job.recipients.is_empty() {
+            return After::Fine(None);
         }
     }
     let mut progress = Progress::default();
@@ -201,6 +195,18 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
     } else {
         After::Over(ahead)
     }
+}
+
+/// Takes out the recipients whose mail may not go over this session, and concludes them.
+async fn turn_away(place: &Place, link: &Link, job: &mut Job, attempt: &Attempt) {
+    let other = Other { session: &link.session.encryption, host: table_name(&link.host) };
+    let barred = barred(&*place.inner.parts.demands, job, other).await;
+    if barred.is_empty() {
+        return;
+    }
+    let indices: Vec<u32> = barred.iter().flat_map(|(_, indices)| indices).copied().collect();
+    job.recipients.retain(|index| !indices.contains(index));
+    conclude(&place.inner, Job::new(Arc::clone(&job.message), indices), attempt, barred);
 }
 
 /// The dialogue. If all goes well so far, the envelope of the next job, if one waits, goes out with the end of this content.

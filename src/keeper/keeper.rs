@@ -248,11 +248,12 @@ impl Keeper {
             self.adopt(opened);
         }
         if !std::mem::replace(&mut self.now.served, true) {
-            // Whoever started us in the background waits for the pid file.
+            // Whoever started us in the background waits for the pid file: it is there whole or not at all.
             let plan = &self.opened.plan;
+            let new = plan.pid_file.with_extension("new");
             let text = format!("{}\n{}\n", std::process::id(), plan.command_line);
-            let _ = std::fs::remove_file(&plan.pid_file);
-            if let Err(error) = std::fs::write(&plan.pid_file, text) {
+            let _ = std::fs::remove_file(&new);
+            if let Err(error) = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &plan.pid_file)) {
                 log::error(&format!("cannot write {}: {error}", plan.pid_file.display()));
             }
         }

@@ -180,7 +180,8 @@ impl Walk {
     /// The aliases being expanded that the circles through `name`, which is done, lead back to.
     pub(crate) fn closes(&self, name: &str) -> Vec<String> {
         let (mut known, mut left, mut open) = (HashSet::from([name]), vec![name], Vec::new());
-        while let Some(done) = left.pop().and_then(|name| self.done.get(name)) {
+        while let Some(name) = left.pop() {
+            let Some(done) = self.done.get(name) else { continue };
             for back_to in done.open.iter().map(|circle| &*circle.back_to).filter(|name| known.insert(name)) {
                 if self.path.iter().any(|within| matches!(within, Within::Alias(name) if name == back_to)) {
                     open.push(back_to.to_owned());

@@ -1,22 +1,12 @@
 //! List files that are there, gone and back, and the settings that come of them.
 
 use super::*;
+use crate::told::Lines;
 use call::keep::{InputState, Unsafe};
 use config::{Config, System};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-
-#[derive(Default)]
-struct Lines(Mutex<Vec<String>>);
-
-impl Log for Lines {
-    fn write(&self, event: &Event) {
-        if let Event::Server { text } = event {
-            self.0.lock().unwrap().push(text.clone());
-        }
-    }
-}
 
 /// A folder with the files `w` and `r`.
 struct Host {

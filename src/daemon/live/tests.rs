@@ -2,23 +2,13 @@
 
 use super::*;
 use crate::kind::registry;
+use crate::told::Lines;
 use call::keep::{InputState, Unsafe};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 use table::Why;
-
-#[derive(Default)]
-struct Lines(std::sync::Mutex<Vec<String>>);
-
-impl Log for Lines {
-    fn write(&self, event: &Event) {
-        if let Event::Server { text } = event {
-            self.0.lock().unwrap().push(text.clone());
-        }
-    }
-}
 
 /// A folder with a table in it, and the keeper's eyes.
 struct Host {
