@@ -236,7 +236,8 @@ impl Connection {
             if let Some(frame) = self.decoder.next()? {
                 return Ok(Some(frame));
             }
-            let mut buffer = [0; 65_536];
+            // Orders and answers are small; the content of a long one comes in pieces.
+            let mut buffer = [0; 16_384];
             match receive(self.stream.as_fd(), &mut buffer, &mut self.descriptors)? {
                 0 if self.decoder.is_midway() => return Err(Error::Closed),
                 0 => return Ok(None),

@@ -6,7 +6,6 @@ use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, Timespe
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -19,6 +18,8 @@ const STALE_ALIVE: i64 = 1_024;
 const STALE_DEAD: i64 = 60;
 /// Whoever holds a lock longer than this touches it (step 11).
 const TOUCH: Duration = Duration::from_secs(60);
+/// Of a lock of ours that is still empty: nobody else makes such. Who is killed in this moment must not hold up mail for minutes.
+const UNFINISHED: u32 = 0o200;
 /// A lock must have stood unchanged at least this long under our eyes before its age counts.
 const WATCHED: Duration = Duration::from_secs(2);
 
@@ -36,28 +37,15 @@ impl DotLock {
         let mut path = mailbox.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let fresh = Fresh::create(mailbox.parent().unwrap_or(Path::new("/")))?;
         // Twice: once more after a stale lock was removed or another holder has just let go.
         for _ in 0..2 {
-            match fs::linkat(CWD, &fresh.path, CWD, &path, AtFlags::SYMLINK_FOLLOW) {
-                Ok(()) => return fresh.into_lock(path),
-                // NFS: the answer may have been lost, the link count tells (step 2).
-                Err(Errno::EXIST) if fresh.is_linked() => return fresh.into_lock(path),
-                Err(Errno::EXIST) => watch.look(&path, &fresh)?,
-                Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => return Self::exclusive(path),
+            match create(&path) {
+                Ok(file) => return Self::new(file, path),
+                Err(Errno::EXIST) => watch.look(&path)?,
                 Err(errno) => return Err(failed("create dot-lock")(errno)),
             }
         }
         Err(Failure::Busy(format!("{} is there", path.display())))
-    }
-
-    /// For file systems without links.
-    fn exclusive(path: PathBuf) -> Result<Self, Failure> {
-        match create(&path) {
-            Ok(file) => Self::new(file, path),
-            Err(Errno::EXIST) => Err(Failure::Busy(format!("{} is there", path.display()))),
-            Err(errno) => Err(failed("create dot-lock")(errno)),
-        }
     }
 
     fn new(file: File, path: PathBuf) -> Result<Self, Failure> {
@@ -87,66 +75,34 @@ impl Drop for DotLock {
     }
 }
 
-/// The file that becomes the lock by `link`: without a name until then, so that nothing stays if we are killed in this moment. Where there
-/// are no such files (NFS) it has a name of its own, removed when dropped.
-struct Fresh {
-    file: Option<File>,
-    path: PathBuf,
-    has_name: bool,
-}
-
-impl Fresh {
-    fn create(folder: &Path) -> Result<Self, Failure> {
-        Self::nameless(folder).map_or_else(|| Self::named(folder), Ok)
-    }
-    fn nameless(folder: &Path) -> Option<Self> {
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = File::from(fs::open(folder, flags, Mode::from_raw_mode(0o644)).ok()?);
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        // Without /proc it could never be linked.
-        std::fs::symlink_metadata(&path).ok()?;
-        (&file).write_all(signature().as_bytes()).ok()?;
-        Some(Self { file: Some(file), path, has_name: false })
-    }
-    fn named(folder: &Path) -> Result<Self, Failure> {
-        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let nanos = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos());
-        let path = folder.join(format!(".lk{}.{count}.{nanos:x}", std::process::id()));
-        let file = create(&path).map_err(failed("create lock file"))?;
-        Ok(Self { file: Some(file), path, has_name: true })
-    }
-    fn is_linked(&self) -> bool {
-        let stat = self.file.as_ref().and_then(|file| fs::fstat(file).ok());
-        stat.is_some_and(|stat| stat.st_nlink == 1 + u64::from(self.has_name))
-    }
-    /// The file system's own clock: NFS servers have another.
-    fn now(&self) -> Option<i64> {
-        self.file.as_ref().and_then(|file| fs::fstat(file).ok()).map(|stat| stat.st_mtime)
-    }
-    fn into_lock(mut self, path: PathBuf) -> Result<DotLock, Failure> {
-        let file = self.file.take().expect("taken only here, which consumes it");
-        DotLock::new(file, path)
-    }
-}
-
-impl Drop for Fresh {
-    fn drop(&mut self) {
-        if self.has_name {
-            let _ = fs::unlink(&self.path);
-        }
-    }
-}
-
+/// Made by `O_EXCL`, which is one step on every file system there is today, NFS from version 3 on (step 2); a file made before and linked
+/// costs twice the time. Until it has its content it has the mode [`UNFINISHED`].
 fn create(path: &Path) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(fs::open(path, flags, Mode::from_raw_mode(0o644))?);
+    let file = File::from(fs::open(path, flags, Mode::from_raw_mode(UNFINISHED))?);
     let whole = (&file).write_all(signature().as_bytes());
+    let whole = whole.and_then(|()| Ok(fs::fchmod(&file, Mode::from_raw_mode(0o644))?));
     whole.map_err(|error| {
         let _ = fs::unlink(path);
         Errno::from_io_error(&error).unwrap_or(Errno::IO)
     })?;
     Ok(file)
+}
+
+/// The file system's own clock, for NFS servers have another: the time of a file made beside `path`, without a name where that is possible.
+fn now_beside(path: &Path) -> Option<i64> {
+    let folder = path.parent()?;
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = match fs::open(folder, flags, Mode::RUSR) {
+        Ok(file) => file.into(),
+        Err(_) => {
+            let name = folder.join(format!(".lk{}", std::process::id()));
+            let file = create(&name);
+            let _ = fs::unlink(&name);
+            file.ok()?
+        }
+    };
+    fs::fstat(&file).ok().map(|stat| stat.st_mtime)
 }
 
 /// What stands in our locks: the pid for everybody, then what lets us know our own again.
@@ -190,6 +146,8 @@ impl Machine {
 enum Holder {
     /// One of ours that is certainly gone.
     Gone,
+    /// One of ours that should have written into it at once.
+    Unfinished,
     /// A process that lives here.
     Alive,
     /// Not ours, and there is no such process here.
@@ -244,6 +202,7 @@ fn holder(content: &str, here: &Machine) -> Holder {
 fn is_stale(holder: Holder, age: i64, watched: Duration) -> bool {
     match holder {
         Holder::Gone => true,
+        Holder::Unfinished => watched >= WATCHED,
         Holder::Dead => age > STALE_DEAD,
         Holder::Unknown => age > STALE && watched >= WATCHED,
         Holder::Alive => age > STALE_ALIVE && watched >= WATCHED,
@@ -258,7 +217,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Removes the lock if it is stale; otherwise busy.
-    fn look(&mut self, path: &Path, fresh: &Fresh) -> Result<(), Failure> {
+    fn look(&mut self, path: &Path) -> Result<(), Failure> {
         let stat = match fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
@@ -277,8 +236,15 @@ impl Watch {
         if let Some(file) = &file {
             let _ = file.take(512).read_to_end(&mut content);
         }
-        let holder = holder(&String::from_utf8_lossy(&content), Machine::here());
-        let age = fresh.now().map_or(0, |now| now - stat.st_mtime);
+        let holder = match stat {
+            Stat { st_size: 0, st_mode, st_uid, .. }
+                if st_mode & 0o7777 == UNFINISHED && st_uid == rustix::process::geteuid().as_raw() =>
+            {
+                Holder::Unfinished
+            }
+            _ => holder(&String::from_utf8_lossy(&content), Machine::here()),
+        };
+        let age = now_beside(path).map_or(0, |now| now - stat.st_mtime);
         if !is_stale(holder, age, since.elapsed()) {
             return Err(Failure::Busy(format!("{} is held", path.display())));
         }
@@ -337,6 +303,7 @@ mod tests {
         assert_eq!(holder("1073741808:elsewhere.example\n", here), Holder::Unknown);
         let long = Duration::from_secs(60);
         assert!(is_stale(Holder::Gone, 0, Duration::ZERO));
+        assert!(!is_stale(Holder::Unfinished, 0, Duration::ZERO) && is_stale(Holder::Unfinished, 0, WATCHED));
         assert!(!is_stale(Holder::Dead, 30, long) && is_stale(Holder::Dead, 61, Duration::ZERO));
         assert!(!is_stale(Holder::Unknown, 299, long) && is_stale(Holder::Unknown, 301, long));
         assert!(!is_stale(Holder::Unknown, 301, Duration::ZERO));
@@ -344,19 +311,16 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_and_without_a_name_becomes_the_lock() {
+    fn a_lock_has_its_content_and_leaves_nothing_behind() {
         let folder = std::env::temp_dir().join(format!("postrider-fresh-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("alice.lock");
-        let kinds: [fn(&Path) -> Option<Fresh>; 2] = [Fresh::nameless, |folder| Fresh::named(folder).ok()];
-        for fresh in kinds.iter().filter_map(|create| create(&folder)) {
-            assert!(!fresh.is_linked());
-            fs::linkat(CWD, &fresh.path, CWD, &path, AtFlags::SYMLINK_FOLLOW).unwrap();
-            assert!(fresh.is_linked());
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), signature());
-            drop(fresh.into_lock(path.clone()).unwrap());
-            assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "no litter");
-        }
+        let lock = DotLock::take(&folder.join("alice"), &mut Watch::default()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), signature());
+        assert_eq!(create(&path).unwrap_err(), Errno::EXIST);
+        assert!(now_beside(&path).is_some_and(|now| (0..5).contains(&(now - lock.stat.st_mtime))));
+        drop(lock);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "no litter");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -370,6 +334,12 @@ mod tests {
             let then = std::time::SystemTime::now() - Duration::from_secs(seconds.unsigned_abs());
             file.set_modified(then).unwrap();
         };
+        let mut watch = Watch::default();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        drop(fs::open(&path, flags, Mode::from_raw_mode(UNFINISHED)).unwrap());
+        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "it may be written this moment");
+        watch.seen.as_mut().unwrap().1 -= Duration::from_secs(3);
+        drop(DotLock::take(&mailbox, &mut watch).unwrap());
         let mut watch = Watch::default();
         let seen_long_ago = |watch: &mut Watch| {
             let (_, since) = watch.seen.as_mut().unwrap();

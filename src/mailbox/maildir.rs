@@ -11,6 +11,7 @@ use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -55,7 +56,7 @@ pub(crate) fn make_folders(fixed: &Path, path: &Path) -> io::Result<()> {
     let parents: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| *folder != fixed).collect();
     for folder in parents.into_iter().rev() {
         // What is there need not lie in what this agent may write.
-        if !folder.is_dir() && make(folder)? {
+        if !folder.is_dir() && make(CWD, folder)? {
             sync_folder(folder.parent().unwrap_or(fixed))?;
         }
     }
@@ -73,16 +74,10 @@ impl Maildir {
     /// Opens the three folders, making (0700) what is missing; the folder above must exist: a home that is not
     /// mounted must not be made up.
     fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let made = make(path)?;
-        let top = File::from(fs::open(path, flags, Mode::empty())?);
-        let mut fresh = false;
-        let mut part = |name: &str| -> io::Result<File> {
-            fresh |= make_at(&top, name)?;
-            Ok(fs::openat(&top, name, flags, Mode::empty())?.into())
-        };
-        let (tmp, new, cur) = (part("tmp")?, part("new")?, part("cur")?);
-        if fresh {
+        let (top, made) = open_or_make(CWD, path)?;
+        let part = |name: &str| open_or_make(&top, Path::new(name));
+        let ((tmp, a), (new, b), (cur, c)) = (part("tmp")?, part("new")?, part("cur")?);
+        if a || b || c {
             top.sync_all()?;
         }
         if let (true, Some(parent)) = (made, path.parent()) {
@@ -156,16 +151,23 @@ fn write(file: &File, item: &Item, content: Content<'_>) -> Result<u64, CopyErro
     Ok(size)
 }
 
-fn make(path: &Path) -> io::Result<bool> {
-    made(fs::mkdirat(CWD, path, Mode::RWXU))
+/// The folder, and whether it had to be made.
+fn open_or_make(within: impl AsFd, path: &Path) -> io::Result<(File, bool)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (folder, made) = match fs::openat(&within, path, flags, Mode::empty()) {
+        // Mostly it is there: asked first, for making one that is there takes the lock of the folder above.
+        Err(Errno::NOENT) => {
+            let made = make(&within, path)?;
+            (fs::openat(&within, path, flags, Mode::empty())?, made)
+        }
+        folder => (folder?, false),
+    };
+    Ok((folder.into(), made))
 }
 
-fn make_at(top: &File, name: &str) -> io::Result<bool> {
-    made(fs::mkdirat(top, name, Mode::RWXU))
-}
-
-fn made(outcome: Result<(), Errno>) -> io::Result<bool> {
-    match outcome {
+/// False if it was there.
+fn make(within: impl AsFd, path: &Path) -> io::Result<bool> {
+    match fs::mkdirat(within, path, Mode::RWXU) {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         Err(errno) => Err(errno.into()),

@@ -204,7 +204,7 @@ fn judge(p: &process::Process, keeper: i32, engine: i32, agents: &mut HashSet<u3
         if command.contains(" user ") && process::ids(p.pid, "NoNewPrivs") == [1] {
             say("user agent is confined: his set-id programs would not work".into());
         }
-        // Locks on their way to a name: `.lk…`, or none yet (O_TMPFILE).
+        // Files that tell the time of the file system: `.lk…`, or without a name (O_TMPFILE).
         let is_own = |f: &str| [own.as_str(), "/var/mail/.lk", "/var/mail/#"].iter().any(|start| f.starts_with(start));
         if mail.iter().any(|f| !is_own(f)) {
             say(format!("agent of {uid} has {mail:?}"));

@@ -63,7 +63,7 @@ fn run(server: &mut Server, rows: &[&[Reader]], theirs: usize, victims: &'static
     }
     assert!(count.lost.is_empty(), "lost: {:?}\n{}", count.lost, server.story());
     judge(server, &count, &deaths, passes.iter().map(|passes| passes.failed).sum());
-    assert_no_locks(USER, &deaths);
+    assert_no_locks(USER);
 }
 
 /// procmail keeps its dot-lock while it waits for the kernel's (mbox-locking.md §1), which Dovecot, mutt and bsd-mailx have while they wait
