@@ -26,6 +26,10 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
         },
         ("check", 1 | 2) => match Snapshot::read(&path, true) {
             Ok(Snapshot { config, warnings, mut problems, .. }) => {
+                match crate::trust::check(&config) {
+                    Ok(more) => problems.extend(more),
+                    Err(why) => return mistakes(&why),
+                }
                 problems.extend(crate::log_file::trouble(&config));
                 problems.extend(crate::stranger::strangers(&config));
                 warnings.iter().for_each(|warning| complain!("{warning}"));

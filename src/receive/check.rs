@@ -6,11 +6,11 @@
 use crate::client::Resolved;
 use crate::settings::{DelayChecks, Settings};
 use mail::reply::Reply;
-use mail::{Address, Certificate, Status};
+use mail::{Address, Certificate, Encryption, Status, Verify};
 use route::{DnsError, Resolver, Router};
 use std::net::IpAddr;
 use std::time::Duration;
-use table::{Client, Found, Judgement, Mailbox, Refusal, Unavailable, Why};
+use table::{Client, Found, Hit, Judgement, Mailbox, Refusal, Unavailable, Why};
 
 /// Longest wait for the DNS of a sender's domain.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,8 +37,8 @@ pub(crate) struct Visitor<'a> {
     /// Forward-confirmed name, or empty.
     pub(crate) name: &'a str,
     pub(crate) resolved: Resolved,
-    /// Its certificate, if somebody who is trusted vouches for it.
-    pub(crate) certificate: Option<&'a Certificate>,
+    /// How its session is encrypted, and what its certificate is worth.
+    pub(crate) encryption: &'a Encryption,
 }
 
 impl<'a> Visitor<'a> {
@@ -219,12 +219,10 @@ impl Checks<'_> {
 
     async fn relaying(&self, sender: &Address, recipient: &Address) -> Decision {
         // Who may relay by his certificate is asked nothing more (delay_checks): sendmail's RelayTLS comes first.
-        if let Some(certificate) = self.visitor.certificate {
-            match self.router.tables().access.relay_by(certificate).await {
-                Ok(Some(hit)) => return Decision::Stop(hit.why),
-                Ok(None) => {}
-                Err(error) => return unavailable(error),
-            }
+        match self.relay_by(self.visitor.encryption.verified()).await {
+            Ok(Some(hit)) => return Decision::Stop(hit.why),
+            Ok(None) => {}
+            Err(error) => return unavailable(error),
         }
         let to = self.router.relay_to(recipient).await;
         if matches!(to, Ok(Some(_))) {
@@ -234,7 +232,27 @@ impl Checks<'_> {
         match (from, to) {
             (Ok(Some(_)), _) => Decision::Pass,
             (Err(error), _) | (_, Err(error)) => unavailable(error),
-            (Ok(None), Ok(_)) => self.denied(),
+            (Ok(None), Ok(_)) => self.denied_by_certificate().await,
+        }
+    }
+
+    async fn relay_by(&self, certificate: Option<&Certificate>) -> Result<Option<Hit>, Unavailable> {
+        match certificate {
+            Some(certificate) => self.router.tables().access.relay_by(certificate).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Denied, but only for now if a certificate that cannot be judged at present (no authority could be read) would allow it.
+    async fn denied_by_certificate(&self) -> Decision {
+        let shown = &self.visitor.encryption;
+        let unjudged = shown.certificate.as_ref().filter(|_| shown.verify == Verify::Temp);
+        match self.relay_by(unjudged).await {
+            Ok(None) => self.denied(),
+            Ok(Some(hit)) => {
+                unavailable(Unavailable(format!("{}: the client's certificate cannot be judged now", hit.why)))
+            }
+            Err(error) => unavailable(error),
         }
     }
 

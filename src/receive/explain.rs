@@ -3,7 +3,7 @@
 use crate::check::{Checks, Decision, Visitor};
 use crate::client;
 use crate::settings::{DelayChecks, Settings};
-use mail::Address;
+use mail::{Address, Encryption};
 use route::{Resolver, Router, Step};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -28,8 +28,8 @@ pub async fn explain(
 ) -> Checked {
     let ip = ip.to_canonical();
     let (name, resolved) = client::name(resolver, ip).await;
-    let checks =
-        Checks { router, settings, resolver, visitor: Visitor { ip, name: &name, resolved, certificate: None } };
+    let visitor = Visitor { ip, name: &name, resolved, encryption: &Encryption::default() };
+    let checks = Checks { router, settings, resolver, visitor };
     let mut checked = Checked { steps: Vec::new(), refusal: None };
     let shown = if name.is_empty() { format!("[{ip}]") } else { format!("{name} [{ip}]") };
     let from = format!("<{sender}>");

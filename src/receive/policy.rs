@@ -38,7 +38,7 @@ impl Serving {
                 ip: self.peer.ip.to_canonical(),
                 name: &self.peer.name,
                 resolved: self.peer.resolved,
-                certificate: self.encryption.verified(),
+                encryption: &self.encryption,
             },
         }
     }

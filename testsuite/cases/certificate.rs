@@ -104,12 +104,22 @@ fn without_authorities_nobody_is_refused_for_good() {
     let sink = Sink::showing(&ours.identity("mx.far.test", &[]));
     let server = relaying(&sink, &ours, "TLS_Srv:127.0.0.1 PERM+VERIFY\n");
     let mode = |mode| fs::set_permissions(server.path("ca.pem"), fs::Permissions::from_mode(mode)).unwrap();
+    let checked = || {
+        let mut check = server.command("postrider");
+        check.args(["config", "check"]).arg(server.configuration());
+        let out = testsuite::server::run(check, b"");
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    };
+    assert!(!checked().contains("ca.pem"));
     fs::write(server.path("ca.pem"), "noise\n").unwrap();
+    assert!(checked().contains("ca.pem: no certificate in it that can be used; no certificate can be verified"));
     server.reload();
     server.wait_log("no certificate in it that can be used; no certificate can be verified");
     // One that anybody may write is refused.
     fs::write(server.path("ca.pem"), ours.pem()).unwrap();
     mode(0o666);
+    assert!(checked().contains("; no certificate can be verified"), "{}", checked());
     server.reload();
     server.wait_log("); no certificate can be verified");
     send(&server, "waits", "a@far.test");

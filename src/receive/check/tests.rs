@@ -136,16 +136,20 @@ async fn a_certificate_that_may_relay_ends_the_checks() {
     ];
     let router = router(Fake::with(&entries));
     let settings = Settings { delay_checks: DelayChecks::On, ..Settings::default() };
-    for (subject, reply) in
-        [(Some("/CN=good"), None), (Some("/CN=other"), Some(550)), (Some("/CN=broken"), Some(451)), (None, Some(550))]
-    {
+    for (subject, verify, reply) in [
+        (Some("/CN=good"), Verify::Ok, None),
+        (Some("/CN=other"), Verify::Ok, Some(550)),
+        (Some("/CN=broken"), Verify::Ok, Some(451)),
+        // No authority could be read: who says that he is good comes again; the others are refused.
+        (Some("/CN=good"), Verify::Temp, Some(451)),
+        (Some("/CN=other"), Verify::Temp, Some(550)),
+        (Some("/CN=good"), Verify::Fail, Some(550)),
+        (None, Verify::No, Some(550)),
+    ] {
         let certificate = subject.map(|subject| Certificate { subject: subject.into(), ..Certificate::default() });
-        let visitor = Visitor {
-            ip: STRANGER.parse().unwrap(),
-            name: "",
-            resolved: Resolved::Ok,
-            certificate: certificate.as_ref(),
-        };
+        let encryption = Encryption { verify, certificate, ..Encryption::default() };
+        let visitor =
+            Visitor { ip: STRANGER.parse().unwrap(), name: "", resolved: Resolved::Ok, encryption: &encryption };
         let checks = Checks { router: &router, settings: &settings, resolver: &Zone, visitor };
         let said = checks.at_rcpt(&sender, &to).await;
         let code = match &said[..] {
@@ -156,7 +160,7 @@ async fn a_certificate_that_may_relay_ends_the_checks() {
             [(_, Decision::Refuse(reply, _))] => Some(reply.code),
             other => panic!("{other:?}"),
         };
-        assert_eq!(code, reply, "{subject:?}");
+        assert_eq!(code, reply, "{subject:?} {verify:?}");
     }
 }
 
