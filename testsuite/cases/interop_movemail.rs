@@ -70,8 +70,9 @@ impl Traced {
         });
         Self { child, file }
     }
-    /// Each of these was written by us in one of movemail's windows.
+    /// Each of these was written by us in one of movemail's windows, or was in its hands when it crashed.
     pub fn explain(mut self, traces: &Path, lost: &[String]) {
+        let crashed = fs::read_to_string(traces.with_file_name("crashed")).unwrap_or_default();
         process::signal(self.child.id() as i32, rustix::process::Signal::TERM);
         let _ = self.child.wait();
         let ours = fs::read_to_string(&self.file).unwrap_or_default();
@@ -82,6 +83,9 @@ impl Traced {
         let total: f64 = theirs.iter().map(|(from, to)| to - from).sum();
         println!("movemail: {} windows without its lock, {:.1} ms in all", theirs.len(), total * 1e3);
         assert!(!theirs.is_empty(), "the traces say nothing");
+        let (crashed, lost): (Vec<_>, Vec<_>) =
+            lost.iter().partition(|id| crashed.contains(&format!("X-Test-Id: {id}\n")));
+        println!("movemail: took {} with it when it crashed: {crashed:?}", crashed.len());
         for id in lost {
             let at = written(&ours, id);
             println!("movemail: {id} was written at {at:?} and destroyed in its own window");
@@ -97,7 +101,8 @@ pub fn reader_in(user: &str) -> (Reader, PathBuf) {
     let traces = Path::new("/home").join(user).join("traces");
     let pass = format!(
         "mkdir -p {0}; test ! -s @BOX@ || {{ strace -f -qq -ttt -e trace=close,fcntl,ftruncate -P @BOX@ -o {0}/$$ \
-         movemail.mailutils @BOX@ @HOME@/part && cat @HOME@/part >>@HOME@/movemail && rm @HOME@/part; }}",
+         movemail.mailutils @BOX@ @HOME@/part; s=$?; f=movemail; test $s = 0 || f=crashed; test ! -e @HOME@/part || \
+         {{ cat @HOME@/part >>@HOME@/$f && rm @HOME@/part; }}; exit $s; }}",
         traces.display()
     );
     (reader("movemail", user, "movemail", "10 s", &pass), traces)
