@@ -2,7 +2,7 @@
 //! the engine takes it once whichever way it came.
 
 use crate::content::Content;
-use call::submit::{Errors, Submission, drop_header, drop_trailer};
+use call::submit::{Submission, drop_header, drop_trailer};
 use durable::nameless::DropFile;
 use std::io::{self, Write};
 use std::path::Path;
@@ -23,9 +23,7 @@ pub enum Error {
 /// # Errors
 /// As [`Error`]; nothing (or nothing whole) is there then.
 pub fn save(folder: &Path, submission: &Submission, content: &Content<'_>) -> Result<(), Error> {
-    // Nobody waits for an answer any more, so errors are mailed.
-    let submission = Submission { errors: Errors::Mail, ..submission.clone() };
-    let header = drop_header(&submission)?;
+    let header = drop_header(submission)?;
     let mut file = DropFile::create(folder)?;
     let mut crc = crc32fast::Hasher::new();
     crc.update(&header);
@@ -57,7 +55,7 @@ mod tests {
         assert!(bytes.starts_with(MAGIC));
         let length = u32::from_le_bytes(bytes[8..12].try_into().unwrap()) as usize;
         let back: Submission = call::frame::decode(&bytes[12..12 + length]).unwrap();
-        assert_eq!((back.id, back.errors), (submission.id, Errors::Mail));
+        assert_eq!(back, submission);
         let end = bytes.len() - TRAILER as usize;
         assert_eq!(&bytes[12 + length..end], b"Subject: x\r\n\r\nhi\r\n");
         assert_eq!(bytes[end..end + 8], 18u64.to_le_bytes());

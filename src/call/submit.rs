@@ -78,7 +78,7 @@ pub struct Submission {
     pub hops: u32,
     /// `-od`.
     pub mode: Mode,
-    /// Who hears of recipients that are refused at once.
+    /// Who hears of recipients that are refused at once. From a drop file, whose caller has gone, they are mailed in any case.
     pub errors: Errors,
 }
 
@@ -158,6 +158,8 @@ pub enum Told {
 pub trait Witness: Send + Sync {
     /// Takes a line, or leaves it out; returns at once. No line holds a secret.
     fn tell(&self, line: String);
+    /// Whether it may be shown whom a `.forward` or list names: these may be private files of others.
+    fn may_see_members(&self) -> bool;
 }
 
 /// What to do about recipients that the engine refuses while the caller waits.

@@ -12,6 +12,7 @@ use crate::local::{end, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use crate::start::Inner;
+use crate::told;
 use call::agent::{Expansion, Kind, Member, Named, Question};
 use mail::alias::{AliasEntry, alias_entries};
 use mail::{Address, Status};
@@ -170,6 +171,7 @@ async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &E
         Ok(envelope) => {
             latest.clone_from(&envelope);
             drop(latest);
+            told::expanded(&job);
             let parents = std::mem::take(&mut job.recipients);
             let expanded = Message::expanded(&message, envelope);
             dispatch_children(inner, &expanded, first, &parents);

@@ -79,7 +79,8 @@ impl Message {
     }
     /// What recipients of `of` have become: `envelope` has them too, and none of the new ones was ever tried.
     pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), of.witness().cloned())
+        let witness = of.witness().filter(|witness| witness.may_see_members()).cloned();
+        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), witness)
     }
     /// The message that was claimed.
     pub(crate) fn root(this: &Arc<Self>) -> &Arc<Self> {

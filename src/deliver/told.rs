@@ -64,6 +64,13 @@ impl Told {
     }
 }
 
+/// The recipients of a job have become those that a `.forward` or list names, whom not everybody may see.
+pub(crate) fn expanded(job: &Job) {
+    let Some(witness) = job.message.witness().filter(|witness| !witness.may_see_members()) else { return };
+    job.recipients()
+        .for_each(|(_, recipient)| witness.tell(format!("{}... Sent", line::shown(&job.message.envelope, recipient))));
+}
+
 /// What became of recipients of a job: a line for each.
 pub(crate) fn conclude(job: &Job, fates: &[(Fate, Vec<u32>)]) {
     let Some(witness) = job.message.witness() else { return };

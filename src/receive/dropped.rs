@@ -2,6 +2,7 @@
 //! submitter; the content is copied; what is not whole by length and checksum is not a message.
 
 use crate::Receive;
+use crate::envelope::refused;
 use crate::submission::{Submitting, give_back};
 use call::submit::{Answer, Errors, MAGIC, Submission, TRAILER};
 use std::fs::File;
@@ -49,10 +50,13 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
         }
         Err(_) => return Taken::Later,
     };
-    // Nobody waits for the answer any more: what is refused comes back as a bounce.
-    let submission = Submission { errors: Errors::Mail, ..whole.submission };
     // A client that gave up on a stopped engine left the same message in the socket: let that one finish, then see.
-    let _still_busy = tokio::time::timeout(PATIENCE, receive.alone_with(submission.id)).await;
+    let _still_busy = tokio::time::timeout(PATIENCE, receive.alone_with(whole.submission.id)).await;
+    let submission = match unheard(&receive, whole.submission).await {
+        Ok(Some(submission)) => submission,
+        Ok(None) => return Taken::Done,
+        Err(answer) => return settle(&receive, name, uid, answer),
+    };
     let answer = match Submitting::begin(&receive, submission.clone(), uid).await {
         Ok(submitting) => match feed(submitting, &file, whole.offset, whole.length).await {
             Some(answer) => answer,
@@ -67,6 +71,22 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
         Answer::Later(why) => settle(&receive, name, uid, Answer::Later(why)),
         _ => settle(&receive, name, uid, answer),
     }
+}
+
+/// What is still to be done of a submission whose caller has gone. Nobody waits for the answer any more: what is refused comes back as a
+/// bounce. If it was taken from the socket already, but the answer came too late, that are the recipients that the caller was to hear of:
+/// they come as a submission of their own, whose number follows from the first one's, so that they come once.
+async fn unheard(receive: &Arc<Receive>, submission: Submission) -> Result<Option<Submission>, Answer> {
+    let mut rest = Submission { errors: Errors::Mail, ..submission };
+    if receive.store.submitted(rest.id).is_some() {
+        if submission.errors == Errors::Mail {
+            return Ok(None);
+        }
+        let refused = refused(receive, &rest).await?;
+        rest.recipients.retain(|recipient| refused.contains(&recipient.address));
+        rest.id.iter_mut().for_each(|byte| *byte = !*byte);
+    }
+    Ok(Some(rest).filter(|rest| !rest.recipients.is_empty()))
 }
 
 /// The header of a message that is refused, as far as 64 KiB go.

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod content;
 mod dropped;
+mod envelope;
 mod explain;
 mod listener;
 mod policy;

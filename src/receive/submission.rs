@@ -2,17 +2,16 @@
 //! what the frames say.
 
 use crate::accept::{Draft, Taken, log_all};
+use crate::envelope::{are_fields, bounced, envelope, notify, user_name, warnings};
 use crate::prepare::{Preparing, Trouble};
 use crate::rewrite::Rewriter;
 use crate::watched::{self, Watched};
 use crate::{Progress, Receive};
 use call::frame::{self, Decoder, Frame};
 use call::seat::Seats;
-use call::submit::{Answer, Errors, Mode, Refused, Request, Submission, Witness};
-use mail::log::Outcome;
+use call::submit::{Answer, Mode, Refused, Request, Submission, Witness};
 use mail::{Address, QueueId, Status};
-use queue::{ContentWriter, Notify, Origin, Protocol, Ret};
-use route::{Key, Target, Verdict};
+use queue::{ContentWriter, Origin, Protocol};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -32,8 +31,6 @@ const CALLERS: (u32, u32) = (1_024, 256);
 /// Callers of one uid that are served at once; the others wait, at the cost of a descriptor each.
 const SERVED: usize = 16;
 
-/// Most final recipients of one message: its envelope has to fit into a segment.
-const EXPANDED: usize = 100_000;
 /// Recipients that a bounce of a whole message names.
 const REPORTED: usize = 100;
 
@@ -199,6 +196,9 @@ impl Submitting {
         if submission.recipients.len() > call::submit::RECIPIENT_LIMIT {
             return Err(Answer::Never(64, "452 4.5.3 Too many recipients".into()));
         }
+        if ![&submission.generated, &submission.warnings].into_iter().all(|lines| are_fields(lines)) {
+            return Err(Answer::Never(65, "554 5.6.0 fields of the caller that are no header lines".into()));
+        }
         let Some(progress) = receive.begin(submission.id) else {
             return Err(Answer::Later("this submission is being accepted already".into()));
         };
@@ -213,8 +213,7 @@ impl Submitting {
         let id = receive.store.new_id(now);
         let (offset, zone) = receive.clock.zone(now.seconds());
         let date = mail::date::rfc5322(now.seconds(), offset, &zone);
-        let trusted = current.router.trusts_user(&user);
-        let warnings = if trusted { String::new() } else { submission.warnings.clone() };
+        let warnings = warnings(&current.router, &submission, &user);
         let named = Submission { user: user.clone(), warnings, ..submission };
         let rewriter = Rewriter::new(&current.router, draft.any_remote());
         let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings, rewriter);
@@ -350,119 +349,5 @@ pub(crate) async fn give_back(
             Answer::Accepted { id: id.to_string(), refused: Vec::new() }
         }
         Err(error) => Answer::Later(error.to_string()),
-    }
-}
-
-/// The caller's login name: the one it gave if that account has its uid, else the number.
-async fn user_name(receive: &Receive, claimed: &str, uid: u32) -> String {
-    match receive.accounts.find(claimed).await {
-        Ok(Some(account)) if account.uid == uid => account.name,
-        _ => format!("uid{uid}"),
-    }
-}
-
-/// Sender and recipients, expanded. An account database that cannot be asked means: not now.
-async fn envelope(receive: &Receive, submission: &Submission) -> Result<(Draft, Vec<Refused>), Answer> {
-    let sender = match submission.sender.as_str() {
-        "" => Address::null(),
-        text => Address::parse(text).map_err(|e| Answer::Never(64, format!("553 5.1.7 {text}... {e}")))?,
-    };
-    let current = receive.current();
-    let sender = crate::rewrite::sender(&current.router, &sender).await.map_err(|e| Answer::Later(e.to_string()))?;
-    let ret = submission.return_headers.map(|headers| if headers { Ret::Headers } else { Ret::Full });
-    let given = submission.sender.clone();
-    let mut draft = Draft::local(sender, given, submission.envelope_id.clone(), ret, submission.eight_bit);
-    let mut refused = Vec::new();
-    for (number, recipient) in submission.recipients.iter().enumerate() {
-        if number % 16 == 15 {
-            // A hundred thousand of them, answered from memory, would hold the thread while others wait.
-            tokio::task::yield_now().await;
-        }
-        let targets = match expand(receive, &recipient.address).await {
-            Verdict::Targets(targets) => targets,
-            Verdict::Unavailable { text } => return Err(Answer::Later(text)),
-            Verdict::Refused { status, text, why, exit, .. } => {
-                receive.decided(None, Outcome::Rejected, format!("{}... {text}", recipient.address), &why);
-                let (address, exit) = (recipient.address.clone(), exit.unwrap_or_else(|| exit_code(status)));
-                refused.push(Refused { address, exit, text: text.clone() });
-                if submission.errors == Errors::Report {
-                    continue;
-                }
-                vec![bounced(&recipient.address, status, text, why)]
-            }
-        };
-        let (given, notify) = (recipient.address.clone(), notify(recipient.notify));
-        draft.add(Taken { given, orcpt: recipient.orcpt.clone(), notify, targets });
-        if draft.expanded() > EXPANDED {
-            return Err(Answer::Never(69, format!("452 4.5.3 Too many recipients ({EXPANDED} max after aliasing)")));
-        }
-    }
-    Ok((draft, refused))
-}
-
-/// Where a recipient goes; what is no address at all is refused like an unknown one.
-async fn expand(receive: &Receive, text: &str) -> Verdict {
-    match Address::parse(text) {
-        Ok(address) if !address.is_null() && direct(text).is_none() => receive.current().router.expand(&address).await,
-        _ => {
-            let (code, status, said) = wrong(text);
-            let why = table::Why { source: "submission".into(), line: 0, key: text.to_owned() };
-            let exit = (code == 550).then_some(67);
-            Verdict::Refused { code, status, text: said.into(), why, exit }
-        }
-    }
-}
-
-/// Programs, files and lists come from tables only.
-fn direct(text: &str) -> Option<&'static str> {
-    match text.get(..9) {
-        Some(start) if start.eq_ignore_ascii_case(":include:") => Some("Cannot mail directly to :include:s"),
-        _ if text.trim_start_matches('"').starts_with('|') => Some("Cannot mail directly to programs"),
-        _ if text.starts_with('/') && !text.contains('@') => Some("Cannot mail directly to files"),
-        _ => None,
-    }
-}
-
-/// What sendmail says of a text that is no address, or none that may be used: reply code, status, text.
-fn wrong(text: &str) -> (u16, Status, &'static str) {
-    if let Some(why) = direct(text) {
-        return (550, Status::permanent(7, 1), why);
-    }
-    match text {
-        _ if text.contains(';') || matches!(text, "" | "<>") => (550, Status::permanent(1, 1), "User unknown"),
-        _ if text.contains("..") => (553, Status::permanent(1, 2), "Invalid host name"),
-        _ if text.contains("@@") => (553, Status::permanent(1, 3), "Invalid route address"),
-        _ if text.ends_with('@') => (553, Status::permanent(1, 3), "Hostname required"),
-        _ => (553, Status::permanent(1, 3), "User address required"),
-    }
-}
-
-/// A recipient that only exists to be bounced.
-fn bounced(text: &str, status: Status, reason: String, why: table::Why) -> Target {
-    // What is no address is shown as a quoted local part.
-    let address = Address::parse(text).unwrap_or_else(|_| Address::from_parts(&crate::accept::header_safe(text), None));
-    Target {
-        address,
-        key: Key::Error { status, text: reason },
-        controlling: String::new(),
-        owner: None,
-        why,
-        asked: text.to_owned(),
-        written: String::new(),
-    }
-}
-
-/// The bits of `call::submit::Recipient::notify`.
-fn notify(bits: u8) -> Notify {
-    Notify { never: bits & 1 != 0, success: bits & 2 != 0, failure: bits & 4 != 0, delay: bits & 8 != 0 }
-}
-
-/// sysexits(3) code of a refusal.
-fn exit_code(status: Status) -> u8 {
-    match (status.subject, status.detail) {
-        (1, 1) => 67,      // EX_NOUSER
-        (1, 2 | 10) => 68, // EX_NOHOST
-        (1, 3) => 64,      // EX_USAGE
-        _ => 69,           // EX_UNAVAILABLE
     }
 }

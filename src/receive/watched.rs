@@ -29,6 +29,8 @@ pub(crate) fn seats() -> Arc<Seats> {
 
 /// The telling end.
 struct Mouth {
+    /// The caller is root.
+    is_root: bool,
     lines: mpsc::Sender<String>,
     left_out: Arc<AtomicU64>,
 }
@@ -39,6 +41,9 @@ impl Witness for Mouth {
         if self.lines.try_send(line).is_err() {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
+    }
+    fn may_see_members(&self) -> bool {
+        self.is_root
     }
 }
 
@@ -54,7 +59,7 @@ pub(crate) struct Watched {
 pub(crate) fn watch(seats: &Arc<Seats>, uid: u32) -> (Arc<dyn Witness>, Watched) {
     let (sender, lines) = mpsc::channel(LINES);
     let left_out = Arc::new(AtomicU64::new(0));
-    let mouth = Mouth { lines: sender, left_out: Arc::clone(&left_out) };
+    let mouth = Mouth { is_root: uid == 0, lines: sender, left_out: Arc::clone(&left_out) };
     (Arc::new(mouth), Watched { lines, left_out, seat: seats.take(uid) })
 }
 

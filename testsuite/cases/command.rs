@@ -66,6 +66,25 @@ fn with_the_engine_stopped_mail_is_taken_within_a_bounded_time_and_arrives_once(
     assert_eq!(ids, BTreeMap::from([("stopped".to_owned(), 1)]));
 }
 
+/// Its caller left with exit 0 while the engine slept, so whom it refuses comes back by mail.
+#[test]
+fn what_a_stopped_engine_refused_in_the_socket_comes_back_as_a_bounce() {
+    let server = Setup::default().start();
+    let stopped: Vec<i32> = server.processes().iter().map(|p| p.pid).collect();
+    stopped.iter().for_each(|&pid| process::signal(pid, Signal::STOP));
+    let text = message::text("half", "daemon@local.test", 3);
+    let out = server.sendmail(&["-i", "-f", "games@local.test", "-oep", "daemon", "nosuch"], text.as_bytes());
+    stopped.iter().for_each(|&pid| process::signal(pid, Signal::CONT));
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    server.wait_mail("daemon", 1);
+    server.wait_mail("games", 1);
+    let bounce = std::fs::read_to_string(server.mailbox("games")).unwrap();
+    assert!(bounce.contains("nosuch") && bounce.contains("User unknown"), "{bounce}");
+    assert!(!bounce.contains("rfc822; daemon"), "{bounce}");
+    server.wait_empty(seconds(20));
+    assert_eq!(mbox::count([server.mailbox("daemon")]).0, BTreeMap::from([("half".to_owned(), 1)]));
+}
+
 #[test]
 fn with_no_way_in_it_says_tempfail_and_nothing_is_lost_silently() {
     let server = Server::make(Setup::default());

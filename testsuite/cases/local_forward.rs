@@ -1,7 +1,8 @@
 //! `.forward` files, on the private host: agents under the users' own ids.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use testsuite::{Server, Setup, Smtp, mbox, message, root_or_skip, seconds, wait_for};
@@ -104,6 +105,29 @@ fn details_choose_a_file_and_circles_end_in_a_mailbox() {
     assert_eq!(copies("u05") + copies("u06"), 1, "{}", server.log());
     for (user, name) in [("u03", ".forward+lists"), ("u05", ".forward"), ("u06", ".forward")] {
         fs::remove_file(Path::new("/home").join(user).join(name)).unwrap();
+    }
+}
+
+/// `sendmail -v`: whom a private `.forward` names is nobody's business but root's.
+#[test]
+fn whoever_watches_does_not_see_whom_a_forward_names() {
+    if !root_or_skip("whoever_watches_does_not_see_whom_a_forward_names") {
+        return;
+    }
+    let server = start("");
+    let tmp = server.path("tmp").display().to_string();
+    forward("u09", ".forward", &format!("u10@far.test, u11\n|cat > {tmp}/secret-program\n"));
+    fs::set_permissions("/home/u09/.forward", fs::Permissions::from_mode(0o600)).unwrap();
+    for (uid, sees) in [(20_007, false), (0, true)] {
+        let mut command = server.command("sendmail");
+        command.args(["-v", "-i", "u09"]).uid(uid).gid(GROUP * u32::from(uid > 0));
+        let out = testsuite::server::run(command, message::text("watched", "u09", 3).as_bytes());
+        let shown = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(0), "{shown}");
+        assert!(shown.contains("u09... Sent") || sees, "{shown}");
+        for secret in ["u10", "u11", "secret-program"] {
+            assert_eq!(shown.contains(secret), sees, "{secret} as {uid}: {shown}");
+        }
     }
 }
 
