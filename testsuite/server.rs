@@ -320,6 +320,15 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+    /// SIGKILL to the keeper alone; nothing else is waited for. The engine.
+    pub fn abandon(&mut self) -> i32 {
+        let engine = self.engine();
+        process::signal(self.pid(), Signal::KILL);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        engine
+    }
     /// SIGTERM to the keeper; panics if it does not end within 20 s. Returns its exit status.
     pub fn stop(&mut self) -> std::process::ExitStatus {
         process::signal(self.pid(), Signal::TERM);

@@ -149,8 +149,8 @@ pub enum Role {
 pub enum FromEngine {
     /// The engine has adopted what [`ToEngine::Start`] brought and serves.
     Ready,
-    /// The settings cannot be used; the text says why. At first start the keeper gives up.
-    Refused(String),
+    /// The settings cannot be used; the text says why. At first start the keeper gives up, with this exit code (sysexits).
+    Refused(u8, String),
     /// Start a process; one descriptor: its end of a socket pair, which becomes its fd 3.
     Begin {
         /// Chosen by the engine, never reused while the process lives.

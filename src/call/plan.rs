@@ -3,10 +3,22 @@
 
 use crate::agent::Kind;
 use crate::keep::Unsafe;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What `postrider plan` tells the keeper.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// It waits for something, for the log; the rest comes later.
+    Waits(String),
+    /// The plan; everything that it names comes along as descriptors.
+    Plan(String),
+    /// There is none: exit code (sysexits) and why.
+    Refused(u8, String),
+}
 
 /// A TCP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]

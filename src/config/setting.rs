@@ -178,7 +178,7 @@ pub static NODES: &[Node] = &[
                 Part::Property("delivered-to"),
                 Flag,
                 deliver.fields.delivered_to,
-                "Put Delivered-To with the address that aliases led to before a message; one that has it already is returned: a loop."
+                "Put Delivered-To with the address that aliases led to before a message, and before one that a .forward sends to another host; one that has it already is returned: a loop."
             ),
             item!(Part::Property("biff"), Flag, biff, "Tell comsat(8) of new mail in an mbox."),
         ],

@@ -23,15 +23,26 @@ pub(crate) struct Bound {
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// Binds everything that is not in `held`.
-///
-/// # Errors
 /// What could not be made, for the log.
-pub(crate) fn make(mut plan: Plan, held: &[&str]) -> Result<Bound, String> {
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Somebody else has it.
+    pub(crate) taken: bool,
+    pub(crate) text: String,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self { taken: false, text }
+    }
+}
+
+/// Binds everything that is not in `held`.
+pub(crate) fn make(mut plan: Plan, held: &[&str]) -> Result<Bound, Failure> {
     let told = |path: &Path, error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AddrInUse;
         let holder = if taken { holder(&plan.pid_file) } else { String::new() };
-        format!("cannot create {}: {error}{holder}", path.display())
+        Failure { taken, text: format!("cannot create {}: {error}{holder}", path.display()) }
     };
     let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
     for wanted in &plan.listen {
@@ -58,7 +69,7 @@ pub(crate) fn make(mut plan: Plan, held: &[&str]) -> Result<Bound, String> {
 }
 
 /// `None` if the machine does not have the address and the plan can do without.
-fn bind_tcp(wanted: &Listen, pid_file: &Path) -> Result<Option<OwnedFd>, String> {
+fn bind_tcp(wanted: &Listen, pid_file: &Path) -> Result<Option<OwnedFd>, Failure> {
     let v6 = wanted.address.is_ipv6();
     let tried = || -> Result<OwnedFd, Errno> {
         let family = if v6 { AddressFamily::INET6 } else { AddressFamily::INET };
@@ -78,8 +89,9 @@ fn bind_tcp(wanted: &Listen, pid_file: &Path) -> Result<Option<OwnedFd>, String>
             Ok(None)
         }
         Err(errno) => {
-            let holder = if errno == Errno::ADDRINUSE { holder(pid_file) } else { String::new() };
-            Err(format!("cannot listen on {}: {errno}{holder}", wanted.address))
+            let taken = errno == Errno::ADDRINUSE;
+            let holder = if taken { holder(pid_file) } else { String::new() };
+            Err(Failure { taken, text: format!("cannot listen on {}: {errno}{holder}", wanted.address) })
         }
     }
 }
@@ -157,7 +169,7 @@ mod tests {
         let wanted = Listen { name: "MTA".into(), address: taken.local_addr().unwrap(), required: true };
         let told = |pid: &str| {
             std::fs::write(&pid_file, format!("{pid}\n/usr/sbin/sendmail -bd\n")).unwrap();
-            let text = bind_tcp(&wanted, &pid_file).unwrap_err();
+            let Failure { taken: true, text } = bind_tcp(&wanted, &pid_file).unwrap_err() else { panic!() };
             text.strip_prefix(&format!("cannot listen on {}: ", wanted.address)).unwrap().to_owned()
         };
         let own = std::process::id().to_string();
@@ -195,6 +207,9 @@ mod tests {
         let places: Vec<String> = first.plan.places();
         let again = make(plan.clone(), &places.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
         assert_eq!(again.descriptors.len(), 1);
-        assert!(make(plan, &[&held.to_string()]).is_err_and(|why| why.contains("submit")), "somebody answers there");
+        assert!(
+            make(plan, &[&held.to_string()]).is_err_and(|why| why.taken && why.text.contains("submit")),
+            "somebody answers there"
+        );
     }
 }

@@ -7,7 +7,6 @@ use crate::brought::{Brought, Listeners};
 use crate::clock::RealClock;
 use crate::drop_folder::DropFolder;
 use crate::link::{self, Inbox, Incoming, Link};
-use crate::logger::Logger;
 use crate::names::Names;
 use crate::output::complain;
 use crate::outward::KeeperAgents;
@@ -15,6 +14,7 @@ use crate::people::People;
 use crate::routes::Routes;
 use crate::sandbox;
 use crate::seats::Seats;
+use crate::spool;
 use crate::tables::{Assembly, Following};
 use crate::tally::Tally;
 use crate::trust;
@@ -92,13 +92,13 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let (link, mut incoming) = link::open(socket, inbox)?;
     let started = match confined {
-        Ok(confined) => Engine::start(brought, link.clone(), confined).await,
+        Ok(confined) => Engine::start(brought, link.clone(), &mut incoming, confined).await,
         Err(error) => Err(error.into()),
     };
     let (mut engine, assembly, listeners, drop) = match started {
         Ok(started) => started,
         Err(error) => {
-            link.say(&FromEngine::Refused(format!("{error:#}"))).await;
+            link.say(&spool::refusal(&error)).await;
             return Err(error);
         }
     };
@@ -163,11 +163,12 @@ impl Engine {
     async fn start(
         mut brought: Brought,
         link: Link,
+        incoming: &mut Incoming,
         confined: Confined,
     ) -> anyhow::Result<(Self, Assembly, Listeners, Folder)> {
         let settings: EngineSettings = serde_json::from_str(&brought.settings)?;
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-        let (tally, store) = open(&settings, &clock)?;
+        let (tally, store) = spool::open(&settings, &clock, incoming).await?;
         let log: Arc<dyn Log> = Arc::<Tally>::clone(&tally);
         log.write(&Event::Server { text: format!("engine: {confined}") });
         let agents = Arc::new(KeeperAgents::new(link.clone(), Arc::clone(&log)));
@@ -283,7 +284,7 @@ impl Engine {
                         }
                         Err(error) => {
                             self.server(format!("reload refused: {error:#}"));
-                            self.link.send(&FromEngine::Refused(format!("{error:#}")), None);
+                            self.link.send(&spool::refusal(&error), None);
                         }
                     }
                 }
@@ -348,16 +349,6 @@ impl Engine {
         }
         self.server("stopping daemon, reason=signal".into());
     }
-}
-
-/// The log with its counters, and the spool, which says in it what it found.
-fn open(settings: &EngineSettings, clock: &Arc<dyn Clock>) -> anyhow::Result<(Arc<Tally>, Arc<dyn Store>)> {
-    let log: Arc<dyn Log> = Arc::new(Logger::new(&settings.log, Arc::clone(clock))?);
-    let (spool, recovery) = queue::spool::Spool::open(&settings.queue, clock.now())?;
-    let tally = Arc::new(Tally::new(log, Arc::clone(clock), &settings.queue.path));
-    recovery.lines.into_iter().for_each(|text| tally.write(&Event::Server { text }));
-    spool.log_to(Arc::<Tally>::clone(&tally));
-    Ok((tally, spool))
 }
 
 /// From receiving to delivering.

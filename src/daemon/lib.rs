@@ -72,6 +72,7 @@ mod server;
 mod settings;
 mod sink;
 mod snapshot;
+mod spool;
 mod status;
 mod stranger;
 mod sysexits;

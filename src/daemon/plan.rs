@@ -1,16 +1,22 @@
 //! `postrider plan --config FILE`: reads the configuration and prints what the keeper is to bind, open and start.
 //! The keeper may not ask the name service, so names become numbers here; and it binds nothing, so that is done here, too (`binding`).
 
-use crate::binding::{self, Bound};
+use crate::binding::{self, Bound, Failure};
 use crate::output::{complain, print};
 use anyhow::Context as _;
-use call::plan::Plan;
+use call::frame::Connection;
+use call::plan::{Plan, Told};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where the configuration is when nothing is said.
 pub(crate) const DEFAULT: &str = "/etc/mail/postrider.kdl";
+
+/// A server that was asked to stop has ended after this long: 20 s for its engine, 5 s for what that started (`keeper.rs`).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The configuration that commands read: `POSTRIDER_CONFIG`, or the usual one. Nothing set-id runs here, so whoever sets it only misleads
 /// himself.
@@ -41,22 +47,50 @@ fn hand_over(held: &[OsString]) -> anyhow::Result<u8> {
     let socket = unsafe { OwnedFd::from_raw_fd(3) };
     rustix::net::sockopt::socket_type(&socket).context("started by postrider-keeper only")?;
     let held: Vec<&str> = held.iter().filter_map(|at| at.to_str()).collect();
-    let bound = make(&configuration()).map_err(|error| format!("{error:#}")).and_then(|text| {
-        let Bound { plan, descriptors } = binding::make(Plan::parse(&text)?, &held)?;
+    let mut connection = Connection::new(socket.into());
+    let bound = make(&configuration()).map_err(|error| Failure { taken: false, text: format!("{error:#}") });
+    let bound = bound.and_then(|text| {
+        let Bound { plan, descriptors } = bind(&Plan::parse(&text)?, &held, &mut connection)?;
         Ok((without_absent(&text, &plan), descriptors))
     });
-    let mut connection = call::frame::Connection::new(socket.into());
     match bound {
         Ok((text, descriptors)) => {
             let passed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-            connection.send(&Ok::<_, String>(text), &passed)?;
+            connection.send(&Told::Plan(text), &passed)?;
             Ok(0)
         }
-        Err(why) => {
-            connection.send(&Err::<String, _>(why), &[])?;
-            Ok(78)
+        Err(Failure { taken, text }) => {
+            // Whoever has it may end later: a service manager must not take that for a mistake in the configuration.
+            let exit = if taken { 75 } else { 78 };
+            connection.send(&Told::Refused(exit, text), &[])?;
+            Ok(exit)
         }
     }
+}
+
+/// Binds. At a start the server before us may still be about to end; it is waited for, as long as its stop may take.
+fn bind(plan: &Plan, held: &[&str], keeper: &mut Connection) -> Result<Bound, Failure> {
+    let (started, mut told) = (Instant::now(), false);
+    loop {
+        match binding::make(plan.clone(), held) {
+            Err(failure) if failure.taken && held.is_empty() && started.elapsed() < PATIENCE => {
+                if !told {
+                    let waits = format!("{}; waiting up to {} s for its end", failure.text, PATIENCE.as_secs());
+                    told = keeper.send(&Told::Waits(waits), &[]).is_ok();
+                }
+                if !told || is_gone(keeper) {
+                    return Err(failure);
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Sleeps a moment; whether the keeper, which says nothing, has ended meanwhile.
+fn is_gone(keeper: &Connection) -> bool {
+    let tick = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    poll(&mut [PollFd::new(keeper.stream(), PollFlags::IN)], Some(&tick)).is_ok_and(|ready| ready > 0)
 }
 
 /// The plan's text without listeners that could not be had.

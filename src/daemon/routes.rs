@@ -1,12 +1,11 @@
 //! What the delivering side asks of the tables in force: where its own mail goes, passwords for other servers, and what is demanded of
 //! encryption. Made by `engine`, which swaps the router at a reload.
 
+use deliver::{Routed, Routing};
 use mail::Address;
 use queue::Recipient;
 use route::{Key, Router, Verdict};
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use table::{Client, Found, Mailbox};
 
@@ -28,28 +27,22 @@ impl Routes {
 }
 
 impl deliver::Routes for Routes {
-    fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<Recipient>> + Send + 'a>> {
+    fn route<'a>(&'a self, address: &'a Address) -> Routing<'a> {
+        let nowhere = |status, text| {
+            let key = Key::Error { status, text }.to_string();
+            vec![Routed { recipient: Recipient::new(address.as_str(), address.clone(), &key), owner: None }]
+        };
+        let one = |target: route::Target| {
+            let mut recipient = Recipient::new(address.as_str(), target.address, &target.key.to_string());
+            recipient.controlling = target.controlling;
+            Routed { recipient, owner: target.owner }
+        };
         Box::pin(async move {
-            let targets = match self.current().expand(address).await {
-                Verdict::Targets(targets) => targets,
-                Verdict::Refused { status, text, .. } => {
-                    return vec![Recipient::new(
-                        address.as_str(),
-                        address.clone(),
-                        &Key::Error { status, text }.to_string(),
-                    )];
-                }
-                Verdict::Unavailable { text } => {
-                    let key = Key::Error { status: mail::Status::temporary(3, 0), text };
-                    return vec![Recipient::new(address.as_str(), address.clone(), &key.to_string())];
-                }
-            };
-            let recipient = |target: route::Target| {
-                let mut recipient = Recipient::new(address.as_str(), target.address, &target.key.to_string());
-                recipient.controlling = target.controlling;
-                recipient
-            };
-            targets.into_iter().map(recipient).collect()
+            match self.current().expand(address).await {
+                Verdict::Targets(targets) => targets.into_iter().map(one).collect(),
+                Verdict::Refused { status, text, .. } => nowhere(status, text),
+                Verdict::Unavailable { text } => nowhere(mail::Status::temporary(3, 0), text),
+            }
         })
     }
 }

@@ -95,12 +95,25 @@ impl Drop for Claimed<'_> {
 
 /// Takes over a freshly accepted message.
 pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc<dyn Witness>>) {
-    if inner.load.room() == 0 || inner.is_stopping() {
-        let now = inner.parts.clock.now().wall;
-        inner.parts.store.release_claim(accepted.envelope.id, now);
-        return;
+    if has_room(inner, &accepted) {
+        dispatch(inner, &Message::accepted(inner, accepted, witness));
     }
-    dispatch(inner, &Message::accepted(inner, accepted, witness));
+}
+
+/// Takes over an envelope that recipients of `of` have become.
+pub(crate) fn submit_clone(of: &Arc<Message>, inner: &Arc<Inner>, accepted: Accepted) {
+    if has_room(inner, &accepted) {
+        dispatch(inner, &Message::cloned(of, accepted));
+    }
+}
+
+/// Otherwise it goes back to the store.
+fn has_room(inner: &Inner, accepted: &Accepted) -> bool {
+    let room = inner.load.room() > 0 && !inner.is_stopping();
+    if !room {
+        inner.parts.store.release_claim(accepted.envelope.id, inner.parts.clock.now().wall);
+    }
+    room
 }
 
 /// The recipients that are to be tried now, by route: those that the claim took and no others. One that became due since

@@ -6,12 +6,14 @@ use crate::batch::{self, Packed, Parcel};
 use crate::expand;
 use crate::field::Fields;
 use crate::job::Job;
+use crate::line;
 use crate::local::{Loaded, circle, end, load, next, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use crate::told::Told;
 use call::agent::{Kind, Outcomes};
-use mail::Status;
+use mail::{Address, Status};
+use queue::Recipient;
 use route::{Entry, Key};
 use std::time::Duration;
 
@@ -90,6 +92,13 @@ fn first(outcomes: Outcomes) -> Fate {
     }
 }
 
+/// What a program hears as its detail: of a user's, the one that chose his file; of an alias's, that of the address as it was given.
+fn detail(entry: &Entry, recipient: &Recipient) -> String {
+    let given = Address::parse(line::bare(&recipient.given)).ok().filter(|_| entry.user.is_empty());
+    let detail = given.and_then(|given| Some(given.user().split_once('+')?.1.to_owned()));
+    detail.unwrap_or_else(|| entry.detail.clone())
+}
+
 fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &Entry) -> std::io::Result<Packed> {
     let (_, recipient) = job.recipients().next().ok_or(std::io::ErrorKind::NotFound)?;
     let settings = place.inner.parts.settings.get();
@@ -99,7 +108,7 @@ fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &En
         recipient,
         content,
         unsure: job.message.is_old,
-        detail: entry.detail.clone(),
+        detail: detail(entry, recipient),
         forward: false,
         // Programs get no Return-Path (sendmail.md 3.1).
         fields: Fields { return_path: fields.return_path && matches!(key, Key::File(_)), ..fields },

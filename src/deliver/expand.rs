@@ -2,16 +2,18 @@
 //! child is tried). Called by the workers of mailboxes and entries.
 //!
 //! States of a recipient: in flight → asked (an agent reads) → routed → **expanded** (commit point) → its children are in flight. Whatever
-//! fails before the commit defers it, and the file will be asked again; after it nothing asks again.
+//! fails before the commit defers it, and the file will be asked again; after it nothing asks again. Members of a list with an owner become
+//! recipients of another envelope (`listed`), in the same commit.
 
 use crate::agent::Agent;
 use crate::claim::dispatch_children;
 use crate::entry::agent_for;
 use crate::job::{Job, Message};
+use crate::listed;
 use crate::local::{end, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
-use crate::start::Inner;
+use crate::start::{Inner, Routed};
 use crate::told;
 use call::agent::{Expansion, Kind, Member, Named, Question};
 use mail::alias::{AliasEntry, alias_entries};
@@ -157,27 +159,25 @@ async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &E
             return Err((job, why));
         }
     };
-    let (first, nobody_new) = (latest.recipients.len(), children.is_empty());
-    match inner.parts.store.expand(message.envelope.id, job.recipients.clone(), children).await {
-        // All its members have the message already, so this was the last of it: it is finished and gone.
-        Err(queue::Error::Unknown) if nobody_new => {
-            job.recipients.clear();
-            Ok(())
-        }
+    let (first, id) = (latest.recipients.len(), message.envelope.id);
+    let (children, clones) = listed::split(inner, &message, &latest, &job.recipients, children);
+    let expansion = queue::Expansion { parents: job.recipients.clone(), children, clones };
+    let expanded = match inner.parts.store.expand(id, expansion).await {
+        Ok(expanded) => expanded,
         Err(error) => {
             drop(latest);
-            Err((job, (Status::temporary(3, 0), format!("cannot record the expansion: {error}"))))
+            return Err((job, (Status::temporary(3, 0), format!("cannot record the expansion: {error}"))));
         }
-        Ok(envelope) => {
-            latest.clone_from(&envelope);
-            drop(latest);
-            told::expanded(&job);
-            let parents = std::mem::take(&mut job.recipients);
-            let expanded = Message::expanded(&message, envelope);
-            dispatch_children(inner, &expanded, first, &parents);
-            Ok(())
-        }
+    };
+    told::expanded(&job);
+    let parents = std::mem::take(&mut job.recipients);
+    if let Some(envelope) = expanded.envelope {
+        latest.clone_from(&envelope);
+        drop(latest);
+        dispatch_children(inner, &Message::expanded(&message, envelope), first, &parents);
     }
+    listed::hand_out(inner, &message, expanded.clones);
+    Ok(())
 }
 
 /// The recipients that the members are, without those who get the message anyway.
@@ -187,15 +187,15 @@ async fn children(
     parents: &[u32],
     members: &[Member],
     source: &Entry,
-) -> Result<Vec<Recipient>, Refused> {
+) -> Result<Vec<Routed>, Refused> {
     let Some((parent, from)) = parents.first().and_then(|&at| Some((at, envelope.recipients.get(at as usize)?))) else {
         return Ok(Vec::new());
     };
     let ancestors = ancestors(envelope, parent);
     let mut crowd = Crowd::of(envelope, parents);
-    let mut found: Vec<Recipient> = Vec::new();
+    let mut found: Vec<Routed> = Vec::new();
     for member in members {
-        for mut child in recipients_of(inner, member, source).await? {
+        for Routed { recipient: mut child, owner } in recipients_of(inner, member, source).await? {
             if ancestors.len() > DEEP {
                 let text = format!("aliasing/forwarding loop broken ({} aliases deep; {DEEP} max)", ancestors.len());
                 child.route = Key::Error { status: Status::permanent(4, 6), text }.to_string();
@@ -206,7 +206,7 @@ async fn children(
             {
                 child.route = Key::Local { user, detail, plain: true }.to_string();
             }
-            if !crowd.admits(&child) {
+            if !crowd.admits(&child, owner.is_some()) {
                 continue;
             }
             child.given.clone_from(&from.given);
@@ -216,7 +216,7 @@ async fn children(
             if child.controlling.is_empty() {
                 child.controlling = format!("{}:{}: {}", member.file, member.line, from.address);
             }
-            found.push(child);
+            found.push(Routed { recipient: child, owner });
             if envelope.recipients.len() + found.len() > MOST {
                 return Err((Status::permanent(4, 6), format!("more than {MOST} recipients after forwarding")));
             }
@@ -240,7 +240,7 @@ fn ancestors(envelope: &Envelope, recipient: u32) -> Vec<String> {
 }
 
 /// The parent, which stands before its children: going up ends.
-fn elder(recipient: &Recipient, at: Option<u32>) -> Option<u32> {
+pub(crate) fn elder(recipient: &Recipient, at: Option<u32>) -> Option<u32> {
     recipient.parent.filter(|parent| at.is_some_and(|at| *parent < at))
 }
 
@@ -257,10 +257,12 @@ impl Crowd {
     fn of(envelope: &Envelope, parents: &[u32]) -> Self {
         let (mut crowd, mut leads) = (Self { reached: HashSet::new(), leading: HashSet::new() }, HashSet::new());
         for (index, recipient) in (0..).zip(&envelope.recipients) {
-            if parents.contains(&index) || recipient.state == State::Expanded || recipient.route.starts_with("error:") {
+            let gone = recipient.route.strip_prefix(listed::GONE);
+            let became_others = recipient.state == State::Expanded && gone.is_none();
+            if parents.contains(&index) || became_others || recipient.route.starts_with("error:") {
                 continue;
             }
-            crowd.reached.insert(person(recipient));
+            crowd.reached.insert(person(gone.unwrap_or(&recipient.route), recipient));
             if let (State::Delivered, Some(Key::Local { user, detail, .. })) =
                 (recipient.state, Key::parse(&recipient.route))
             {
@@ -272,34 +274,32 @@ impl Crowd {
                 at = envelope.recipients.get(above as usize).and_then(|recipient| elder(recipient, at));
             }
         }
-        let leading = leads.iter().filter_map(|at| envelope.recipients.get(*at as usize)).map(person);
-        crowd.leading = leading.collect();
+        let leading = leads.iter().filter_map(|at| envelope.recipients.get(*at as usize));
+        crowd.leading = leading.map(|recipient| person(&recipient.route, recipient)).collect();
         crowd
     }
     /// Whether the child is somebody new; he is known from now on.
-    fn admits(&mut self, child: &Recipient) -> bool {
-        let name = person(child);
+    fn admits(&mut self, child: &Recipient, listed: bool) -> bool {
+        let name = person(&child.route, child);
         let plain = matches!(Key::parse(&child.route), Some(Key::Local { plain: true, .. }));
-        // Errors are told each for itself.
-        child.route.starts_with("error:") || ((plain || !self.leading.contains(&name)) && self.reached.insert(name))
+        // Errors are told each for itself, but not again and again to the owner of a list.
+        (child.route.starts_with("error:") && !listed)
+            || ((plain || !self.leading.contains(&name)) && self.reached.insert(name))
     }
 }
 
 /// One name for one person. `alice` and `\alice` are two: the first may have a `.forward` (see [`Job::has_twin`]).
-fn person(recipient: &Recipient) -> String {
-    if recipient.route.starts_with("local:") {
-        recipient.route.clone()
-    } else {
-        format!("{} {}", recipient.route, recipient.address)
-    }
+fn person(route: &str, recipient: &Recipient) -> String {
+    if route.starts_with("local:") { route.to_owned() } else { format!("{route} {}", recipient.address) }
 }
 
 /// What one member is. An error is for all: a table cannot be asked now, and nothing routes a committed child again.
-async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result<Vec<Recipient>, Refused> {
+async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result<Vec<Routed>, Refused> {
+    let one = |given: &str, address: Address, key: Key| {
+        Ok(vec![Routed { recipient: Recipient::new(given, address, &key.to_string()), owner: None }])
+    };
     let refused = |status, text: &str, shown: &str| {
-        let address = Address::from_parts(shown, None);
-        let key = Key::Error { status, text: text.to_owned() };
-        Ok(vec![Recipient::new(shown, address, &key.to_string())])
+        one(shown, Address::from_parts(shown, None), Key::Error { status, text: text.to_owned() })
     };
     let text = match &member.entry {
         Ok(text) => text,
@@ -314,11 +314,11 @@ async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result
             let named = Entry { mark: entry.mark(), file: member.file.clone(), ..source.clone() };
             let key = if matches!(entry, AliasEntry::Program(_)) { Key::Program(named) } else { Key::File(named) };
             let shown = Address::from_parts(&route::quoted(&entry.to_string()), None);
-            return Ok(vec![Recipient::new(text, shown, &key.to_string())]);
+            return one(text, shown, key);
         }
         AliasEntry::Mailbox(user) | AliasEntry::Address(user) if !source.user.is_empty() && *user == source.user => {
             let key = Key::Local { user: user.clone(), detail: String::new(), plain: true };
-            return Ok(vec![Recipient::new(user, Address::from_parts(&route::quoted(user), None), &key.to_string())]);
+            return one(user, Address::from_parts(&route::quoted(user), None), key);
         }
         AliasEntry::Mailbox(user) => Address::parse(&format!("\\{user}")).ok(),
         AliasEntry::Address(text) => Address::parse(text).ok().or_else(|| {
@@ -330,8 +330,8 @@ async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result
         return refused(Status::permanent(1, 3), &format!("{text}... bad address in {}", member.file), &source.user);
     };
     let found = inner.parts.routes.route(&address).await;
-    for recipient in &found {
-        if let Some(Key::Error { status, text }) = Key::parse(&recipient.route)
+    for routed in &found {
+        if let Some(Key::Error { status, text }) = Key::parse(&routed.recipient.route)
             && status.is_temporary()
         {
             return Err((Status::temporary(3, 0), format!("no route for {address} now: {text}")));

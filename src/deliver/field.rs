@@ -53,6 +53,13 @@ impl Fields {
         text
     }
 
+    /// What it gets when this user's `.forward` sends it to another host: should it come back to him, it is known.
+    pub(crate) fn forwarded(self, recipient: &Recipient, host: &str) -> Option<String> {
+        let from_here = matches!(Key::parse(&recipient.route), Some(Key::Local { .. }));
+        let only = Self { return_path: false, original_to: false, ..self };
+        (from_here && self.delivered_to).then(|| only.text(&Address::null(), recipient, host))
+    }
+
     /// Why the message must not be delivered: it was, to the same recipient.
     pub(crate) fn loops(self, content: &Content, recipient: &Recipient, host: &str) -> Option<Fate> {
         let to = delivered_to(recipient, host);

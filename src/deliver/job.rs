@@ -63,24 +63,36 @@ pub(crate) struct Message {
     witness: Watcher,
     /// The message that was claimed, if this is what some of its recipients became: it alone gives the claim back.
     root: Option<Arc<Self>>,
+    /// How many further envelopes `.forward` files and lists have made of it, together.
+    pub(crate) clones: Arc<AtomicUsize>,
     /// Of a claimed message: its envelope with all recipients that it has by now. Whoever adds some holds this, so that two
     /// forwarders to one person make one copy.
     pub(crate) latest: tokio::sync::Mutex<Arc<Envelope>>,
 }
 
+/// What a message has in common with those that are made of it.
+type Shared = (Option<Arc<dyn Witness>>, Arc<AtomicUsize>);
+
 impl Message {
     /// Takes a claimed message in hand.
     pub(crate) fn claimed(inner: &Arc<Inner>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(inner, envelope, None, true, None, None)
+        Self::new(inner, envelope, None, true, None, (None, Arc::default()))
     }
     /// Takes a message in hand that was just accepted; content beyond the budget is dropped.
     pub(crate) fn accepted(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc<dyn Witness>>) -> Arc<Self> {
-        Self::new(inner, accepted.envelope, accepted.content, false, None, witness)
+        Self::new(inner, accepted.envelope, accepted.content, false, None, (witness, Arc::default()))
     }
     /// What recipients of `of` have become: `envelope` has them too, and none of the new ones was ever tried.
     pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>) -> Arc<Self> {
-        let witness = of.witness().filter(|witness| witness.may_see_members()).cloned();
-        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), witness)
+        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), of.shared())
+    }
+    /// A further envelope that recipients of `of` have become.
+    pub(crate) fn cloned(of: &Arc<Self>, accepted: Accepted) -> Arc<Self> {
+        Self::new(&of.inner, accepted.envelope, accepted.content, false, None, of.shared())
+    }
+    /// What has become of a recipient has these as well; a witness, if he may see the members.
+    fn shared(&self) -> Shared {
+        (self.witness().filter(|witness| witness.may_see_members()).cloned(), self.clones.clone())
     }
     /// The message that was claimed.
     pub(crate) fn root(this: &Arc<Self>) -> &Arc<Self> {
@@ -92,7 +104,7 @@ impl Message {
         content: Option<Content>,
         is_old: bool,
         root: Option<Arc<Self>>,
-        witness: Option<Arc<dyn Witness>>,
+        (witness, clones): Shared,
     ) -> Arc<Self> {
         let load = &inner.load;
         load.messages.fetch_add(1, Ordering::Relaxed);
@@ -106,6 +118,7 @@ impl Message {
         Arc::new(Self {
             latest: tokio::sync::Mutex::new(envelope.clone()),
             root,
+            clones,
             envelope,
             is_old,
             hot: Mutex::new(content.filter(|_| fits)),

@@ -15,6 +15,7 @@ mod hop;
 mod hops;
 mod job;
 mod line;
+mod listed;
 mod lmtp;
 mod local;
 mod notice;
@@ -37,7 +38,7 @@ pub use auth::{Known, Secret, Secrets};
 pub use demand::{Asked, Demanded, Demands, ForServer};
 pub use field::Fields;
 pub use settings::{Current, Settings, Tls};
-pub use start::{Agents, Deliver, Parts, Routes, Started};
+pub use start::{Agents, Deliver, Parts, Routed, Routes, Routing, Started};
 
 /// What can go wrong at the start. Later troubles are outcomes of recipients, never errors of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

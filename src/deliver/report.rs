@@ -205,7 +205,9 @@ impl Desk {
         return_to(self.envelope(), &self.inner.parts.settings.get().host)
     }
     async fn route(&self, to: &Address) -> Way {
-        let recipients = self.inner.parts.routes.route(to).await;
+        // Also to a list under the null sender, never its owner's: a report must not make another.
+        let routed = self.inner.parts.routes.route(to).await;
+        let recipients: Vec<Recipient> = routed.into_iter().map(|routed| routed.recipient).collect();
         if recipients.is_empty() {
             return Way::Nowhere;
         }

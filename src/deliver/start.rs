@@ -31,10 +31,22 @@ pub trait Agents: Send + Sync {
     fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a>;
 }
 
-/// Whoever routes the recipient of a bounce or warning.
+/// A recipient that an address stands for.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// With its route key.
+    pub recipient: queue::Recipient,
+    /// Under whose name mail goes to him, if a list with an owner named him.
+    pub owner: Option<route::Owner>,
+}
+
+/// What [`Routes`] answers, once awaited.
+pub type Routing<'a> = Pin<Box<dyn Future<Output = Vec<Routed>> + Send + 'a>>;
+
+/// Whoever routes what a file names, and the recipient of a bounce or warning.
 pub trait Routes: Send + Sync {
-    /// The recipients that `address` stands for, each with its route key; empty if it can be routed nowhere.
-    fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<queue::Recipient>> + Send + 'a>>;
+    /// The recipients that `address` stands for; empty if it can be routed nowhere.
+    fn route<'a>(&'a self, address: &'a Address) -> Routing<'a>;
 }
 
 /// What the delivering side works with.
@@ -48,7 +60,7 @@ pub struct Parts {
     pub resolver: Arc<dyn Resolver>,
     /// Starts agents.
     pub agents: Arc<dyn Agents>,
-    /// Routes bounces.
+    /// Routes what files name, and bounces.
     pub routes: Arc<dyn Routes>,
     /// Knows passwords for other servers.
     pub secrets: Arc<dyn Secrets>,

@@ -33,11 +33,7 @@ impl Children {
     /// Takes out those that have ended: ticket and how.
     pub(crate) fn reap(&mut self) -> Vec<(u32, String)> {
         let mut ended = Vec::new();
-        self.0.retain_mut(|known| {
-            let how = end(&mut known.child).map(|how| (known.ticket, how));
-            ended.extend(how.clone());
-            how.is_none()
-        });
+        self.0.retain_mut(|known| end(&mut known.child).map(|how| ended.push((known.ticket, how))).is_none());
         ended
     }
 

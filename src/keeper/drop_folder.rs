@@ -2,7 +2,7 @@
 //! engine decides what is wanted when (`daemon/drop_folder.rs`); whatever it asks, nothing else is opened or removed.
 
 use call::keep::InputState;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
@@ -15,14 +15,10 @@ fn is_name(name: &[u8]) -> bool {
 /// are 0600): one that others may write, moved here from a shared folder, would be their mail in its owner's name.
 pub(crate) fn open(folder: &OwnedFd, name: &[u8]) -> (InputState, Option<OwnedFd>) {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = match is_name(name) {
-        true => openat(folder, name, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file))),
-        false => Err(Errno::INVAL),
-    };
+    let opened = if is_name(name) { openat(folder, name, flags, Mode::empty()) } else { Err(Errno::INVAL) };
+    let is_plain = |stat: Stat| FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_nlink == 1;
     match opened {
-        Ok((stat, file))
-            if FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_nlink == 1 && stat.st_mode & 0o077 == 0 =>
-        {
+        Ok(file) if fstat(&file).is_ok_and(|stat| is_plain(stat) && stat.st_mode & 0o077 == 0) => {
             (InputState::Open, Some(file))
         }
         Ok(_) => (refused(Errno::PERM), None),

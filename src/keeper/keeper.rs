@@ -79,13 +79,15 @@ impl Keeper {
         let mut planning = Planning::start(std::iter::empty()).map_err(failed(71, "start postrider plan"))?;
         let planned = loop {
             match planning.step() {
-                Some(outcome) => break outcome,
+                Some(outcome) => break outcome?,
                 None => sleep(&mut [PollFd::new(planning.link.socket(), PollFlags::IN)], TICK.0),
+            }
+            if let Ok(Some(SIGTERM | SIGINT)) = next(&signals) {
+                return Err(failed(75, "no server")("stopped before it served"));
             }
         };
         let root = rustix::process::geteuid().is_root();
-        let opened =
-            planned.and_then(|planned| Opened::new(planned, None, root)).map_err(failed(78, "configuration"))?;
+        let opened = Opened::new(planned, None, root)?;
         let mut keeper = Self { root, signals, opened, now: State::default() };
         keeper.start_engine().map_err(failed(71, "start the engine"))?;
         Ok(keeper)
@@ -132,11 +134,11 @@ impl Keeper {
     /// Whether a child has ended.
     fn take_signals(&mut self) -> bool {
         let mut ended = false;
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            match Signal::try_from(signal.ssi_signo.cast_signed()) {
-                Ok(Signal::SIGHUP) => self.now.plan_again = true,
-                Ok(Signal::SIGCHLD) => ended = true,
-                Ok(Signal::SIGUSR1) => self.tell(&ToEngine::Dump, Vec::new()),
+        while let Ok(Some(signal)) = next(&self.signals) {
+            match signal {
+                Signal::SIGHUP => self.now.plan_again = true,
+                Signal::SIGCHLD => ended = true,
+                Signal::SIGUSR1 => self.tell(&ToEngine::Dump, Vec::new()),
                 _ => self.stop(),
             }
         }
@@ -172,7 +174,7 @@ impl Keeper {
         };
         self.now.planning = None;
         match planned.and_then(|planned| Opened::new(planned, Some(&self.opened), self.root)) {
-            Err(why) => stays(&why),
+            Err(error) => stays(&error.to_string()),
             // A new engine will start with it.
             Ok(opened) if self.now.engine.is_none() => self.adopt(opened),
             Ok(opened) => match opened.start_frame() {
@@ -226,7 +228,7 @@ impl Keeper {
     fn obey(&mut self, message: FromEngine) {
         match message {
             FromEngine::Ready => self.ready(),
-            FromEngine::Refused(why) => self.refused(&why),
+            FromEngine::Refused(exit, why) => self.refused(exit, &why),
             FromEngine::Begin { ticket, role, user } => {
                 if let Err(how) = self.begin(ticket, role, &user) {
                     self.tell(&ToEngine::Ended { ticket, how }, Vec::new());
@@ -259,15 +261,15 @@ impl Keeper {
         }
     }
 
-    fn refused(&mut self, why: &str) {
+    fn refused(&mut self, exit: u8, why: &str) {
         if let Some(opened) = self.now.reload.take() {
             self.drop_offer(&opened, why);
         } else if self.now.served {
             log::error(&format!("the engine cannot start: {why}"));
             // It ends anyway; and it shall not fill the log.
             let _ = self.now.engine.as_mut().map(|engine| engine.child.kill());
-        } else if self.now.failure.is_none() {
-            self.now.failure = Some(failed(78, "configuration")(why));
+        } else if !self.now.stopping {
+            self.now.failure = Some(failed(exit, "the engine cannot start")(why));
             self.stop();
         }
     }
@@ -351,6 +353,11 @@ fn agent(planned: &Recipe, user: &str) -> Command {
     let mut agent = command("agent");
     agent.args([planned.kind.name(), planned.user.as_deref().unwrap_or(user)]).args(&planned.arguments);
     agent
+}
+
+/// The next signal that has come.
+fn next(signals: &SignalFd) -> nix::Result<Option<Signal>> {
+    signals.read_signal()?.map(|signal| Signal::try_from(signal.ssi_signo.cast_signed())).transpose()
 }
 
 fn sleep(polled: &mut [PollFd<'_>], bound: Duration) {

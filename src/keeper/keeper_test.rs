@@ -64,6 +64,11 @@ fn is_alive(keeper: &mut Keeper) -> bool {
     keeper.now.engine.as_mut().is_some_and(|engine| engine.child.try_wait().unwrap().is_none())
 }
 
+/// It was killed: the kernel may take its time over it.
+fn dies(keeper: &mut Keeper) -> bool {
+    (0..500).any(|_| !is_alive(keeper))
+}
+
 #[test]
 fn nonsense_ends_the_engine() {
     let unknown = [3, 0, 0, 0, 0, 200, 1];
@@ -73,7 +78,7 @@ fn nonsense_ends_the_engine() {
         let (mut keeper, engine, _scratch) = stage();
         engine.stream().write_all(bytes).unwrap();
         assert!(!keeper.hear_engine());
-        assert!(!is_alive(&mut keeper), "{bytes:?}");
+        assert!(dies(&mut keeper), "{bytes:?}");
     }
 }
 
@@ -203,7 +208,7 @@ fn too_many_descriptors_end_the_engine() {
         send(engine.stream().as_fd(), &frame, &[null.as_fd(); 250]).unwrap();
         keeper.hear_engine();
     }
-    assert!(!is_alive(&mut keeper));
+    assert!(dies(&mut keeper));
 }
 
 #[test]
@@ -216,6 +221,6 @@ fn ready_and_refused_out_of_turn_change_nothing() {
     assert!(keeper.now.served && scratch.path().join("pid").exists());
     assert_eq!(keeper.opened.plan, before);
     // Refusing when nothing was offered: it cannot serve, so it ends, after one line in the log.
-    keeper.told(&mut engine, &FromEngine::Refused("x\n<0>forged".into()), &[]);
-    assert!(!is_alive(&mut keeper) && keeper.now.failure.is_none() && !keeper.now.stopping);
+    keeper.told(&mut engine, &FromEngine::Refused(78, "x\n<0>forged".into()), &[]);
+    assert!(dies(&mut keeper) && keeper.now.failure.is_none() && !keeper.now.stopping);
 }

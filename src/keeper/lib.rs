@@ -19,7 +19,7 @@ struct Error {
     text: String,
 }
 
-/// 70 the engine, 71 the system, 78 the configuration or what it names.
+/// 70 the engine, 71 the system, 75 what may pass by itself, 78 the configuration or what it names.
 fn failed<E: std::fmt::Display>(exit: u8, what: &'static str) -> impl Fn(E) -> Error {
     move |error| Error { exit, text: format!("{what}: {error}") }
 }

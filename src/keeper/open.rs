@@ -1,6 +1,7 @@
 //! What the plan names, open: sockets, inputs, the drop folder. The engine names no path. A reload keeps sockets.
 
 use crate::plan::Planned;
+use crate::{Error, failed};
 use call::keep::{InputState, Seen, ToEngine};
 use call::plan::{Input, Plan};
 use rustix::fs::{Mode, OFlags, open};
@@ -20,14 +21,13 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// # Errors
-    /// Why the plan cannot be used, for the log.
-    pub(crate) fn new((plan, new): Planned, old: Option<&Self>, root: bool) -> Result<Self, String> {
+    pub(crate) fn new((plan, new): Planned, old: Option<&Self>, root: bool) -> Result<Self, Error> {
+        let useless = failed(78, "configuration");
         if root && (plan.engine.0 == 0 || plan.users.0 == 0) {
-            return Err("the engine and postrider-users never run as root: name other users".to_owned());
+            return Err(useless("the engine and postrider-users never run as root: name other users"));
         }
         let mut new = new.into_iter();
-        let mut next = || new.next().ok_or("postrider plan brought too little");
+        let mut next = || new.next().ok_or_else(|| useless("postrider plan brought too little"));
         let (drop, mut sockets) = (next()?, Vec::new());
         for at in plan.places() {
             let held = old.and_then(|old| old.sockets.iter().find(|(held, _)| *held == at));

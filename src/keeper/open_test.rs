@@ -60,7 +60,7 @@ fn roots_processes_are_never_planned_and_held_sockets_are_kept() {
     let some = |n: usize| (0..n).map(|_| null()).collect::<Vec<_>>();
     assert!(Opened::new((plan(0, 2), some(3)), None, true).is_err());
     assert!(Opened::new((plan(2, 0), some(3)), None, true).is_err());
-    assert!(Opened::new((plan(2, 3), some(2)), None, true).is_err_and(|why| why.contains("too little")));
+    assert!(Opened::new((plan(2, 3), some(2)), None, true).is_err_and(|why| why.text.contains("too little")));
     let first = Opened::new((plan(2, 3), some(3)), None, true).unwrap();
     let next = Opened::new((plan(2, 3), some(1)), Some(&first), true).unwrap();
     let number = |opened: &Opened| opened.sockets.iter().map(|(_, socket)| socket.as_raw_fd()).collect::<Vec<_>>();

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// What a child sees of our environment, besides `POSTRIDER_*` (S-46). LD_PRELOAD stays because the fault tests preload
@@ -16,17 +15,16 @@ const ENVIRONMENT: [&str; 5] = ["PATH", "TZ", "LANG", "LD_PRELOAD", "RUST_BACKTR
 /// The command for a role: the sibling program, else the sibling `postrider` or this very program (which then has
 /// all roles) with the role's name.
 pub(crate) fn command(name: &str) -> Command {
-    let beside = |name: &str| std::env::current_exe().unwrap_or_default().with_file_name(name);
-    let own = beside(&format!("postrider-{name}"));
-    let mut command = if own.is_file() {
-        Command::new(own)
-    } else {
-        // Ourselves not by path: the file may have been replaced since.
-        let program = Some(beside("postrider")).filter(|all| all.is_file());
-        let mut command = Command::new(program.as_deref().unwrap_or(Path::new("/proc/self/exe")));
-        command.arg(name);
-        command
+    let beside = |name: &str| {
+        Some(std::env::current_exe().unwrap_or_default().with_file_name(name)).filter(|path| path.is_file())
     };
+    let own = beside(&format!("postrider-{name}"));
+    // Ourselves not by path: the file may have been replaced since.
+    let all = beside("postrider").unwrap_or_else(|| "/proc/self/exe".into());
+    let mut command = Command::new(own.as_ref().unwrap_or(&all));
+    if own.is_none() {
+        command.arg(name);
+    }
     let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
     command.stdin(Stdio::null()).stdout(Stdio::null());

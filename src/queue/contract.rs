@@ -2,7 +2,8 @@
 //! against a model in memory. Called by the tests of [`crate::spool`] and by those of any other store. Panics are its reports.
 
 use crate::{
-    Body, Change, Content, Envelope, Error, NewState, Notice, Origin, Pending, Recipient, Select, State, Store,
+    Body, Change, Content, Envelope, Error, Expansion, NewState, Notice, Origin, Pending, Recipient, Select, State,
+    Store,
 };
 use mail::{Address, QueueId, Status, Time};
 use std::collections::BTreeMap;
@@ -405,19 +406,37 @@ impl Run<'_> {
         let Some(mut message) = self.latest(id).cloned() else { return };
         let open = message.recipients.iter().position(|(_, state, ..)| !state.is_finished());
         let Some(open) = open else { return };
-        let names: Vec<String> = (0..self.dice.roll(3)).map(|n| format!("child{n}")).collect();
-        let children =
-            names.iter().map(|name| Recipient::new("list", Address::from_parts(name, None), "local")).collect();
+        // Some are finished already: they went to a clone.
+        let due = State::Due { perhaps_delivered: false };
+        let children: Vec<Recipient> = (0..self.dice.roll(3))
+            .map(|n| Recipient {
+                state: if self.dice.hits(4) { State::Expanded } else { due },
+                ..Recipient::new("list", Address::from_parts(&format!("child{n}"), None), "local")
+            })
+            .collect();
         let before = message.clone();
         message.recipients[open].1 = State::Expanded;
-        let due = State::Due { perhaps_delivered: false };
-        message.recipients.extend(names.iter().map(|name| (name.clone(), due, 0, String::new())));
+        let child = |child: &Recipient| (child.address.to_string(), child.state, 0, String::new());
+        message.recipients.extend(children.iter().map(child));
         let finished = message.is_finished();
-        match self.store().expand(id, vec![open as u32], children).await {
-            Ok(envelope) => assert_eq!(envelope.recipients.len(), message.recipients.len()),
-            Err(Error::Unknown) if finished => {}
+        let clones = self.clones(id, &message);
+        let (envelopes, clones): (Vec<_>, Vec<_>) = clones.into_iter().unzip();
+        let expansion = Expansion { parents: vec![open as u32], children, clones: envelopes };
+        match self.store().expand(id, expansion).await {
+            Ok(expanded) => {
+                let count = expanded.envelope.map(|envelope| envelope.recipients.len());
+                assert_eq!(count, (!finished).then_some(message.recipients.len()), "seed {}", self.seed);
+                for (accepted, (clone, text)) in expanded.clones.into_iter().zip(clones) {
+                    assert_eq!((accepted.envelope.id, accepted.envelope.size), (clone, text.content.0.len() as u64));
+                    self.active.push(clone);
+                    self.model.insert(clone, vec![Some(text)]);
+                }
+            }
             Err(error) => {
                 assert!(self.disturbed, "seed {}: not expanded without a fault: {error}", self.seed);
+                for (clone, text) in clones {
+                    self.model.insert(clone, vec![Some(text), None]);
+                }
                 let possible = self.model.entry(id).or_default();
                 possible.push((!finished).then_some(message));
                 possible.push(Some(before));
@@ -426,6 +445,21 @@ impl Run<'_> {
         }
         self.note(id, message);
         self.resolve(id).await;
+    }
+
+    /// Envelopes for members under another sender, sometimes; none for what may be on hold.
+    fn clones(&mut self, id: QueueId, message: &Message) -> Vec<(Envelope, (QueueId, Message))> {
+        let held = |possible: &Possible| possible.iter().flatten().any(|message| message.hold.is_some());
+        if self.model.get(&id).is_some_and(held) {
+            return Vec::new();
+        }
+        let count = if self.dice.hits(2) { 1 + self.dice.roll(2) } else { 0 };
+        let clones = (0..count).map(|_| {
+            let (mut envelope, mut clone) = self.envelope(&message.content.0);
+            (envelope.hold, envelope.queue_only, clone.hold, clone.queue_only) = (None, false, None, false);
+            (envelope.id, (envelope, clone))
+        });
+        clones.map(|(id, (envelope, clone))| (envelope, (id, clone))).collect()
     }
 
     async fn verb(&mut self) {

@@ -13,6 +13,6 @@ pub mod store;
 pub use envelope::{Body, Change, Envelope, NewState, Notify, Origin, Protocol, Recipient, Ret, State};
 pub use settings::Settings;
 pub use store::{
-    Accepted, Content, ContentId, ContentWriter, Error, Notice, Part, Pattern, Pending, See, Select, Store, Summary,
-    Transaction,
+    Accepted, Content, ContentId, ContentWriter, Error, Expanded, Expansion, Notice, Part, Pattern, Pending, See,
+    Select, Store, Summary, Transaction,
 };

@@ -258,8 +258,10 @@ impl Spool {
     ) -> Result<(Arc<Self>, Recovery), Error> {
         let root = Path::new(&settings.path);
         let disk = Disk::new(root, hook);
-        let lock = durable::LockFile::take(&root.join("lock"))
-            .map_err(|error| Error::Failed(format!("spool {}: {error}", settings.path)))?;
+        let lock = durable::LockFile::take(&root.join("lock")).map_err(|error| {
+            let text = format!("spool {}: {error}", settings.path);
+            if matches!(error, durable::LockError::Held(_)) { Error::InUse(text) } else { Error::Failed(text) }
+        })?;
         disk.make_folders().map_err(failed)?;
         let (recovered, mut recovery) = recover::recover(settings, &disk, now)?;
         let (chores, chore_list) = chore::channel();

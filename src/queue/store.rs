@@ -1,7 +1,7 @@
 //! The one door to the queue. A message exists from the moment [`Store::accept`] has answered; every
 //! operator verb is here, so that nothing outside this crate may assume files (DESIGN §3).
 
-use crate::envelope::{Change, Envelope};
+use crate::envelope::{Change, Envelope, Recipient};
 use bytes::Bytes;
 use mail::{QueueId, Time};
 use std::fs::File;
@@ -28,6 +28,9 @@ pub enum Error {
     /// The store takes no changes at the moment: 451 4.3.0, and nothing may be tried.
     #[error("store is read-only: {0}")]
     ReadOnly(String),
+    /// Another process has the store; which, and where. Only at the opening.
+    #[error("{0}")]
+    InUse(String),
     /// No such message: it is finished, or never was.
     #[error("no such message")]
     Unknown,
@@ -194,9 +197,9 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, id: QueueId, changes: Vec<Change>) -> Pending<()>;
     /// Outcomes together with the notification that reports them, in one frame: both or neither.
     fn record_with(&self, id: QueueId, changes: Vec<Change>, notice: Notice) -> Pending<Accepted>;
-    /// Replaces recipients by their children, with clones, in one frame.
-    /// `expanded` are indices of recipients that become [`crate::State::Expanded`].
-    fn expand(&self, id: QueueId, expanded: Vec<u32>, children: Vec<crate::Recipient>) -> Pending<Arc<Envelope>>;
+    /// Replaces recipients by what they stand for, in one synced frame: all of it or nothing. A message on hold takes no clones, for a hold
+    /// keeps everything that became of it.
+    fn expand(&self, id: QueueId, expansion: Expansion) -> Pending<Expanded>;
 
     /// Every matching message, a page at a time: those after `after` in id order, at most `limit`.
     fn list(&self, select: Select, after: Option<QueueId>, limit: usize) -> Pending<Vec<Summary>>;
@@ -234,6 +237,27 @@ pub struct Accepted {
     pub envelope: Arc<Envelope>,
     /// Its content, while the memory budget lasts; otherwise ask [`Store::content`].
     pub content: Option<Content>,
+}
+
+/// What recipients of a message stand for.
+#[derive(Clone, Debug, Default)]
+pub struct Expansion {
+    /// Indices of those recipients; they become [`crate::State::Expanded`].
+    pub parents: Vec<u32>,
+    /// What the message gets in their place; finished ones are only remembered.
+    pub children: Vec<Recipient>,
+    /// What goes under another sender (the members of a list with an owner): envelopes of their own for the same content, with ids from
+    /// [`Store::new_id`]. Content and size are filled in.
+    pub clones: Vec<Envelope>,
+}
+
+/// What an expansion has made.
+#[derive(Clone, Debug)]
+pub struct Expanded {
+    /// The message with its children, which are in flight as the message is; `None` if nothing of it was left: it is finished.
+    pub envelope: Option<Arc<Envelope>>,
+    /// The clones, handed out as after [`Store::accept`].
+    pub clones: Vec<Accepted>,
 }
 
 /// A notification to be committed with the outcomes it reports.

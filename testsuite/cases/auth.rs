@@ -94,6 +94,84 @@ fn no_password_in_clear_text() {
     assert!(seen.lock().unwrap().is_empty() && sink.is_empty());
 }
 
+/// Whatever is written down while passwords are used, refused, repeated by the other side, and said to us by a client (S-55).
+#[test]
+fn no_secret_is_written_down() {
+    let (sink, seen) = smart_host(true);
+    let entry = "AuthInfo:\t\"I:joe\" \"P:0ldPassw0rd\"\n";
+    let mut server = server(&sink, "access \"@F@/access\"", "access", entry);
+    server.stop();
+    // Everything that it can be told to write.
+    let text = fs::read_to_string(server.configuration()).unwrap();
+    fs::write(server.configuration(), text.replace("syslog #false", "syslog #false; level 15")).unwrap();
+    server.start();
+    let mut said = Vec::new();
+    let out = server.sendmail(&["-v", "-i", "-X", "traffic", "x@far.test"], b"Subject: x\n\nx\n");
+    said.extend([out.stdout, out.stderr].concat());
+    wait_for("a refusal", seconds(15), || server.mailq().contains("535 5.7.8"));
+    said.extend(server.mailq().into_bytes());
+    // A client of ours says them, where they are not asked for.
+    let mut client = testsuite::Smtp::hello(server.address).unwrap();
+    said.extend(client.command("AUTH PLAIN AGNsaWVudABjMWllbnRQdw==").unwrap().text().into_bytes());
+    said.extend(client.command("AUTH LOGIN").unwrap().text().into_bytes());
+    for line in ["Y2xpZW50", "YzFpZW50UHc=", "PASS c1ientPw"] {
+        // It sees its own unknown command again, as sendmail shows it; nobody else does.
+        assert_eq!(client.command(line).unwrap().code, 500);
+    }
+    testsuite::process::signal(server.pid(), rustix::process::Signal::USR1);
+    server.wait_log("end of state dump");
+    fs::write(server.path("access"), "AuthInfo:\t\"I:joe\" \"P:Tr0ub4dor\"\n").unwrap();
+    let engine = format!("/proc/{}/environ", server.engine());
+    if nix::unistd::geteuid().is_root() {
+        // No core file, and nobody of the same user reads its memory.
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::uid(&fs::metadata(&engine).unwrap()),
+            0,
+            "{engine}: its process is dumpable"
+        );
+    }
+    server.stop();
+    server.start();
+    wait_for("the message with the new password", seconds(20), || sink.len() == 1);
+    for program in [&["hoststat"][..], &["config", "show"], &["check"]] {
+        let mut command = server.command("postrider");
+        command.args(program).env("POSTRIDER_CONFIG", server.configuration());
+        let out = testsuite::server::run(command, b"");
+        said.extend([out.stdout, out.stderr].concat());
+    }
+    server.stop();
+    assert!(seen.lock().unwrap().iter().any(|line| line == RIGHT));
+    fs::remove_file(server.path("access")).unwrap();
+    fs::write(server.path("said"), said).unwrap();
+    let count = without_secrets(server.path(""));
+    assert!(count > 8, "{count} files");
+}
+
+/// Looks into every file below a folder; how many there were.
+fn without_secrets(folder: std::path::PathBuf) -> usize {
+    let secrets = [
+        "0ldPassw0rd",
+        "Tr0ub4dor",
+        "c1ientPw",
+        "AwbGRQYXNzdzByZA",
+        "BUcjB1YjRkb3I",
+        "AGNsaWVudABjMWllbnRQdw",
+        "YzFpZW50UHc",
+    ];
+    let (mut files, mut count) = (vec![folder], 0);
+    while let Some(path) = files.pop() {
+        if let Ok(entries) = fs::read_dir(&path) {
+            files.extend(entries.map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
+        count += 1;
+        let found = secrets.iter().find(|secret| text.contains(**secret));
+        assert_eq!(found, None, "in {}", path.display());
+    }
+    count
+}
+
 /// `-v` shows the dialogue, but neither what is said in AUTH nor what the other side repeats of it.
 #[test]
 fn verbose_shows_no_password() {

@@ -7,7 +7,10 @@ use std::io::{IoSlice, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use testsuite::{Server, Setup, message, process, root_or_skip, seconds, server, wait_for};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use testsuite::sink::{Act, At};
+use testsuite::{Server, Setup, Sink, message, process, root_or_skip, seconds, server, wait_for};
 
 /// `postrider check` on a server's configuration: its lines, and the exit code.
 fn check(server: &Server, more: &[&str]) -> (Vec<String>, i32) {
@@ -144,14 +147,51 @@ fn detaching_waits_for_the_server_and_tells_why_there_is_none() {
     second.args(["keeper", "--detach", "--config"]).arg(server.configuration());
     let out = server::run(second, b"");
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(78), "{said}");
-    assert!(said.contains("is the server already running? pid"), "{said}");
+    assert_eq!(out.status.code(), Some(75), "try again, not a mistake in the configuration: {said}");
+    assert_eq!(said.matches("waiting up to 25 s for its end").count(), 1, "{said}");
+    assert!(said.lines().last().is_some_and(|line| line.contains(&format!("already running? pid {pid} "))), "{said}");
+    let own = fs::read_to_string(server.path("run/pid")).unwrap();
+    assert!(own.starts_with(&format!("{pid}\n")) && server.greets(seconds(5)), "the first one's files are left alone");
     // Nobody reads the keeper's complaints any more: it lives on without.
     process::signal(pid, Signal::HUP);
     server.wait_log("restarting /usr/sbin/sendmail due to signal");
     assert!(server.greets(seconds(5)));
     process::signal(pid, Signal::TERM);
     wait_for("the end", seconds(20), || process::read(pid).is_none_or(|p| p.state == 'Z'));
+}
+
+/// The keeper is killed, and its engine has to finish first: with a hanging client to serve, and even stopped. A new one waits.
+#[test]
+fn a_server_that_still_ends_is_waited_for() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&hangs);
+    let hang = Sink::scripted(move |step| {
+        let at_the_dot = step.at == At::Dot;
+        seen.fetch_or(at_the_dot, Ordering::SeqCst);
+        if at_the_dot { Act::Hang } else { Act::Go }
+    });
+    let mut server = Setup::default().relay_to(hang.address).start();
+    let mail = message::text("hangs", "far@far.test", 3);
+    let sent = server.sendmail(&["-i", "far@far.test"], mail.as_bytes());
+    assert_eq!(sent.status.code(), Some(0), "{sent:?}");
+    wait_for("the hanging delivery", seconds(20), || hangs.load(Ordering::SeqCst));
+    let old = server.abandon();
+    server.spawn();
+    let line = server.wait_log("waiting up to 25 s for its end");
+    assert!(line.contains(&format!("in use by process {old}")), "{line}");
+    server.wait_ready(seconds(30));
+    assert_eq!(server.log().matches("waiting up to 25 s").count(), 1);
+    assert!(process::read(old).is_none_or(|process| process.state == 'Z'), "never two of them");
+    // Stopped, it keeps its ports, and is not seen to end.
+    let old = server.engine();
+    process::signal(old, Signal::STOP);
+    assert_eq!(server.abandon(), old);
+    server.spawn();
+    let said = || fs::read_to_string(server.path("stderr")).unwrap_or_default();
+    wait_for("the wait", seconds(20), || said().contains("waiting up to 25 s for its end"));
+    process::signal(old, Signal::CONT);
+    server.wait_ready(seconds(30));
+    server.stop();
 }
 
 /// Whoever starts the server has ignored signals, a running alarm, low limits and open files.

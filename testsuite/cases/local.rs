@@ -27,6 +27,42 @@ fn a_script_calls_sendmail_t_and_the_user_reads_it_in_his_mbox() {
     server.wait_empty(seconds(10));
 }
 
+/// Somebody who lives holds the locks of two mailboxes (S-48): only their mail waits, and nothing of it is lost.
+#[test]
+fn a_locked_mailbox_delays_nobody_else() {
+    let server = Setup::default().start();
+    let lock = server.path("mail/daemon.lock");
+    fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+    let mut session = Smtp::hello(server.address).unwrap();
+    session.message("a@client.test", &["games@local.test"], &message::text("first", "games", 3)).unwrap();
+    server.wait_mail("games", 1);
+    wait_for("the agent's locks are gone", seconds(10), || !server.path("mail/games.lock").exists());
+    let games = fs::File::options().read(true).write(true).open(server.mailbox("games")).unwrap();
+    rustix::fs::fcntl_lock(&games, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let others = ["bin", "sys", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc"];
+    for n in 0..100 {
+        let user = if n % 5 == 0 {
+            "daemon"
+        } else if n % 5 == 1 {
+            "games"
+        } else {
+            others[n % others.len()]
+        };
+        let text = message::text(&format!("m{n}"), user, 3);
+        assert_eq!(session.message("a@client.test", &[&format!("{user}@local.test")], &text).unwrap().code, 250);
+    }
+    let copies = |user: &str| mbox::read(&server.mailbox(user)).map_or(0, |mail| mail.len());
+    let arrived = || others.iter().map(|user| copies(user)).sum::<usize>();
+    wait_for("the mail of the others", seconds(20), || arrived() == 60);
+    assert!(lock.exists() && copies("daemon") == 0 && copies("games") == 1);
+    fs::remove_file(&lock).unwrap();
+    drop(games);
+    server.wait_mail("daemon", 20);
+    server.wait_mail("games", 21);
+    server.wait_empty(seconds(20));
+    assert_eq!((copies("daemon"), copies("games")), (20, 21));
+}
+
 #[test]
 fn smtp_into_a_maildir() {
     let server = Setup { mailbox: "mailbox \"maildir\" path=\"@F@/mail/{user}\"".into(), ..Setup::default() }.start();

@@ -26,7 +26,7 @@ fn send(server: &Server, from: &str, to: &str, id: &str) {
 #[test]
 fn a_program_gets_the_message_as_sendmail_writes_it() {
     let server = start("prog: \"|cat > @F@/tmp/got; env > @F@/tmp/env; pwd > @F@/tmp/pwd\"\n");
-    send(&server, "\"a$(touch x)`id`\"@client.test", "prog", "one");
+    send(&server, "\"a$(touch x)`id`\"@client.test", "prog+x$y.z@local.test", "one");
     server.wait_log("mailer=prog");
     server.wait_empty(seconds(20));
     let got = fs::read_to_string(server.path("tmp/got")).unwrap();
@@ -34,9 +34,13 @@ fn a_program_gets_the_message_as_sendmail_writes_it() {
     assert!(!got.contains("Return-Path") && got.contains("X-Test-Id: one") && !got.contains('\r'), "{got}");
     let env = fs::read_to_string(server.path("tmp/env")).unwrap();
     assert!(env.contains("AGENT=sendmail\n") && env.contains("SENDER=_a__touch_x__id__@client.test\n"), "{env}");
+    assert!(env.contains("\nRECIPIENT=prog+x_y.z@local.test\n") && env.contains("\nEXTENSION=x_y.z\n"), "{env}");
     assert!(!env.contains("POSTRIDER") && !env.contains("LD_"), "{env}");
     let line = server.wait_log("mailer=prog");
-    assert!(line.contains("to=\"|cat") && line.contains("ctladdr=<prog>") && line.contains("stat=Sent"), "{line}");
+    assert!(
+        line.contains("to=\"|cat") && line.contains("ctladdr=<prog+x$y.z@local.test>") && line.contains("stat=Sent"),
+        "{line}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Local mail by a command (`mailbox "command"`, sendmail's `FEATURE(local_procmail)`): as whom it runs, what it is told, what its end means.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 use testsuite::{Server, Setup, Smtp, mbox, message, root_or_skip, seconds, wait_for};
@@ -118,6 +118,40 @@ fn dovecot_takes_it_as_the_user() {
     let text = fs::read_to_string(new.path()).unwrap();
     assert!(text.starts_with("Return-Path: <a@client.test>\n") && text.contains("X-Test-Id: one"), "{text}");
     assert!(Command::new("rm").args(["-rf", "/home/u25/Maildir"]).status().unwrap().success());
+}
+
+/// Debian's is set-gid mail, without which it could not make `/var/mail/u21` and its lock.
+#[test]
+fn maildrop_as_the_user_with_its_set_gid_bit() {
+    if !root_or_skip("maildrop_as_the_user_with_its_set_gid_bit") || !Path::new("/usr/bin/maildrop").exists() {
+        eprintln!("skipped: needs root and maildrop");
+        return;
+    }
+    let server = with("\"/usr/bin/maildrop\" \"-d\" \"{user}\" \"{extension}\"").with_roles().start();
+    let tmp = open(&server);
+    let filter = format!(
+        "if (/^X-Test-Id: bad/)\n{{\n  echo \"so sorry\"\n  EXITCODE=67\n  exit\n}}\n\
+         if (/^X-Test-Id: later/)\n{{\n  EXITCODE=75\n  exit\n}}\nif ($1 eq \"lists\")\n{{\n  to \"{tmp}/lists\"\n}}\n"
+    );
+    fs::write("/home/u21/.mailfilter", filter).unwrap();
+    fs::set_permissions("/home/u21/.mailfilter", fs::Permissions::from_mode(0o600)).unwrap();
+    chown("/home/u21/.mailfilter", Some(20_021), Some(19_999)).unwrap();
+    send(&server, "a@client.test", "u21@local.test", "plain");
+    send(&server, "a@client.test", "u21+lists@local.test", "detail");
+    let plain = Path::new("/var/mail/u21");
+    wait_for("both", seconds(20), || plain.exists() && server.path("tmp/lists").exists());
+    server.wait_empty(seconds(20));
+    let mail = mbox::read(plain).unwrap();
+    assert_eq!((mail.len(), mail[0].field("X-Test-Id").as_deref()), (1, Some("plain")), "{mail:?}");
+    assert_eq!(mail[0].field("Return-Path").as_deref(), Some("<a@client.test>"));
+    assert!(mail[0].from_line.starts_with("From a@client.test "), "{}", mail[0].from_line);
+    assert_eq!(mbox::read(&server.path("tmp/lists")).unwrap().len(), 1);
+    assert_eq!(fs::metadata(plain).unwrap().uid(), 20_021);
+    send(&server, "u16@local.test", "u21@local.test", "bad");
+    server.wait_log("stat=User unknown");
+    send(&server, "a@client.test", "u21@local.test", "later");
+    server.wait_log("Deferred: local mailer (/usr/bin/maildrop) exited with EX_TEMPFAIL");
+    assert!(Command::new("rm").args(["-f", "/home/u21/.mailfilter", "/var/mail/u21"]).status().unwrap().success());
 }
 
 #[test]

@@ -53,10 +53,10 @@ fn copies_programs_files_and_lists_as_the_user() {
         "u00",
         ".forward",
         &format!(
-            "\\u00, u01\n/home/u00/archive\n:include:/home/u00/list\n\"|id > {tmp}/id; umask >> {tmp}/id; pwd >> {tmp}/id; cat > {tmp}/got #u00\"\n"
+            "\\u00, u01\n/home/u00/archive\n:include:/home/u00/list\n\"|id > {tmp}/id; echo $EXTENSION $RECIPIENT $USER > {tmp}/env; umask >> {tmp}/id; pwd >> {tmp}/id; cat > {tmp}/got #u00\"\n"
         ),
     );
-    send(&server, &["u00@local.test"], "one");
+    send(&server, &["u00+det@local.test"], "one");
     for user in ["u00", "u01", "u02"] {
         server.wait_mail(user, 1);
     }
@@ -72,7 +72,8 @@ fn copies_programs_files_and_lists_as_the_user() {
     server.wait_log("Cannot open /root/secret: Permission denied");
     server.wait_log("mailing to programs is not allowed in a list");
     let line = server.wait_log("mailer=prog");
-    assert!(line.contains("ctladdr=<u00@local.test>"), "{line}");
+    assert!(line.contains("ctladdr=<u00+det@local.test>"), "{line}");
+    assert_eq!(read(&server, "env"), "det u00+det@local.test u00\n");
     assert_eq!(mbox::read(&server.mailbox("u00")).unwrap().len(), 1);
     let mut explain = server.command("postrider");
     explain.args(["explain", "--config"]).arg(server.configuration()).args(["u00@local.test", "u01@local.test"]);
@@ -83,6 +84,53 @@ fn copies_programs_files_and_lists_as_the_user() {
     // From now on his mail stays at home: nothing is remembered.
     send(&server, &["u00@local.test"], "two");
     server.wait_mail("u00", 2);
+}
+
+/// As real sendmail sends it: the members get mail under the owner's name, whoever named the list, and he gets what cannot be delivered.
+#[test]
+fn a_list_that_a_file_names_has_its_owner_as_sender() {
+    if !root_or_skip("a_list_that_a_file_names_has_its_owner_as_sender") {
+        return;
+    }
+    let mut server = Server::make(Setup::default().with_roles());
+    let outer = server.path("tmp/outer");
+    server.setup.aliases.push_str(&format!(
+        "crew: u01, u02, nosuch\nowner-crew: u04\nouter: :include:{0}\ninner: :include:{0}\nowner-inner: u24\n",
+        outer.display()
+    ));
+    server.write_configuration();
+    server.start();
+    fs::write(&outer, "crew, u20\n").unwrap();
+    Command::new("chmod").args(["a+rx"]).arg(server.path("tmp")).status().unwrap();
+    forward("u19", ".forward", "\\u19, crew, u20\n");
+    // The body lies in a file of its own, which the envelopes share.
+    for (to, from, own, lines) in [
+        ("u19", "u24@local.test", &["u19", "u20"][..], 3),
+        ("outer", "u24@local.test", &["u20"], 2_000),
+        ("inner", "u24@mx.test", &["u20"], 3),
+    ] {
+        let mut session = Smtp::hello(server.address).unwrap();
+        let text = message::text(to, to, lines);
+        let sender = if to == "inner" { "a@client.test" } else { from };
+        assert_eq!(session.message(sender, &[&format!("{to}@local.test")], &text).unwrap().code, 250);
+        let path = |user: &str| {
+            let all = server.wait_mail(user, 1);
+            let mail = all.iter().find(|mail| mail.field("X-Test-Id").as_deref() == Some(to)).cloned();
+            mail.map(|mail| mail.field("Return-Path").unwrap_or_default())
+        };
+        let wait = |user: &str, expected: &str| {
+            wait_for(&format!("{to} for {user}"), seconds(20), || path(user).is_some());
+            assert_eq!(path(user).unwrap(), format!("<{expected}>"), "{to} for {user}");
+        };
+        own.iter().for_each(|user| wait(user, from));
+        ["u01", "u02"].iter().for_each(|user| wait(user, "u04@mx.test"));
+    }
+    assert!(server.wait_log("clone: owner=u04@mx.test").contains(": "));
+    let bounces = server.wait_mail("u04", 3);
+    assert!(bounces.iter().all(|bounce| String::from_utf8_lossy(&bounce.text).contains("nosuch... User unknown")));
+    server.wait_empty(seconds(20));
+    assert!(!server.mailbox("u24").exists(), "neither the sender nor the outer list's owner hears of it");
+    fs::remove_file("/home/u19/.forward").unwrap();
 }
 
 #[test]

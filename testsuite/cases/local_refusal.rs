@@ -1,6 +1,8 @@
 //! What is refused, from `testsuite/refusals`: each attack is staged, nothing is run or written, the reason is in the log, no mail is lost.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use testsuite::{Server, Setup, Smtp, mbox, message, root_or_skip, seconds, wait_for};
@@ -177,4 +179,51 @@ fn an_entry_that_stands_no_more_in_the_forward_file_is_not_run() {
     assert!(!server.path("tmp/first").exists() && !server.path("tmp/owned").exists());
     assert!(!server.mailq().contains("is empty"), "nothing is lost");
     fresh("u28");
+}
+
+/// A web form's `-f` that became options (S-43, S-44): what they name is opened with the caller's rights, and a line break is no line.
+#[test]
+fn options_give_no_more_than_the_callers_rights() {
+    if !root_or_skip("options_give_no_more_than_the_callers_rights") {
+        return;
+    }
+    let server = Setup::default().with_roles().start();
+    let secret = "host \"tulip.test\" open tulip\n";
+    fs::write("/etc/sesame", secret).unwrap();
+    fs::set_permissions("/etc/sesame", fs::Permissions::from_mode(0o600)).unwrap();
+    let call = |arguments: &[&str]| {
+        let mut command = server.command("sendmail");
+        command.args(arguments).uid(20_018).gid(19_999).current_dir("/");
+        testsuite::server::run(command, b"Subject: x\n\nx\n")
+    };
+    for arguments in [
+        &["-X/etc/made", "u16"][..],
+        &["-D/etc/made", "-d0.1", "u16"],
+        &["-OQueueDirectory=/etc/made", "u16"],
+        &["-C/etc/sesame", "-bv", "u16"],
+        &["-C/etc/sesame", "u16"],
+        &["-oA/etc/sesame", "-bi"],
+        &["-bi", "-oA/etc/sesame", "-v"],
+    ] {
+        let out = call(arguments);
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        assert!(!said.contains("tulip"), "{arguments:?}: {said}");
+        assert!(!Path::new("/etc/made").exists() && !Path::new("/etc/sesame.db").exists(), "{arguments:?}: {said}");
+    }
+    assert_eq!(fs::read_to_string("/etc/sesame").unwrap(), secret);
+    server.wait_empty(seconds(20));
+    let before = server.log().matches("from=").count();
+    for arguments in [
+        &["-f", "a\r\nRCPT TO:<u17>", "u16"][..],
+        &["-f", "a@x\nBcc: u17", "u16"],
+        &["-F", "x\nBcc: u17", "u16"],
+        &["u16\nu17"],
+        &["-i", "u16\rX: y"],
+    ] {
+        let out = call(arguments);
+        assert!(matches!(out.status.code(), Some(64 | 65)), "{arguments:?}: {out:?}");
+    }
+    assert_eq!(server.log().matches("from=").count(), before, "{}", server.log());
+    assert!(!server.mailbox("u17").exists());
+    fs::remove_file("/etc/sesame").unwrap();
 }

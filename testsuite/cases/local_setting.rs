@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
-use testsuite::{Server, Setup, Smtp, message, root_or_skip, seconds};
+use testsuite::{Server, Setup, Sink, Smtp, message, root_or_skip, seconds, wait_for};
 
 fn send(server: &Server, from: &str, to: &str, text: &str) {
     let mut session = Smtp::hello(server.address).unwrap();
@@ -36,6 +36,31 @@ fn a_message_that_was_delivered_to_him_already_is_returned() {
     let other = format!("Delivered-To: daemon@other.test\r\n{}", message::text("three", "daemon", 3));
     send(&server, "bin@local.test", "daemon@local.test", &other);
     server.wait_mail("daemon", 2);
+}
+
+/// Not only after as many hops as a message may have (which ends it without that field).
+#[test]
+fn what_another_host_forwards_back_is_returned_at_once() {
+    if !root_or_skip("what_another_host_forwards_back_is_returned_at_once") {
+        return;
+    }
+    let far = Sink::start();
+    let mailbox = "mailbox \"mbox\" path=\"@F@/mail/{user}\" delivered-to=#true".into();
+    let server = Setup { mailbox, ..Setup::default().with_roles().relay_to(far.address) }.start();
+    fs::write("/home/u26/.forward", "\\u26, u26@far.test\n").unwrap();
+    chown("/home/u26/.forward", Some(20_026), Some(19_999)).unwrap();
+    send(&server, "u20@local.test", "u26@local.test", &message::text("one", "u26", 3));
+    wait_for("the copy for the other host", seconds(20), || far.len() == 1);
+    let text = String::from_utf8(far.taken().remove(0).text).unwrap();
+    assert!(text.starts_with("Delivered-To: u26@mx.test\nReceived: ") && !text.contains("Return-Path"), "{text}");
+    assert_eq!(server.wait_mail("u26", 1)[0].field("Delivered-To").as_deref(), Some("u26@mx.test"));
+    send(&server, "u20@local.test", "u26@local.test", &text);
+    let line = server.wait_log("stat=mail forwarding loop for u26@mx.test");
+    assert!(line.contains("dsn=5.4.6"), "{line}");
+    assert_eq!(server.wait_mail("u20", 1).len(), 1);
+    server.wait_empty(seconds(20));
+    assert_eq!((far.len(), server.wait_mail("u26", 1).len()), (1, 1), "{}", server.log());
+    fs::remove_file("/home/u26/.forward").unwrap();
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What stands around the crate in tests.
 
 use crate::{
-    Agents, Asked, Current, Deliver, Demanded, Demands, ForServer, Known, Parts, Routes, Secrets, Settings, Started,
+    Agents, Asked, Current, Deliver, Demanded, Demands, ForServer, Known, Parts, Routed, Routes, Routing, Secrets,
+    Settings, Started,
 };
 use bytes::Bytes;
 use call::agent::{Batch, Done, Expansion, Kind, Member, Named, Order, Outcome, Outcomes};
@@ -10,11 +11,11 @@ use mail::log::{Event, Log};
 use mail::time::Clock;
 use mail::{Address, QueueId, Time};
 use queue::{
-    Accepted, Change, Content, ContentId, ContentWriter, Envelope, Error, NewState, Notice, Origin, Pending, Recipient,
-    Select, State, Store, Summary, Transaction,
+    Accepted, Change, Content, ContentId, ContentWriter, Envelope, Error, Expanded, NewState, Notice, Origin, Pending,
+    Recipient, Select, State, Store, Summary, Transaction,
 };
-use route::{DnsError, Found, Mx, Resolver};
-use std::collections::{BTreeMap, BTreeSet};
+use route::{DnsError, Found, Mx, Owner, Resolver};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::{Future, ready};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -102,7 +103,8 @@ impl Memory {
         let mut held = self.held.lock().unwrap();
         envelope.size = content.len() as u64;
         if out {
-            envelope.recipients.iter_mut().for_each(|r| r.state = State::InFlight);
+            let due = envelope.recipients.iter_mut().filter(|r| !r.state.is_finished());
+            due.for_each(|r| r.state = State::InFlight);
             held.out.insert(envelope.id);
         }
         let content = Bytes::copy_from_slice(content);
@@ -242,17 +244,23 @@ impl Store for Memory {
         Self::apply(&mut self.held.lock().unwrap(), id, &changes);
         done(Ok(self.put(notice.envelope, &notice.content, true)))
     }
-    fn expand(&self, id: QueueId, expanded: Vec<u32>, children: Vec<Recipient>) -> Pending<Arc<Envelope>> {
+    fn expand(&self, id: QueueId, expansion: queue::Expansion) -> Pending<Expanded> {
         let mut held = self.held.lock().unwrap();
-        let recipients = &mut held.messages.get_mut(&id).unwrap().0.recipients;
-        for index in expanded {
+        let (message, content) = held.messages.get_mut(&id).unwrap();
+        let (recipients, content) = (&mut message.recipients, content.clone());
+        for index in expansion.parents {
             assert_eq!(recipients[index as usize].state, State::InFlight, "expanded twice");
             recipients[index as usize].state = State::Expanded;
         }
-        recipients.extend(children.into_iter().map(|child| Recipient { state: State::InFlight, ..child }));
-        let envelope = held.messages[&id].0.clone();
+        let flying = |child: Recipient| {
+            if child.state.is_finished() { child } else { Recipient { state: State::InFlight, ..child } }
+        };
+        recipients.extend(expansion.children.into_iter().map(flying));
         Self::apply(&mut held, id, &[]);
-        done(Ok(Arc::new(envelope)))
+        let envelope = held.messages.get(&id).map(|(envelope, _)| Arc::new(envelope.clone()));
+        drop(held);
+        let clones = expansion.clones.into_iter().map(|clone| self.put(clone, &content, true)).collect();
+        done(Ok(Expanded { envelope, clones }))
     }
     fn list(&self, _: Select, _: Option<QueueId>, _: usize) -> Pending<Vec<Summary>> {
         done(Ok(Vec::new()))
@@ -399,16 +407,28 @@ fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches, for
 pub(crate) struct AllLocal {
     /// The accounts cannot be read.
     pub(crate) unavailable: AtomicBool,
+    /// Lists with an owner, and their members.
+    pub(crate) lists: Mutex<HashMap<String, (Owner, Vec<String>)>>,
 }
 
 impl Routes for AllLocal {
-    fn route<'a>(&'a self, address: &'a Address) -> Pin<Box<dyn Future<Output = Vec<Recipient>> + Send + 'a>> {
-        let route = match address.local() {
-            _ if self.unavailable.load(Ordering::SeqCst) => "error:4.3.0 no accounts".to_owned(),
-            "parked" => "smtp:slow.example".to_owned(),
-            local => format!("local:{local}"),
+    fn route<'a>(&'a self, address: &'a Address) -> Routing<'a> {
+        let routed = |to: &Address, owner: Option<&Owner>| {
+            let route = match to.local() {
+                _ if self.unavailable.load(Ordering::SeqCst) => "error:4.3.0 no accounts".to_owned(),
+                "parked" => "smtp:slow.example".to_owned(),
+                local => format!("local:{local}"),
+            };
+            Routed { recipient: Recipient::new(to.as_str(), to.clone(), &route), owner: owner.cloned() }
         };
-        Box::pin(ready(vec![Recipient::new(address.as_str(), address.clone(), &route)]))
+        let lists = self.lists.lock().unwrap();
+        let all = match lists.get(address.local()) {
+            Some((owner, members)) => {
+                members.iter().map(|member| routed(&Address::from_parts(member, None), Some(owner))).collect()
+            }
+            None => vec![routed(address, None)],
+        };
+        Box::pin(ready(all))
     }
 }
 

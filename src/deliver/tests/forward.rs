@@ -1,9 +1,11 @@
 //! What a `.forward` names, with agents that are threads: the mailbox agent leaves the message alone, the user's agent answers.
 
 use super::fake::{Stage, Threads};
-use crate::Settings;
+use crate::{Fields, Settings};
 use call::agent::Done;
+use mail::Address;
 use queue::{Envelope, State};
+use route::Owner;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -29,10 +31,14 @@ async fn delivered(agents: Arc<Threads>, to: &[&str]) -> (Vec<String>, Envelope)
     stage.submit(stage.envelope("s@x", &routes), b"A: b\r\n\r\nc\r\n");
     stage.until("finished", |s| s.store.finished().len() == 1 && s.store.claimed() == 0).await;
     let envelope = stage.store.finished().remove(0);
+    (got(&envelope), envelope)
+}
+
+fn got(envelope: &Envelope) -> Vec<String> {
     let got = envelope.recipients.iter().filter(|r| r.state == State::Delivered);
     let mut got: Vec<String> = got.map(|r| r.route.clone()).collect();
     got.sort();
-    (got, envelope)
+    got
 }
 
 #[tokio::test]
@@ -83,6 +89,71 @@ async fn a_mailbox_beside_its_user_gets_one_copy_and_the_forward_counts() {
             assert_eq!(got, copies, "{to:?} {forward:?}");
         }
     }
+}
+
+/// As an alias named at RCPT: the members get an envelope of their own; who has the message already gets no second copy.
+#[tokio::test]
+async fn members_of_a_list_with_an_owner_get_mail_under_his_name() {
+    let forwards: &[(&str, &[&str])] = &[("alice", &["crew", "bob", "carol"]), ("zoe", &["crew"]), ("yve", &["zoe"])];
+    let stage = Stage::new(agents(forwards), Settings::default());
+    list(&stage, "crew", "erin", &["bob", "dave"]);
+    // Whoever else forwards to the list is no reason to send it there again.
+    let to = ["alice", "bob", "zoe", "yve"].map(|user| (format!("{user}@host"), format!("local:{user}")));
+    let to: Vec<(&str, &str)> = to.iter().map(|(address, route)| (&address[..], &route[..])).collect();
+    let mut envelope = stage.envelope("s@x", &to);
+    (envelope.envid, envelope.recipients[0].orcpt) = ("e".into(), "rfc822;alice@host".into());
+    let id = stage.submit(envelope, b"A: b\r\n\r\n");
+    stage.until("finished", |s| s.store.finished().len() == 2 && s.store.claimed() == 0).await;
+    let mut finished = stage.store.finished();
+    finished.sort_by_key(|envelope| envelope.id != id);
+    let [own, clone] = &finished[..] else { panic!() };
+    assert_eq!((got(own), got(clone)), (vec!["local:bob".into(), "local:carol".into()], vec!["local:dave".into()]));
+    assert_eq!((clone.sender.as_str(), &clone.sender_given[..], &clone.envid[..]), ("erin@shown", "erin", ""));
+    let [line @ .., member] = &clone.recipients[..] else { panic!("{clone:?}") };
+    assert!(line.iter().all(|parent| parent.state == State::Expanded) && !line.is_empty());
+    assert_eq!((member.parent, &member.orcpt[..]), (Some(line.len() as u32 - 1), ""));
+    assert!(member.notify.failure && !member.notify.delay, "nothing but failures, and to the owner");
+    assert!(stage.has_line(&format!("{id}: {}: clone: owner=erin@shown", clone.id)), "{:#?}", stage.lines());
+}
+
+/// Should it come back to her, it is known (`field`); what stays here needs no field.
+#[tokio::test]
+async fn what_a_forward_sends_away_says_who_forwarded_it() {
+    let fields = Fields { delivered_to: true, ..Fields::default() };
+    let stage = Stage::new(agents(&[("alice", &["parked", "bob"])]), Settings { fields, ..Settings::default() });
+    let mut envelope = stage.envelope("s@x", &[("alice@host", "local:alice")]);
+    envelope.prepend = "X: y\r\n".into();
+    envelope.recipients[0].orcpt = "rfc822;alice@host".into();
+    let id = stage.submit(envelope, b"A: b\r\n\r\n");
+    stage.until("bob has it", |s| s.store.finished().len() == 1).await;
+    assert_eq!((got(&stage.store.finished()[0]), stage.store.finished()[0].id), (vec!["local:bob".into()], id));
+    let waiting = stage.store.waiting();
+    let [clone] = &waiting[..] else { panic!("{waiting:?}") };
+    assert_eq!((&clone.prepend[..], clone.sender.as_str()), ("Delivered-To: alice@host\r\nX: y\r\n", "s@x"));
+    assert_eq!(clone.recipients[1].orcpt, "rfc822;alice@host", "the sender's wishes stay");
+    assert!(stage.has_line(&format!("{id}: {}: clone: forwarded", clone.id)), "{:#?}", stage.lines());
+}
+
+/// Lists with owners whose members forward to each other's lists: each person gets one copy, and it ends.
+#[tokio::test]
+async fn circles_through_lists_end() {
+    let forwards: &[(&str, &[&str])] = &[("alice", &["l1", "l2"]), ("bob", &["l2", "l1"])];
+    let stage = Stage::new(agents(forwards), Settings::default());
+    list(&stage, "l1", "o1", &["alice", "bob", "carol"]);
+    list(&stage, "l2", "o2", &["alice", "bob", "dave"]);
+    stage.submit(stage.envelope("s@x", &[("alice@host", "local:alice")]), b"A: b\r\n\r\n");
+    stage.until("finished", |s| s.store.waiting().is_empty() && s.store.claimed() == 0).await;
+    let mut all: Vec<String> = stage.store.finished().iter().flat_map(got).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all, ["local:\\alice", "local:\\bob", "local:carol", "local:dave"]);
+    assert!(stage.store.finished().len() < 12, "{:#?}", stage.store.finished());
+}
+
+fn list(stage: &Stage, name: &str, owner: &str, members: &[&str]) {
+    let owner = Owner { given: Address::from_parts(owner, None), shown: Address::from_parts(owner, Some("shown")) };
+    let members = members.iter().map(|member| (*member).to_owned()).collect();
+    stage.routes.lists.lock().unwrap().insert(name.to_owned(), (owner, members));
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl Shared {
 }
 
 /// The entry of a new envelope, and its recipients' states as they are handed out.
-fn new_entry(envelope: &mut Envelope) -> Entry {
+pub(crate) fn new_entry(envelope: &mut Envelope) -> Entry {
     let held = envelope.hold.is_some();
     let active = !held && !envelope.queue_only;
     if active {
@@ -222,7 +222,7 @@ pub(crate) fn closed() -> Error {
 }
 
 /// Nothing is accepted under a number that could be given again.
-fn no_number() -> Error {
+pub(crate) fn no_number() -> Error {
     Error::ReadOnly("no ids can be reserved".into())
 }
 

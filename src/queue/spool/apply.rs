@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::chore::Chore;
+use super::handed::Handed;
 use super::index::{Index, Place, Stored};
 use super::job::{Acceptance, Answer, Changes, Effect, Expansion};
 use super::standing::Standing;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 /// What callers hear after a sync.
 enum Told {
-    Accepted(Box<Acceptance>),
+    Handed(Handed, Answer<Handed>),
     Done(Answer<()>),
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) 
         }
         for Laid { job, place } in written {
             match job.effect {
-                Effect::Accept(accept) => told.push(accepted(&mut index, accept, place, shared)),
+                Effect::Accept(accept) => told.push(accepted(&mut index, *accept, place, shared)),
                 Effect::Changes(changes) => told.extend(changed(&mut index, changes, place, &mut bodies)),
                 Effect::Expand(expand) => told.push(expanded(&mut index, expand, place, shared)),
                 Effect::Counter(limit) => {
@@ -39,9 +40,9 @@ pub(crate) fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) 
     }
     for told in told {
         match told {
-            Told::Accepted(accept) => {
+            Told::Handed(messages, answer) => {
                 // If nobody waits, the value is dropped, which gives the messages back.
-                drop(accept.answer.send(Ok(accept.handed)));
+                drop(answer.send(Ok(messages)));
             }
             Told::Done(answer) => {
                 let _nobody_waits = answer.send(Ok(()));
@@ -51,7 +52,7 @@ pub(crate) fn apply(shared: &Shared, written: Vec<Laid>, number: u32, end: u32) 
     bodies.into_iter().for_each(|content| shared.chores.send(Chore::RemoveBody(content)));
 }
 
-fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, shared: &Shared) -> Told {
+fn accepted(index: &mut Index, mut accept: Acceptance, place: Place, shared: &Shared) -> Told {
     let inline = place.offset + super::frame::HEADER + place.length;
     let stored = Stored {
         segment: if accept.in_file { 0 } else { place.segment },
@@ -77,7 +78,8 @@ fn accepted(index: &mut Index, mut accept: Box<Acceptance>, place: Place, shared
         });
         patched_or_finished(index, id, place, shared);
     }
-    Told::Accepted(accept)
+    let Acceptance { handed, answer, .. } = accept;
+    Told::Handed(handed, answer)
 }
 
 fn changed(index: &mut Index, changes: Changes, place: Place, bodies: &mut Vec<ContentId>) -> Option<Told> {
@@ -98,7 +100,11 @@ fn changed(index: &mut Index, changes: Changes, place: Place, bodies: &mut Vec<C
 }
 
 fn expanded(index: &mut Index, expand: Expansion, place: Place, shared: &Shared) -> Told {
-    let Expansion { id, expanded, children, answer } = expand;
+    let Expansion { id, expanded, children, entries, clones, answer } = expand;
+    for (id, mut entry) in entries {
+        entry.base = place;
+        index.place(id, entry);
+    }
     index.alter(id, |entry| {
         let active = entry.active;
         let child = |mut standing: Standing| {
@@ -108,9 +114,11 @@ fn expanded(index: &mut Index, expand: Expansion, place: Place, shared: &Shared)
             standing
         };
         entry.expand(&expanded, children.into_iter().map(child));
+        // All of it may have gone to clones, or to people who have it already.
+        entry.settle();
     });
     patched_or_finished(index, id, place, shared);
-    Told::Done(answer)
+    Told::Handed(clones, answer)
 }
 
 /// A change that took effect only now: the message has one patch more, or is finished. Its last word, which must do without the

@@ -1,14 +1,15 @@
 //! Changes of unfinished messages: outcomes, expansion, and the operator's verbs. Memory changes at once and under the same lock
 //! the job is queued, so the log has the changes in the order in which they happened.
 
-use super::accept::{closed, refused};
+use super::accept::{closed, new_entry, no_number, refused};
 use super::code::Fields;
-use super::index::Index;
+use super::handed::Handed;
+use super::index::{Entry, Index};
 use super::job::{Changes, Effect, Expansion, Job};
-use super::record::{Verb, put_changes, put_expanded, put_removed, put_verb};
+use super::record::{ENVELOPE, Verb, put_changes, put_content, put_expanded, put_removed, put_verb};
 use super::standing::Standing;
-use super::{Shared, job};
-use crate::{Accepted, Change, Envelope, Error, Notice, Pending, Recipient};
+use super::{Shared, envelope_code, job};
+use crate::{Accepted, Change, Envelope, Error, Expanded, Notice, Pending};
 use bytes::Bytes;
 use mail::QueueId;
 use std::sync::Arc;
@@ -68,33 +69,79 @@ impl Shared {
         })
     }
 
-    pub fn expand(self: &Arc<Self>, id: QueueId, expanded: Vec<u32>, children: &[Recipient]) -> Pending<Arc<Envelope>> {
-        if let Err(error) = self.writable().and_then(|()| self.can_expand(id, &expanded)) {
-            return refused(error);
-        }
-        let mut records = Fields::default();
-        put_expanded(&mut records, id, &expanded, children);
-        let (answer, receiver) = oneshot::channel();
-        let children = job::standings(children);
-        let effect = Effect::Expand(Expansion { id, expanded, children, answer });
-        self.jobs.push(Job { records: records.0.into(), content: Bytes::new(), effect });
+    pub fn expand(self: &Arc<Self>, id: QueueId, expansion: crate::Expansion) -> Pending<Expanded> {
+        let receiver = match self.queue_expansion(id, expansion) {
+            Ok(receiver) => receiver,
+            Err(error) => return refused(error),
+        };
         let shared = Arc::clone(self);
         Box::pin(async move {
-            receiver.await.unwrap_or_else(|_| Err(closed()))?;
+            let clones = receiver.await.unwrap_or_else(|_| Err(closed()))?;
             let read = shared.blocking(move |shared| shared.read_envelope(id));
-            read.await.map(|(envelope, _)| Arc::new(envelope))
+            let envelope = match read.await {
+                Ok((envelope, _)) => Some(Arc::new(envelope)),
+                Err(Error::Unknown) => None,
+                Err(error) => return Err(error),
+            };
+            Ok(Expanded { envelope, clones: clones.take() })
         })
     }
 
-    fn can_expand(&self, id: QueueId, expanded: &[u32]) -> Result<(), Error> {
+    fn queue_expansion(
+        self: &Arc<Self>,
+        id: QueueId,
+        expansion: crate::Expansion,
+    ) -> Result<oneshot::Receiver<Result<Handed, Error>>, Error> {
+        self.writable()?;
+        let crate::Expansion { parents, children, mut clones } = expansion;
+        let mut records = Fields::default();
+        put_expanded(&mut records, id, &parents, &children);
+        let entries = self.put_clones(&mut records, id, &mut clones)?;
+        let clones = clones.into_iter().map(|clone| Accepted { envelope: Arc::new(clone), content: None }).collect();
+        let (answer, receiver) = oneshot::channel();
         let mut index = self.index();
-        let standings = index.messages.get(&id).ok_or(Error::Unknown)?.standings.as_slice();
-        let open = |n: &u32| standings.get(*n as usize).is_some_and(|s| !s.is_finished());
-        if expanded.is_empty() || !expanded.iter().all(open) {
-            return Err(Error::Failed("no such recipient to expand, or it is finished".into()));
+        can_expand(&mut index, id, &parents, &entries)?;
+        let effect = Effect::Expand(Expansion {
+            id,
+            expanded: parents,
+            children: job::standings(&children),
+            entries,
+            clones: Handed::new(clones, Arc::clone(self)),
+            answer,
+        });
+        // Under the lock: once the message has left the index, nothing may refer to its content.
+        self.jobs.push(Job { records: records.0.into(), content: Bytes::new(), effect });
+        Ok(receiver)
+    }
+
+    /// Clones have the content of message `id`. What is known of a body with a file of its own travels with its envelopes.
+    fn put_clones(
+        &self,
+        records: &mut Fields,
+        id: QueueId,
+        clones: &mut [Envelope],
+    ) -> Result<Vec<(QueueId, Box<Entry>)>, Error> {
+        if clones.is_empty() {
+            return Ok(Vec::new());
         }
-        index.expanding.insert(id);
-        Ok(())
+        if !clones.iter().all(|clone| self.is_reserved(clone.id)) {
+            return Err(no_number());
+        }
+        let (content, stored) = {
+            let index = self.index();
+            let content = index.messages.get(&id).ok_or(Error::Unknown)?.content;
+            let stored = index.contents.get(&content).copied();
+            (content, stored.ok_or_else(|| Error::Corrupt("its content is missing".into()))?)
+        };
+        if stored.segment == 0 {
+            put_content(records, content, stored.size, stored.crc, true);
+        }
+        let mut put = |clone: &mut Envelope| {
+            (clone.content, clone.size) = (content, stored.size);
+            records.nested(ENVELOPE, |out| envelope_code::encode(out, clone));
+            (clone.id, Box::new(new_entry(clone)))
+        };
+        Ok(clones.iter_mut().map(&mut put).collect())
     }
 
     /// Applies a verb to messages that were selected; resolves to how many it changed, after the sync.
@@ -143,7 +190,7 @@ impl Shared {
     fn push_urgent(
         &self,
         ids: Vec<QueueId>,
-        leaving: Vec<(QueueId, Box<super::index::Entry>)>,
+        leaving: Vec<(QueueId, Box<Entry>)>,
         records: Bytes,
     ) -> oneshot::Receiver<Result<(), Error>> {
         let (answer, receiver) = oneshot::channel();
@@ -151,6 +198,21 @@ impl Shared {
         self.jobs.push(Job { records, content: Bytes::new(), effect: Effect::Changes(changes) });
         receiver
     }
+}
+
+/// Notes that `parents` are about to become others, if they may.
+fn can_expand(index: &mut Index, id: QueueId, parents: &[u32], clones: &[(QueueId, Box<Entry>)]) -> Result<(), Error> {
+    let entry = index.messages.get(&id).ok_or(Error::Unknown)?;
+    let standings = entry.standings.as_slice();
+    let open = |n: &u32| standings.get(*n as usize).is_some_and(|s| !s.is_finished());
+    if parents.is_empty() || !parents.iter().all(open) {
+        return Err(Error::Failed("no such recipient to expand, or it is finished".into()));
+    }
+    if entry.held && !clones.is_empty() {
+        return Err(Error::Failed("on hold since".into()));
+    }
+    index.expanding.insert(id);
+    Ok(())
 }
 
 /// Waits for all answers.
@@ -163,7 +225,7 @@ fn all(answers: Vec<oneshot::Receiver<Result<(), Error>>>, count: u64) -> Pendin
     })
 }
 
-impl super::index::Entry {
+impl Entry {
     /// After outcomes: nothing in flight means that it is given back. What became due meanwhile (a flush) is for the next claim.
     pub fn settle(&mut self) {
         if self.active && !self.standings.as_slice().iter().any(|s: &Standing| s.is_flying()) {
@@ -174,7 +236,7 @@ impl super::index::Entry {
 
 impl Index {
     /// Takes a message out of the index; its last word is about to be queued.
-    pub fn leave(&mut self, id: QueueId) -> Option<Box<super::index::Entry>> {
+    pub fn leave(&mut self, id: QueueId) -> Option<Box<Entry>> {
         let entry = self.messages.remove(&id)?;
         self.unwait(id, &entry);
         self.floating.remove(&id);

@@ -416,6 +416,27 @@ pub(crate) mod tests {
         assert_eq!(decode(&out.0).unwrap(), null);
     }
 
+    /// Lengths tell where a text ends, not what stands in it (S-42): nothing that a stranger wrote makes a field or a record.
+    #[test]
+    fn texts_of_any_bytes_come_back_and_are_nothing_else() {
+        use crate::spool::record::{ENVELOPE, Record, records};
+        let mut inner = Fields::default();
+        inner.nested(ENVELOPE, |out| encode(out, &full()));
+        let forged = format!("\n\0\u{ff}\r\n.\r\n{}", String::from_utf8_lossy(&inner.0));
+        let mut envelope = full();
+        let text = || forged.clone();
+        (envelope.sender_given, envelope.message_id, envelope.envid, envelope.prepend) =
+            (text(), text(), text(), text());
+        (envelope.origin.helo, envelope.origin.user, envelope.hold) = (text(), text(), Some(text()));
+        let one = &mut envelope.recipients[0];
+        (one.given, one.orcpt, one.controlling, one.route, one.last_reply) = (text(), text(), text(), text(), text());
+        let mut out = Fields::default();
+        out.nested(ENVELOPE, |out| encode(out, &envelope));
+        let all: Vec<_> = records(&out.0).map(Result::unwrap).collect();
+        let [Record::Envelope { id, fields }] = &all[..] else { panic!("{} records", all.len()) };
+        assert_eq!((*id, decode(fields).unwrap()), (envelope.id, envelope));
+    }
+
     #[test]
     fn unknown_fields_of_a_later_version_are_written_again() {
         let mut later = Fields::default();

@@ -64,7 +64,10 @@ pub(crate) struct Expansion {
     pub id: QueueId,
     pub expanded: Vec<u32>,
     pub children: Vec<Standing>,
-    pub answer: Answer<()>,
+    /// Of the clones.
+    pub entries: Vec<(QueueId, Box<Entry>)>,
+    pub clones: super::handed::Handed,
+    pub answer: Answer<super::handed::Handed>,
 }
 
 impl Job {
@@ -91,6 +94,7 @@ impl Job {
                 let _nobody_waits = accept.answer.send(Err(error.clone()));
             }
             Effect::Expand(expand) => {
+                expand.clones.disarm();
                 let _nobody_waits = expand.answer.send(Err(error.clone()));
             }
             Effect::Close(answer) => {

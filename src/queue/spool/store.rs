@@ -5,8 +5,8 @@ use super::job::{Effect, Job};
 use super::record::Verb;
 use super::{Shared, Spool};
 use crate::{
-    Accepted, Change, Content, ContentWriter, Envelope, Error, Notice, Pending, Recipient, See, Select, Store, Summary,
-    Transaction,
+    Accepted, Change, Content, ContentWriter, Envelope, Error, Expanded, Expansion, Notice, Pending, See, Select,
+    Store, Summary, Transaction,
 };
 use bytes::Bytes;
 use mail::{QueueId, Time};
@@ -120,8 +120,8 @@ impl Store for Spool {
         self.shared.record_with(id, changes, notice)
     }
 
-    fn expand(&self, id: QueueId, expanded: Vec<u32>, children: Vec<Recipient>) -> Pending<Arc<Envelope>> {
-        self.shared.expand(id, expanded, &children)
+    fn expand(&self, id: QueueId, expansion: Expansion) -> Pending<Expanded> {
+        self.shared.expand(id, expansion)
     }
 
     fn list(&self, select: Select, after: Option<QueueId>, limit: usize) -> Pending<Vec<Summary>> {

@@ -1,7 +1,7 @@
 //! The simple cases, each across a restart.
 
 use super::*;
-use crate::{Change, Content, Error, NewState, Notice, Select, State};
+use crate::{Change, Content, Error, Expansion, NewState, Notice, Select, State};
 use mail::Status;
 
 fn change(recipient: u32, state: NewState) -> Change {
@@ -101,10 +101,11 @@ async fn expansion_and_bounce_are_one_frame_each() {
         child.parent = Some(0);
         child
     };
-    let envelope = spool.expand(id, vec![0], vec![child(1), child(2)]).await.unwrap();
+    let into = |children| Expansion { parents: vec![0], children, clones: Vec::new() };
+    let envelope = spool.expand(id, into(vec![child(1), child(2)])).await.unwrap().envelope.unwrap();
     let states: Vec<State> = envelope.recipients.iter().map(|r| r.state).collect();
     assert_eq!(states, [State::Expanded, State::InFlight, State::InFlight]);
-    assert!(spool.expand(id, vec![0], vec![child(3)]).await.is_err(), "not twice");
+    assert!(spool.expand(id, into(vec![child(3)])).await.is_err(), "not twice");
     let notice = Notice { envelope: super::envelope(&*spool, &["sender"]), content: "bounce".into() };
     let changes = vec![change(1, NewState::Bounced), change(2, NewState::Delivered)];
     let bounce = spool.record_with(id, changes, notice).await.unwrap().envelope.id;
@@ -115,6 +116,38 @@ async fn expansion_and_bounce_are_one_frame_each() {
     let ids: Vec<_> = list.iter().map(|summary| summary.envelope.id).collect();
     assert_eq!(ids, [bounce]);
     assert_eq!(list[0].envelope.recipients[0].state, State::Due { perhaps_delivered: true });
+}
+
+/// The members of a list get an envelope of their own with the same content, which stays as long as one of them needs it.
+#[tokio::test]
+async fn an_expansion_with_clones_is_one_frame_and_they_share_the_content() {
+    for length in [10, 100_000] {
+        let folder = Folder::new();
+        let spool = open(&folder.settings());
+        let body = vec![b'x'; length];
+        let id = accept(&*spool, &["list", "late"], &body).await.envelope.id;
+        let clone = || super::envelope(&*spool, &["m1", "m2"]);
+        let expansion = || Expansion { parents: vec![0], children: Vec::new(), clones: vec![clone()] };
+        spool.record(id, vec![change(1, NewState::Deferred(NOW.wall + 9_000))]).await.unwrap();
+        assert_eq!(spool.hold(Select::default(), "why".into()).await, Ok(1));
+        assert!(spool.expand(id, expansion()).await.is_err(), "what is on hold sends nothing out");
+        assert_eq!(spool.release(Select::default()).await, Ok(1));
+        let expanded = spool.expand(id, expansion()).await.unwrap();
+        let [one] = &expanded.clones[..] else { panic!("{expanded:?}") };
+        assert_eq!((one.envelope.size, one.envelope.recipients[1].state), (length as u64, State::InFlight));
+        let due = spool.next_due();
+        assert_eq!(due, Some(NOW.wall + 9_000), "nothing of the message is in flight: it is given back");
+        let one = one.envelope.id;
+        assert_eq!(spool.delete(Select { ids: vec![id], ..Select::default() }).await, Ok(1));
+        spool.record(one, vec![change(0, NewState::Delivered)]).await.unwrap();
+        drop(spool);
+        let spool = open(&folder.settings());
+        let list = spool.list(Select::default(), None, 10).await.unwrap();
+        assert_eq!(list.iter().map(|summary| summary.envelope.id).collect::<Vec<_>>(), [one]);
+        assert_eq!(spool.content(one).await.unwrap().len(), length as u64);
+        spool.record(one, vec![change(1, NewState::Delivered)]).await.unwrap();
+        assert_eq!(spool.count(Select::default()).await, Ok(0));
+    }
 }
 
 #[tokio::test]
