@@ -13,6 +13,7 @@ use mail::log::{Event, Log};
 use mail::time::Clock;
 use queue::{Accepted, Store};
 use route::{Key, Resolver};
+use std::cell::RefCell;
 use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -72,6 +73,14 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
 }
 
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    /// While a task is being started: what was to be started within. That happens only in a runtime that is ending, which drops the task and with
+    /// it a place, whose slot would go to the next worker. Nothing starts any more then, and nothing may take the lock that we have.
+    static UNSTARTED: RefCell<Option<Vec<Task>>> = const { RefCell::new(None) };
+}
+
 /// Everything that the tasks share.
 pub(crate) struct Inner {
     pub(crate) parts: Parts,
@@ -92,9 +101,24 @@ impl std::fmt::Debug for Inner {
 impl Inner {
     /// Starts a task that `stop` waits for.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let task: Task = Box::pin(task);
+        let Some(task) = UNSTARTED.with_borrow_mut(|unstarted| match unstarted {
+            Some(unstarted) => {
+                unstarted.push(task);
+                None
+            }
+            None => {
+                *unstarted = Some(Vec::new());
+                Some(task)
+            }
+        }) else {
+            return self.hops.stop();
+        };
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(task, &self.handle);
+        drop(tasks);
+        drop(UNSTARTED.take());
     }
     /// Starts the worker of a place.
     pub(crate) fn start_worker(&self, place: Place) {

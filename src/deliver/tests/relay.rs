@@ -138,3 +138,25 @@ async fn an_address_beyond_ascii_is_announced_whoever_named_it() {
         assert!(seen.commands.iter().any(|command| command == line), "{line}: {:?}", seen.commands);
     }
 }
+
+/// Its tasks are dropped one after the other, and each leaves its slot to the next.
+#[test]
+fn a_runtime_that_ends_while_much_waits_ends() {
+    let (tell, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stage = runtime.block_on(async {
+            let stage = stage();
+            for n in 0..300 {
+                let key = format!("relay:[127.0.0.1]:{}", 1 + n % 100);
+                stage.submit(stage.envelope("", &[("u@x", &key)]), b"a: b\r\n\r\n");
+            }
+            tokio::task::yield_now().await;
+            stage
+        });
+        drop(runtime);
+        drop(stage);
+        tell.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(20)).expect("it hangs");
+}
