@@ -85,3 +85,4 @@ mod tour;
 mod trust;
 mod unlisted;
 mod verify;
+mod way;

@@ -74,6 +74,8 @@ fn make(path: &Path) -> anyhow::Result<String> {
     for warning in warnings {
         complain!("{warning}");
     }
+    let refusals = crate::way::refusals(&config);
+    anyhow::ensure!(refusals.is_empty(), "{}", refusals.join("\n"));
     crate::snapshot::check_config(&config).map_err(anyhow::Error::msg)?;
     // A queue runner without -bd (`sendmail -q`, `sendmail -q30m`) delivers and listens to nobody.
     if std::env::var_os("POSTRIDER_LISTENERS").is_some_and(|which| which == "none") {
