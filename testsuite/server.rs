@@ -114,7 +114,9 @@ impl Server {
     /// Folder and configuration, nothing started.
     #[must_use]
     pub fn make(setup: Setup) -> Self {
-        let kept = tempfile::Builder::new().prefix("pr.").tempdir_in("/tmp").unwrap();
+        // Root's server obeys no configuration below a folder that everybody may write.
+        let within = if setup.roles { "/run" } else { "/tmp" };
+        let kept = tempfile::Builder::new().prefix("pr.").tempdir_in(within).unwrap();
         let folder = kept.path().to_owned();
         let kept = if std::env::var_os("POSTRIDER_KEEP").is_some() {
             eprintln!("kept: {}", kept.keep().display());

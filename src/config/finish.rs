@@ -49,6 +49,7 @@ impl Reader {
             deliver.return_size = 0;
         }
         let config = Config {
+            files: self.sources.paths(),
             receive,
             deliver,
             route,

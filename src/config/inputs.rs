@@ -211,7 +211,7 @@ impl Reader {
             match self.sources.read_list(Path::new(file)) {
                 Ok(text) => drop(texts.insert(file.clone(), text)),
                 Err(error) if names.optional && error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => self.error_at(&setting, &format!("{file}: {error}")),
+                Err(error) => self.error_at(&setting, &format!("{file}: {}", crate::source::plain(&error))),
             }
         }
         let path =

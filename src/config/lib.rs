@@ -26,6 +26,7 @@ pub use draft::{AccessOptions, Log, LogFormat, MailboxKind, Role, Run};
 pub use plan::{Ids, plan_text};
 pub use problem::{Errors, Problem, Severity, Warning};
 pub use show::reference;
+pub use source::plain;
 pub use table::{Entries, List, ListFile, ListName, ListProblem, TableFiles, Tables, fill};
 pub use text::socketmap;
 
@@ -82,6 +83,8 @@ pub struct Mailbox {
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The files it was read from, included ones too; also one that is not there.
+    pub files: Vec<PathBuf>,
     /// For the receiving side; `tls` has input numbers.
     pub receive: receive::Settings,
     /// For the delivering side.

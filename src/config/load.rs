@@ -4,7 +4,7 @@ use crate::draft::Draft;
 use crate::problem::{Place, Severity, did_you_mean};
 use crate::schema::{ENTRY, Item, Node, Part};
 use crate::setting::{LATER, NODES};
-use crate::source::Sources;
+use crate::source::{Sources, plain};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl Reader {
                 let text = "no such file; the defaults are used";
                 self.sources.about_file(Severity::Warning, &name, text);
             }
-            Err(error) => self.sources.about_file(Severity::Error, &name, error.to_string()),
+            Err(error) => self.sources.about_file(Severity::Error, &name, plain(&error)),
         }
     }
 
@@ -99,7 +99,7 @@ impl Reader {
         }
         match self.sources.read(&path) {
             Ok(bytes) => self.bytes(&path, &path.display().to_string(), bytes),
-            Err(error) => self.sources.error(place, format!("{}: {error}", path.display())),
+            Err(error) => self.sources.error(place, format!("{}: {}", path.display(), plain(&error))),
         }
     }
 

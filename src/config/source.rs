@@ -23,6 +23,7 @@ struct Source {
 #[derive(Debug, Default)]
 pub struct Sources {
     files: Vec<Source>,
+    paths: Vec<PathBuf>,
     problems: Vec<(Option<Place>, Problem)>,
 }
 
@@ -83,7 +84,13 @@ impl Sources {
 
     /// Reads a file of at most 16 MiB and reports unsafe permissions.
     pub fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        self.paths.push(path.to_owned());
         self.read_checked(path, true)
+    }
+
+    /// The files of the configuration itself, there or not.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.paths.clone()
     }
 
     /// Reads a list file of at most 16 MiB. Its permissions are `daemon`'s business, who knows what is trusted.
@@ -154,6 +161,13 @@ impl Sources {
             }
         }
     }
+}
+
+/// An error as C programs print it, without Rust's ` (os error 2)`.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Where nesting becomes too deep. Counts brackets in strings as well, which are balanced in any sane file.

@@ -37,7 +37,10 @@ impl Reader {
     fn stores_of(&mut self, file: &str, stores: &mut Stores) {
         let text = match self.sources.read(Path::new(file)) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) => return self.error_at("virtual-mailboxes.domains-file", &format!("{file}: {error}")),
+            Err(error) => {
+                return self
+                    .error_at("virtual-mailboxes.domains-file", &format!("{file}: {}", crate::source::plain(&error)));
+            }
         };
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();

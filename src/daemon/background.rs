@@ -37,10 +37,14 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
     }
     let config = std::path::absolute(&config).unwrap_or(config);
     reset_inherited();
+    if let Err(why) = raise_limits() {
+        complain!("postrider: {why}");
+        return 71;
+    }
     let mut command = command(&config);
     let outcome = if detach { start(command, &config) } else { Err(command.exec()) };
     outcome.unwrap_or_else(|error| {
-        complain!("postrider: cannot start postrider-keeper: {error}");
+        complain!("postrider: cannot start postrider-keeper: {}", config::plain(&error));
         71
     })
 }
@@ -93,8 +97,7 @@ fn pass_on(child: &mut Child) {
     let _nobody_listens = err.write_all(&text);
 }
 
-/// Signals, timers and limits of whoever started us would stop us later, or every child (S-46): an ignored SIGCHLD reaps our children, an
-/// alarm or a CPU limit kills, a file size limit fills the queue early.
+/// Signals and timers of whoever started us would stop us later, or every child (S-46): an ignored SIGCHLD reaps our children, an alarm kills.
 #[allow(unsafe_code, reason = "no safe interface to signal dispositions and interval timers")]
 fn reset_inherited() {
     use nix::libc::{CLOSE_RANGE_CLOEXEC, ITIMER_PROF, ITIMER_REAL, ITIMER_VIRTUAL, SYS_close_range, itimerval};
@@ -110,12 +113,31 @@ fn reset_inherited() {
     let _stays = SigSet::empty().thread_set_mask();
     // SAFETY: numbers and a flag; closes nothing before exec.
     unsafe { nix::libc::syscall(SYS_close_range, 3, u32::MAX, CLOSE_RANGE_CLOEXEC) };
-    // Open files: thousands of sessions, and the engine inherits it.
+}
+
+/// Takes off the limits that everything we start would inherit (S-46). Root may do so even where they are hard (`ulimit -f`, `LimitFSIZE=`), unless a
+/// container took CAP_SYS_RESOURCE from it.
+///
+/// # Errors
+/// Where files could not grow, every message would be answered with 451 and every mailbox end somewhere: better no server, and a reason.
+fn raise_limits() -> Result<(), String> {
     for limit in [Resource::Nofile, Resource::Fsize, Resource::Cpu] {
+        let none = Rlimit { current: None, maximum: None };
+        // Open files have a maximum of the kernel's.
+        if limit != Resource::Nofile && setrlimit(limit, none).is_ok() {
+            continue;
+        }
         let maximum = getrlimit(limit).maximum;
         let raised = setrlimit(limit, Rlimit { current: maximum, maximum });
-        if raised.is_err() || (limit != Resource::Nofile && maximum.is_some()) {
-            complain!("started under a limit: {limit:?} {maximum:?}");
+        match (limit, maximum) {
+            (Resource::Fsize, Some(bytes)) => {
+                return Err(format!(
+                    "files may not grow over {bytes} bytes here, and this limit cannot be taken off: start it without (ulimit -f unlimited)"
+                ));
+            }
+            (Resource::Nofile, _) if raised.is_ok() => {}
+            _ => complain!("started under a limit: {limit:?} {maximum:?}"),
         }
     }
+    Ok(())
 }

@@ -86,3 +86,4 @@ mod tour;
 mod trust;
 mod unlisted;
 mod verify;
+mod way;

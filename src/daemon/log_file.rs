@@ -35,7 +35,7 @@ fn refused(path: &Path, uid: u32, gid: u32) -> Option<String> {
             Ok(about) if !about.is_dir() => return told(folder, "is no folder"),
             Ok(about) if !may(&about, 1) => return told(folder, "is closed to it"),
             Ok(_) => {}
-            Err(error) => return told(folder, &format!("cannot be looked at: {error}")),
+            Err(error) => return told(folder, &format!("cannot be looked at: {}", config::plain(&error))),
         }
     }
     match path.metadata() {
@@ -49,7 +49,7 @@ fn refused(path: &Path, uid: u32, gid: u32) -> Option<String> {
             let closed = folder.metadata().is_ok_and(|about| !may(&about, 2));
             if closed { told(folder, "takes no new files from it") } else { None }
         }
-        Err(error) => told(path, &format!("cannot be looked at: {error}")),
+        Err(error) => told(path, &format!("cannot be looked at: {}", config::plain(&error))),
     }
 }
 

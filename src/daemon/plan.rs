@@ -48,7 +48,7 @@ fn hand_over(held: &[OsString]) -> anyhow::Result<u8> {
     rustix::net::sockopt::socket_type(&socket).context("started by postrider-keeper only")?;
     let held: Vec<&str> = held.iter().filter_map(|at| at.to_str()).collect();
     let mut connection = Connection::new(socket.into());
-    let bound = make(&configuration()).map_err(|error| Failure { taken: false, text: format!("{error:#}") });
+    let bound = planned(!held.is_empty()).map_err(|error| Failure { taken: false, text: format!("{error:#}") });
     let bound = bound.and_then(|text| {
         let Bound { plan, descriptors } = bind(&Plan::parse(&text)?, &held, &mut connection)?;
         Ok((without_absent(&text, &plan), descriptors))
@@ -66,6 +66,13 @@ fn hand_over(held: &[OsString]) -> anyhow::Result<u8> {
             Ok(exit)
         }
     }
+}
+
+/// The text of the plan. A server that runs does not go back to the defaults because its file is being replaced or lost.
+fn planned(is_reload: bool) -> anyhow::Result<String> {
+    let path = configuration();
+    anyhow::ensure!(!is_reload || path.exists(), "{}: no such file", path.display());
+    make(&path)
 }
 
 /// Binds. At a start the server before us may still be about to end; it is waited for, as long as its stop may take.
@@ -108,6 +115,8 @@ fn make(path: &Path) -> anyhow::Result<String> {
     for warning in warnings {
         complain!("{warning}");
     }
+    let refusals = crate::way::refusals(&config);
+    anyhow::ensure!(refusals.is_empty(), "{}", refusals.join("\n"));
     crate::snapshot::check_config(&config).map_err(anyhow::Error::msg)?;
     // A queue runner without -bd (`sendmail -q`, `sendmail -q30m`) delivers and listens to nobody.
     if std::env::var_os("POSTRIDER_LISTENERS").is_some_and(|which| which == "none") {

@@ -21,22 +21,11 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
         },
         // `sendmail -bC`: silent when all is well.
         ("check", 2) if path == Path::new("--quiet") => match Snapshot::read(&configuration(), true) {
-            Ok(_) => 0,
+            Ok(read) => verdict(&read.config),
             Err(errors) => mistakes(&errors),
         },
         ("check", 1 | 2) => match Snapshot::read(&path, true) {
-            Ok(Snapshot { config, warnings, mut problems, .. }) => {
-                match crate::trust::check(&config) {
-                    Ok(more) => problems.extend(more),
-                    Err(why) => return mistakes(&why),
-                }
-                problems.extend(crate::log_file::trouble(&config));
-                problems.extend(crate::stranger::strangers(&config));
-                warnings.iter().for_each(|warning| complain!("{warning}"));
-                problems.iter().for_each(|problem| complain!("{problem}"));
-                let fine = warnings.is_empty() && problems.is_empty();
-                print(&format!("{}: fine{}\n", path.display(), if fine { "" } else { ", with warnings" }))
-            }
+            Ok(read) => check(&path, read),
             Err(errors) => mistakes(&errors),
         },
         _ => {
@@ -44,6 +33,31 @@ pub(crate) fn run(arguments: &[OsString]) -> u8 {
             64
         }
     }
+}
+
+fn check(path: &Path, read: Snapshot) -> u8 {
+    let Snapshot { config, warnings, mut problems, .. } = read;
+    match crate::trust::check(&config) {
+        Ok(more) => problems.extend(more),
+        Err(why) => return mistakes(&why),
+    }
+    problems.extend(crate::log_file::trouble(&config));
+    problems.extend(crate::stranger::strangers(&config));
+    warnings.iter().for_each(|warning| complain!("{warning}"));
+    problems.iter().for_each(|problem| complain!("{problem}"));
+    match verdict(&config) {
+        0 => {
+            let fine = warnings.is_empty() && problems.is_empty();
+            print(&format!("{}: fine{}\n", path.display(), if fine { "" } else { ", with warnings" }))
+        }
+        code => code,
+    }
+}
+
+/// Whether root may run a server by it.
+fn verdict(config: &config::Config) -> u8 {
+    let refusals = crate::way::refusals(config);
+    if refusals.is_empty() { 0 } else { mistakes(&refusals.join("\n")) }
 }
 
 fn mistakes(errors: &str) -> u8 {

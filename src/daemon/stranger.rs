@@ -27,12 +27,8 @@ pub(crate) fn strangers(config: &Config) -> Vec<String> {
 }
 
 fn told((path, owner): (&PathBuf, &u32)) -> String {
-    let name = nix::unistd::User::from_uid((*owner).into()).ok().flatten().map(|user| format!(" ({})", user.name));
-    format!(
-        "{}: warning: belongs to user {owner}{}, who decides what stands there",
-        path.display(),
-        name.unwrap_or_default()
-    )
+    let owner = crate::way::user(*owner);
+    format!("{}: warning: belongs to {owner}, who decides what stands there", path.display())
 }
 
 #[cfg(test)]

@@ -216,8 +216,9 @@ async fn start_for(place: &Place) -> Result<Agent, String> {
         _ => return Err("not a local route".to_owned()),
     };
     let settings = place.inner.parts.settings.get();
-    // Nothing runs as root: beside a command it has its mbox.
-    let kind = if settings.maildir || (settings.command && user != "root") { Kind::User } else { Kind::Mailbox };
+    // Nothing runs as root: he has his mailbox. His agent judges by the uid; this saves it the look.
+    let own = (settings.maildir || settings.command) && user != "root";
+    let kind = if own { Kind::User } else { Kind::Mailbox };
     start(place, kind, user).await
 }
 

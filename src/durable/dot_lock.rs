@@ -20,6 +20,8 @@ const STALE_DEAD: i64 = 60;
 const TOUCH: Duration = Duration::from_secs(60);
 /// Of a lock of ours that is still empty: nobody else makes such. Who is killed in this moment must not hold up mail for minutes.
 const UNFINISHED: u32 = 0o200;
+/// No lock holds more than a pid and a few names, bytes.
+const LARGEST: u64 = 512;
 /// A lock must have stood unchanged at least this long under our eyes before its age counts.
 const WATCHED: Duration = Duration::from_secs(2);
 
@@ -46,6 +48,19 @@ impl DotLock {
             }
         }
         Err(Failure::Busy(format!("{} is there", path.display())))
+    }
+
+    /// None where the folder takes no new files from us, or where what has the lock's name is none.
+    pub(super) fn take_if_allowed(file: &Path, watch: &mut Watch) -> Result<Option<Self>, Failure> {
+        const FORBIDDEN: [Errno; 4] = [Errno::ACCESS, Errno::PERM, Errno::ROFS, Errno::NAMETOOLONG];
+        match Self::take(file, watch) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Failure::Refused(_)) => Ok(None),
+            Err(Failure::Io(_, error)) if Errno::from_io_error(&error).is_some_and(|e| FORBIDDEN.contains(&e)) => {
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     fn new(file: File, path: PathBuf) -> Result<Self, Failure> {
@@ -209,9 +224,15 @@ fn is_stale(holder: Holder, age: i64, watched: Duration) -> bool {
     }
 }
 
+/// Somebody may have a mailbox of that name: it is never taken away, however old.
+fn is_no_lock(stat: &Stat, content: &[u8]) -> bool {
+    let large = u64::try_from(stat.st_size).unwrap_or(0) > LARGEST;
+    fs::FileType::from_raw_mode(stat.st_mode).is_file() && (large || content.starts_with(b"From "))
+}
+
 /// What we saw of somebody else's lock while waiting.
-#[derive(Default)]
-pub(super) struct Watch {
+#[derive(Debug, Default)]
+pub struct Watch {
     seen: Option<(Stat, Instant)>,
 }
 
@@ -234,7 +255,10 @@ impl Watch {
         let file = file.filter(|file| fs::fstat(file).is_ok_and(|now| same(&now, &stat)));
         let mut content = Vec::new();
         if let Some(file) = &file {
-            let _ = file.take(512).read_to_end(&mut content);
+            let _ = file.take(LARGEST).read_to_end(&mut content);
+        }
+        if is_no_lock(&stat, &content) {
+            return Err(Failure::Refused(format!("{} is there and is no lock", path.display())));
         }
         let holder = match stat {
             Stat { st_size: 0, st_mode, st_uid, .. }
@@ -262,102 +286,15 @@ fn remove_stale(path: &Path, stale: &Stat, file: Option<&File>) -> Result<(), Fa
         return Err(busy());
     }
     match fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(now) if same(&now, stale) => fs::unlink(path).map_err(failed("remove stale dot-lock")),
+        // Nobody has written into it since it was judged.
+        Ok(now) if same(&now, stale) && now.st_size == stale.st_size => {
+            fs::unlink(path).map_err(failed("remove stale dot-lock"))
+        }
         Ok(_) => Err(busy()),
         Err(_) => Ok(()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_own_lock_is_known_and_a_dead_holder_is_gone_at_once() {
-        let here = Machine::here();
-        assert_eq!(holder(signature(), here), Holder::Alive);
-        let pid = std::process::id();
-        let text = |pid: u32, machine: &str, start: u64| format!("{pid}\npostrider {machine} {start}\n");
-        // The pid lives, but it is not the process that made the lock.
-        assert_eq!(holder(&text(pid, &here.text(), 1), here), Holder::Gone);
-        assert_eq!(holder(&text(0x3fff_fff0, &here.text(), 5), here), Holder::Gone);
-        let mut other = here.clone();
-        other.boot = "another-boot".into();
-        assert_eq!(holder(&text(pid, &other.text(), 5), here), Holder::Gone);
-        other.host = "elsewhere".into();
-        assert_eq!(holder(&text(0x3fff_fff0, &other.text(), 5), here), Holder::Unknown);
-        let mut other = here.clone();
-        other.namespace = "pid:[1]".into();
-        assert_eq!(holder(&text(0x3fff_fff0, &other.text(), 5), here), Holder::Unknown);
-    }
-
-    #[test]
-    fn foreign_locks_are_judged_by_pid_and_age() {
-        let here = Machine::here();
-        assert_eq!(holder("", here), Holder::Unknown);
-        assert_eq!(holder("not a pid", here), Holder::Unknown);
-        assert_eq!(holder("0\n", here), Holder::Unknown);
-        assert_eq!(holder(&format!("{}\n", std::process::id()), here), Holder::Alive);
-        assert_eq!(holder("1073741808\n", here), Holder::Dead);
-        assert_eq!(holder(&format!("1073741808:{}\n", here.host), here), Holder::Dead);
-        assert_eq!(holder("1073741808:elsewhere.example\n", here), Holder::Unknown);
-        let long = Duration::from_secs(60);
-        assert!(is_stale(Holder::Gone, 0, Duration::ZERO));
-        assert!(!is_stale(Holder::Unfinished, 0, Duration::ZERO) && is_stale(Holder::Unfinished, 0, WATCHED));
-        assert!(!is_stale(Holder::Dead, 30, long) && is_stale(Holder::Dead, 61, Duration::ZERO));
-        assert!(!is_stale(Holder::Unknown, 299, long) && is_stale(Holder::Unknown, 301, long));
-        assert!(!is_stale(Holder::Unknown, 301, Duration::ZERO));
-        assert!(!is_stale(Holder::Alive, 1_000, long) && is_stale(Holder::Alive, 1_025, long));
-    }
-
-    #[test]
-    fn a_lock_has_its_content_and_leaves_nothing_behind() {
-        let folder = std::env::temp_dir().join(format!("postrider-fresh-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("alice.lock");
-        let lock = DotLock::take(&folder.join("alice"), &mut Watch::default()).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), signature());
-        assert_eq!(create(&path).unwrap_err(), Errno::EXIST);
-        assert!(now_beside(&path).is_some_and(|now| (0..5).contains(&(now - lock.stat.st_mtime))));
-        drop(lock);
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "no litter");
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-
-    #[test]
-    fn an_old_foreign_lock_goes_when_it_stood_unchanged_before_our_eyes_a_touched_one_stays() {
-        let folder = std::env::temp_dir().join(format!("postrider-stale-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (mailbox, path) = (folder.join("alice"), folder.join("alice.lock"));
-        let old = |seconds: i64| {
-            let file = File::create(&path).unwrap();
-            let then = std::time::SystemTime::now() - Duration::from_secs(seconds.unsigned_abs());
-            file.set_modified(then).unwrap();
-        };
-        let mut watch = Watch::default();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        drop(fs::open(&path, flags, Mode::from_raw_mode(UNFINISHED)).unwrap());
-        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "it may be written this moment");
-        watch.seen.as_mut().unwrap().1 -= Duration::from_secs(3);
-        drop(DotLock::take(&mailbox, &mut watch).unwrap());
-        let mut watch = Watch::default();
-        let seen_long_ago = |watch: &mut Watch| {
-            let (_, since) = watch.seen.as_mut().unwrap();
-            *since -= Duration::from_secs(3);
-        };
-        old(400);
-        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "at first sight");
-        seen_long_ago(&mut watch);
-        old(360);
-        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "its holder touched it");
-        seen_long_ago(&mut watch);
-        let lock = DotLock::take(&mailbox, &mut watch).unwrap();
-        // Somebody takes ours for stale and makes his own: his is not removed.
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "1\n").unwrap();
-        drop(lock);
-        assert_eq!(std::fs::read(&path).unwrap(), b"1\n");
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no litter");
-        std::fs::remove_dir_all(folder).unwrap();
-    }
-}
+#[path = "dot_lock_test.rs"]
+mod tests;

@@ -9,7 +9,8 @@
 mod dot_lock;
 
 use crate::sync_folder;
-use dot_lock::{DotLock, Watch};
+use dot_lock::DotLock;
+pub use dot_lock::Watch;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::fs::File;
@@ -75,6 +76,7 @@ impl Mailbox {
     }
 
     fn attempt(path: &Path, owner: u32, watch: &mut Watch) -> Result<Self, Failure> {
+        judge_folder(path)?;
         let dot = DotLock::take(path, watch)?;
         let file = open(path, owner)?;
         let stat = judge_file(path, &file, owner)?;
@@ -216,6 +218,38 @@ impl Drop for Mailbox {
             self.settle_atime();
         }
     }
+}
+
+/// The locks of an open file that is kept as an mbox in a place of somebody's choice: a mailbox's two, and the `flock` that sendmail takes.
+/// The kernel's end with the file, so this is to be dropped before it (step 7).
+#[derive(Debug)]
+pub struct FileLock(Option<DotLock>);
+
+impl FileLock {
+    /// Takes them without waiting; no dot-lock without `dot`, the file's path, or where the folder forbids one.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`] if somebody holds one of them.
+    pub fn take(file: &File, dot: Option<&Path>, watch: &mut Watch) -> Result<Self, Failure> {
+        let dot = dot.map(|path| DotLock::take_if_allowed(path, watch)).transpose()?.flatten();
+        let flocked = crate::lock::try_lock(file).map_err(|error| Failure::Io("lock", error))?;
+        if flocked && kernel_lock(file)? { Ok(Self(dot)) } else { Err(Failure::Busy("by another program".to_owned())) }
+    }
+
+    /// To be called now and then while one writes (step 11).
+    pub fn touch_if_due(&mut self) {
+        self.0.iter_mut().for_each(DotLock::touch_if_due);
+    }
+}
+
+/// Where anybody may rename and remove files, nobody's mailbox stays his (S-47).
+fn judge_folder(mailbox: &Path) -> Result<(), Failure> {
+    let folder = mailbox.parent().unwrap_or(Path::new("/"));
+    let mode = fs::stat(folder).map_err(failed("stat mailbox's folder"))?.st_mode;
+    if mode & 0o1002 == 0o002 {
+        return Err(Failure::Refused(format!("everybody may write in {}, which has no sticky bit", folder.display())));
+    }
+    Ok(())
 }
 
 fn open(path: &Path, owner: u32) -> Result<File, Failure> {

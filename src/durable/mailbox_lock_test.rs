@@ -96,3 +96,48 @@ fn what_is_no_mailbox_is_refused() {
     assert!(matches!(other, Err(Failure::Refused(_))));
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_folder_where_anybody_may_rename_holds_no_mailbox() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder("open");
+    let set = |mode: u32| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o777);
+    let told = lock(&folder.join("alice")).unwrap_err();
+    assert!(matches!(&told, Failure::Refused(why) if why.contains("no sticky bit")), "{told:?}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    for mode in [0o1777, 0o2775] {
+        set(mode);
+        lock(&folder.join("alice")).unwrap().release();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_file_is_locked_against_readers_of_every_kind() {
+    let folder = folder("file");
+    let path = folder.join("archive");
+    let open = || File::options().create(true).append(true).read(true).open(&path).unwrap();
+    let take = |file: &File| FileLock::take(file, Some(&path), &mut Watch::default());
+    let (file, reader) = (open(), open());
+    let lock = take(&file).unwrap();
+    assert!(folder.join("archive.lock").exists());
+    assert!(!kernel_lock(&reader).unwrap() && !crate::lock::try_lock(&reader).unwrap());
+    drop((lock, file));
+    assert!(!folder.join("archive.lock").exists());
+    assert!(kernel_lock(&reader).unwrap());
+    assert!(matches!(take(&open()), Err(Failure::Busy(_))), "fcntl");
+    assert!(!folder.join("archive.lock").exists(), "given back");
+    drop(reader);
+    let reader = open();
+    assert!(crate::lock::try_lock(&reader).unwrap());
+    assert!(matches!(take(&open()), Err(Failure::Busy(_))), "flock");
+    drop(reader);
+    std::fs::write(folder.join("archive.lock"), "").unwrap();
+    assert!(matches!(take(&open()), Err(Failure::Busy(_))), "dot-lock");
+    FileLock::take(&open(), None, &mut Watch::default()).unwrap();
+    // A folder that takes no new file: the kernel's locks are all there is.
+    let nowhere = folder.join("n".repeat(252));
+    FileLock::take(&open(), Some(&nowhere), &mut Watch::default()).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -132,10 +132,10 @@ impl Desk<'_> {
             (Kind::User, None) => forward::of_user(person, self.arguments, &question.detail),
             (Kind::System, Some(entry)) => match self.aliases.find(entry) {
                 Ok(AliasEntry::Include(path)) => forward::of_list(&path),
-                Ok(_) => not_now(wrong_kind()),
+                Ok(_) => not_now(wrong_kind(person)),
                 Err(why) => not_now(why),
             },
-            _ => not_now(wrong_kind()),
+            _ => not_now(wrong_kind(person)),
         }
     }
 
@@ -188,7 +188,7 @@ impl Desk<'_> {
             _ => fill(&self.arguments.path, &person.name, &person.home.to_string_lossy()),
         };
         let Some(path) = path else {
-            let why = format!("no path for this mailbox from {}", self.arguments.path);
+            let why = format!("no path for a mailbox of {} from {}", person.name, self.arguments.path);
             return vec![Done::Temporary(3, 5, why); messages.len()];
         };
         match self.arguments.format {
@@ -217,7 +217,7 @@ impl Desk<'_> {
     fn to_entry(&self, messages: &[Message<'_>], person: &Person, entry: &Entry, engine: &UnixStream) -> Vec<Told> {
         let detail = messages.first().map_or("", |(item, _)| item.detail.as_str());
         let found = match self.arguments.kind {
-            Kind::Mailbox | Kind::Virtual => Err(wrong_kind()),
+            Kind::Mailbox | Kind::Virtual => Err(wrong_kind(person)),
             Kind::User => entry::of_user(entry, person, self.arguments, detail),
             Kind::System => self.aliases.find(entry),
         };
@@ -231,14 +231,18 @@ impl Desk<'_> {
                 let results = file::deliver(messages, Path::new(&path), person.uid, &mut |time| wait(engine, time));
                 results.into_iter().map(|done| (done, None)).collect()
             }
-            Ok(_) => vec![(wrong_kind(), None); messages.len()],
+            Ok(_) => vec![(wrong_kind(person), None); messages.len()],
             Err(done) => vec![(done, None); messages.len()],
         }
     }
 }
 
-/// The engine asks for what this agent is not for: its mistake, or worse.
-fn wrong_kind() -> Done {
+/// The engine asks for what this agent is not for: its mistake, or worse. Mail for what root's `.forward` names waits until root has an alias, in
+/// sight of `mailq`: his own bounces would go the same way.
+fn wrong_kind(person: &Person) -> Done {
+    if person.uid == 0 {
+        return Done::Temporary(3, 5, "root has a mailbox and nothing else: give root an alias".to_owned());
+    }
     Done::Temporary(3, 5, "refused: not for an agent of this kind".to_owned())
 }
 

@@ -3,7 +3,7 @@
 use crate::Error;
 use call::agent::Kind;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How a mailbox is kept.
@@ -130,12 +130,17 @@ pub(crate) fn is_path_safe(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && !name.contains(odd)
 }
 
-/// Fills the template; `None` if it does not become an absolute path, or a name is not safe in it.
+/// Fills the template; `None` if it does not become an absolute path, if a name is not safe in it, or if it is the path of a lock.
 pub(crate) fn fill(template: &str, user: &str, home: &str) -> Option<PathBuf> {
     let safe = is_path_safe(user) && (!template.contains("{home}") || home.starts_with('/'));
     // Home first: a name can hold no braces of the template's after it.
     let path = PathBuf::from(template.replace("{home}", home).replace("{user}", user));
-    (safe && path.is_absolute()).then_some(path)
+    (safe && path.is_absolute() && !is_lock(&path)).then_some(path)
+}
+
+/// Whether this is how another mailbox's dot-lock is called: nobody's mail may be taken for one, nor hold up another's.
+fn is_lock(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("lock"))
 }
 
 /// Fills a virtual domain's template for `user@domain`; the second path is what must be there already. `None` if a part of the address is
@@ -148,7 +153,7 @@ pub(crate) fn fill_virtual(template: &str, address: &str) -> Option<(PathBuf, Pa
     // One pass each: a name holds no braces of the template's.
     let filled: Vec<String> = template.split('/').map(|part| fill_part(part, user, domain)).collect();
     let path = PathBuf::from(filled.join("/"));
-    (safe && path.is_absolute() && !fixed.is_empty()).then(|| (path, PathBuf::from(fixed)))
+    (safe && path.is_absolute() && !fixed.is_empty() && !is_lock(&path)).then(|| (path, PathBuf::from(fixed)))
 }
 
 fn fill_part(part: &str, user: &str, domain: &str) -> String {
@@ -214,13 +219,15 @@ pub(crate) mod tests {
             assert_eq!(filled(template, bad), None, "{bad:?}");
         }
         assert_eq!(filled("/{domain}/{user}", "bob@x"), None);
+        assert_eq!(filled("/v/{domain}/{user}", "bob.lock@x"), None, "bob's dot-lock");
+        assert!(filled(template, "bob.lock@x").is_some());
     }
 
     #[test]
     fn a_name_never_leaves_its_place_in_the_path() {
         assert_eq!(fill("/var/mail/{user}", "alice", "/"), Some("/var/mail/alice".into()));
         assert_eq!(fill("{home}/Maildir", "alice", "/home/alice"), Some("/home/alice/Maildir".into()));
-        for bad in ["", ".", "..", "../root", "a/b", "a\0b", "a\nb", ".lk1"] {
+        for bad in ["", ".", "..", "../root", "a/b", "a\0b", "a\nb", ".lk1", "alice.lock"] {
             assert_eq!(fill("/var/mail/{user}", bad, "/"), None, "{bad:?}");
         }
         assert_eq!(fill("{home}/Maildir", "alice", ""), None);

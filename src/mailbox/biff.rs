@@ -1,25 +1,33 @@
 //! Tells comsat(8), which tells whoever ran `biff y`, that mail has come: one datagram a message to the biff port of this host. Off unless
 //! configured. Called by the loop after the sync; never waits, and nobody hears whether it arrived.
 
+use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// "biff" in services(5).
 const PORT: u16 = 512;
 
-/// Says that messages of `user` begin at these places of his mailbox.
-pub(crate) fn tell(user: &str, mailbox: &Path, begun: &[u64]) {
-    // Nothing depends on it.
-    let _ = send(user, mailbox, begun);
+/// Bound to loopback: it reaches nothing else.
+static SOCKET: OnceLock<io::Result<UdpSocket>> = OnceLock::new();
+
+/// Makes the socket, as long as that is allowed.
+pub(crate) fn prepare() {
+    SOCKET.get_or_init(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    });
 }
 
-fn send(user: &str, mailbox: &Path, begun: &[u64]) -> std::io::Result<()> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    socket.set_nonblocking(true)?;
+/// Says that messages of `user` begin at these places of his mailbox. Nothing depends on it.
+pub(crate) fn tell(user: &str, mailbox: &Path, begun: &[u64]) {
+    prepare();
+    let Some(Ok(socket)) = SOCKET.get() else { return };
     for at in begun {
-        socket.send_to(datagram(user, mailbox, *at).as_bytes(), (Ipv4Addr::LOCALHOST, PORT))?;
+        let _ = socket.send_to(datagram(user, mailbox, *at).as_bytes(), (Ipv4Addr::LOCALHOST, PORT));
     }
-    Ok(())
 }
 
 /// `user@offset`, and the mailbox where it is not the one that comsat looks into by itself.

@@ -37,11 +37,16 @@ impl AliasFiles {
         Self(arguments.aliases.iter().map(open_one).collect())
     }
 
+    /// Of `X.db` the text is `X`: what that does not say is not done, whatever decides where mail goes.
     fn text(&self, path: &str) -> Result<Vec<u8>, Done> {
-        match self.0.iter().find(|(known, _)| known == path) {
+        let is_it = |known: &str| known == path || path.strip_suffix(".db") == Some(known);
+        match self.0.iter().find(|(known, _)| is_it(known)) {
             None => Err(later(format!("{path} is no alias file"))),
-            Some((_, Ok(file))) => text(file, path),
-            Some((_, Err(why))) => Err(refused(path, why)),
+            Some((name, Ok(file))) => text(file, name),
+            Some((name, Err(why @ Refusal::Absent))) => {
+                Err(later(format!("{}; its programs, files and lists are not taken from {name}.db", told(name, why))))
+            }
+            Some((name, Err(why))) => Err(refused(name, why)),
         }
     }
 
@@ -76,11 +81,15 @@ fn gone(entry: &Entry) -> Done {
 }
 
 fn refused(path: &str, why: &Refusal) -> Done {
+    later(told(path, why))
+}
+
+fn told(path: &str, why: &Refusal) -> String {
     let why = match why {
         Refusal::Absent => "No such file or directory",
         Refusal::Unsafe(why) | Refusal::Unavailable(why) => why,
     };
-    later(format!("{path}: {why}"))
+    format!("{path}: {why}")
 }
 
 /// Kept in the queue: whoever wrote the file can put it right, or an operator routes the message anew.
@@ -133,6 +142,15 @@ mod tests {
         arguments.aliases = vec![path.to_string_lossy().into_owned(), "/nonexistent/a".into()];
         let files = AliasFiles::open(&arguments);
         assert_eq!(files.find(&entry(&path, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
+        let compiled = path.with_extension("db");
+        // It serves one order.
+        let files = AliasFiles::open(&arguments);
+        assert_eq!(files.find(&entry(&compiled, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
+        let lost = why(files.find(&entry(Path::new("/nonexistent/a.db"), "|x")));
+        assert_eq!(
+            lost,
+            "/nonexistent/a: No such file or directory; its programs, files and lists are not taken from /nonexistent/a.db"
+        );
         assert!(why(files.find(&entry(Path::new("/etc/passwd"), "|/bin/cat x"))).contains("is no alias file"));
         assert!(why(files.find(&entry(Path::new("/nonexistent/a"), "|x"))).contains("No such file"));
     }

@@ -1,17 +1,19 @@
-//! Appending messages to a file that an alias or a `.forward` names (sendmail.md 3.1, `*file*` mailer): as mbox, under the kernel's lock,
+//! Appending messages to a file that an alias or a `.forward` names (sendmail.md 3.1, `*file*` mailer): as mbox, under its locks,
 //! synced, cut back on any failure. Commit point: the sync.
 //!
 //! Refused: links, devices (but /dev/null), FIFOs, further names, set-id and executable files, somebody else's, and what others may write.
 
-use crate::convert::{Content, Converter, CopyError, copy};
+use crate::convert::{Converter, CopyError, copy};
 use crate::found::{self, Stored};
 use crate::mbox::{Message, head, trouble};
 use crate::trusted::{self, Refusal, Trust};
-use call::agent::{Done, Item};
+use call::agent::Done;
+use durable::mailbox_lock::{self, FileLock, Watch};
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,14 +36,15 @@ pub(crate) fn deliver(
     if path == Path::new("/dev/null") {
         return all(Done::Delivered("file /dev/null".to_owned()));
     }
-    let locked = open(path, owner).and_then(|(file, read)| Ok((lock(file, pause)?, read)));
-    let ((file, before), read) = match locked {
+    let Locked { file, read, mut lock } = match lock(path, owner, pause) {
         Ok(locked) => locked,
         Err(Failure::Refused(why)) => return all(Done::Temporary(2, 0, format!("file {name} refused: {why}"))),
+        Err(Failure::Busy(why)) => return all(Done::Temporary(2, 0, format!("file {name} is locked: {why}"))),
         Err(Failure::Io(error)) => return all(trouble(&format!("open {name}"), &error)),
     };
-    let before = match drop_torn(&file, before, messages.iter().filter(|_| read)) {
-        Ok(before) => before,
+    let begun = drop_torn(&file, messages.iter().filter(|_| read));
+    let (before, mut gap) = match begun.and_then(|size| Ok((size, gap(&file, size, read)?))) {
+        Ok(begun) => begun,
         Err(error) => return all(trouble(&format!("read {name}"), &error)),
     };
     let mut results = Vec::with_capacity(messages.len());
@@ -55,9 +58,10 @@ pub(crate) fn deliver(
             }
             Err(error) => return all(undo(&file, before, &name.to_string(), &error)),
         }
-        match append(&file, message) {
+        match append(&file, &mut lock, gap, message) {
             Ok(count) => {
                 size += count;
+                gap = b"";
                 results.push(Done::Delivered(format!("file {name}")));
             }
             Err(CopyError::Source(error)) if file.set_len(size).is_ok() => {
@@ -97,7 +101,8 @@ impl Stored for Opened<'_> {
 }
 
 /// Takes away what an agent that was killed while it wrote has left of one of these messages; the size then.
-fn drop_torn<'a>(file: &File, size: u64, messages: impl Iterator<Item = &'a Message<'a>>) -> io::Result<u64> {
+fn drop_torn<'a>(file: &File, messages: impl Iterator<Item = &'a Message<'a>>) -> io::Result<u64> {
+    let size = file.metadata()?.len();
     for (item, content) in messages.filter(|(item, _)| item.perhaps_delivered) {
         if let Some(start) = found::torn(&Opened(file, size), &head(item), *content)? {
             file.set_len(start)?;
@@ -105,6 +110,15 @@ fn drop_torn<'a>(file: &File, size: u64, messages: impl Iterator<Item = &'a Mess
         }
     }
     Ok(size)
+}
+
+/// What must stand before the next message begins. What may not be read may end anywhere.
+fn gap(file: &File, size: u64, read: bool) -> io::Result<&'static [u8]> {
+    match (size, read) {
+        (0, _) => Ok(b""),
+        (_, true) => found::gap(&Opened(file, size)),
+        (_, false) => Ok(b"\n"),
+    }
 }
 
 /// Whether a message that may have been written before stands there. One cannot know where reading is not allowed: it is written again.
@@ -121,11 +135,29 @@ fn undo(file: &File, before: u64, name: &str, error: &io::Error) -> Done {
 
 enum Failure {
     Refused(String),
+    Busy(String),
     Io(io::Error),
 }
 
-/// The file, and whether it may be read.
-fn open(path: &Path, owner: u32) -> Result<(File, bool), Failure> {
+/// The file under its locks.
+struct Locked {
+    // Before `file`: the dot-lock goes first, the kernel's locks with the closing.
+    lock: FileLock,
+    file: File,
+    /// It may be read.
+    read: bool,
+}
+
+/// The file, open.
+struct Found {
+    file: File,
+    /// It may be read.
+    read: bool,
+    /// Nobody else can make files beside it: a dot-lock cannot be used to hold up mail.
+    private: bool,
+}
+
+fn open(path: &Path, owner: u32) -> Result<Found, Failure> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Failure::Refused("no path of a file".to_owned()));
     };
@@ -133,7 +165,7 @@ fn open(path: &Path, owner: u32) -> Result<(File, bool), Failure> {
     let trust = Trust { owner, file: 0, folders: 0o022, size: 0 };
     let folder = trusted::open_folder(folder, &trust).map_err(|refusal| match refusal {
         Refusal::Unsafe(why) => Failure::Refused(why),
-        Refusal::Absent => Failure::Io(io::ErrorKind::NotFound.into()),
+        Refusal::Absent => Failure::Io(Errno::NOENT.into()),
         Refusal::Unavailable(why) => Failure::Io(io::Error::other(why)),
     })?;
     let flags = OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -153,10 +185,10 @@ fn open(path: &Path, owner: u32) -> Result<(File, bool), Failure> {
         Errno::ISDIR | Errno::NXIO => Failure::Refused("not a regular file".to_owned()),
         other => Failure::Io(other.into()),
     })?);
-    let stat = fs::fstat(&file).map_err(|errno| Failure::Io(errno.into()))?;
-    match fault(&stat, owner) {
+    let stat = |file: &dyn AsFd| fs::fstat(file.as_fd()).map_err(|errno| Failure::Io(errno.into()));
+    match fault(&stat(&file)?, owner) {
         Some(why) => Err(Failure::Refused(why.to_owned())),
-        None => Ok((file, read)),
+        None => Ok(Found { private: stat(&folder)?.st_mode & 0o022 == 0, file, read }),
     }
 }
 
@@ -179,23 +211,39 @@ fn fault(stat: &Stat, owner: u32) -> Option<&'static str> {
     }
 }
 
-/// The lock, and the size under it.
-fn lock(file: File, pause: &mut dyn FnMut(Duration) -> bool) -> Result<(File, u64), Failure> {
-    let since = Instant::now();
-    while !durable::lock::try_lock(&file).map_err(Failure::Io)? {
+/// Opens it anew for each try: somebody may put another in its place while we wait.
+fn lock(path: &Path, owner: u32, pause: &mut dyn FnMut(Duration) -> bool) -> Result<Locked, Failure> {
+    let (since, mut watch) = (Instant::now(), Watch::default());
+    loop {
+        let Found { file, read, private } = open(path, owner)?;
+        let why = match FileLock::take(&file, private.then_some(path), &mut watch) {
+            Ok(lock) if is_at(path, &file) => return Ok(Locked { lock, file, read }),
+            Ok(_) => "it was replaced meanwhile".to_owned(),
+            Err(mailbox_lock::Failure::Busy(why)) => why,
+            Err(mailbox_lock::Failure::Refused(why)) => return Err(Failure::Refused(why)),
+            Err(mailbox_lock::Failure::Io(_, error)) => return Err(Failure::Io(error)),
+        };
+        // Whatever was taken is given back before we sleep.
+        drop(file);
         if since.elapsed() >= PATIENCE || !pause(PAUSE) {
-            return Err(Failure::Refused("locked by another program".to_owned()));
+            return Err(Failure::Busy(why));
         }
     }
-    let size = file.metadata().map_err(Failure::Io)?.len();
-    Ok((file, size))
 }
 
-/// Appends one message with its From_ line and an empty line behind it; how many bytes that was.
-fn append(file: &File, (item, content): &(&Item, Content<'_>)) -> Result<u64, CopyError> {
-    let mut head = head(item);
+/// Whether it is still the one of that name.
+fn is_at(path: &Path, file: &File) -> bool {
+    let place = |stat: Stat| (stat.st_dev, stat.st_ino);
+    let now = fs::lstat(path).map(place);
+    now.is_ok() && now == fs::fstat(file).map(place)
+}
+
+/// Appends `gap`, then one message with its From_ line and an empty line behind it; how many bytes that was.
+fn append(file: &File, lock: &mut FileLock, gap: &[u8], (item, content): &Message<'_>) -> Result<u64, CopyError> {
+    let mut head = [gap, &head(item)].concat();
     let mut written = 0;
     let mut put = |bytes: &mut Vec<u8>| {
+        lock.touch_if_due();
         (&mut &*file).write_all(bytes)?;
         written += bytes.len() as u64;
         bytes.clear();
@@ -212,6 +260,8 @@ fn append(file: &File, (item, content): &(&Item, Content<'_>)) -> Result<u64, Co
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::Content;
+    use call::agent::Item;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn append_to(path: &Path) -> Vec<Done> {
@@ -258,10 +308,41 @@ mod tests {
         assert_eq!(send(false), one);
         assert_eq!(send(true), one);
         for torn in ["From MAILER-DAEMON  date\nReceived: by x id Q1; now\nA: b\n\nbo", "From MAILER-DAEMON  da"] {
-            std::fs::write(&path, format!("old\n{torn}")).unwrap();
-            assert_eq!(send(true), format!("old\n{one}"), "{torn}");
+            std::fs::write(&path, format!("old\n\n{torn}")).unwrap();
+            assert_eq!(send(true), format!("old\n\n{one}"), "{torn}");
         }
-        assert_eq!(send(false), format!("old\n{one}{one}"));
+        assert_eq!(send(false), format!("old\n\n{one}{one}"));
+        // It comes again later: what comes first stands by itself.
+        std::fs::write(&path, "From MAILER-DAEMON  date\nReceived: by x id Q2; now\nA: b\n\nbo").unwrap();
+        assert!(send(false).ends_with(&format!("\n\nbo\n\n{one}")));
+        std::fs::write(&path, "note").unwrap();
+        assert_eq!(send(false), format!("note\n\n{one}"));
+        assert_eq!(send(false), format!("note\n\n{one}{one}"));
+    }
+
+    #[test]
+    fn what_may_not_be_read_may_end_anywhere() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!((gap(&file, 0, false).unwrap(), gap(&file, 5, false).unwrap()), (&b""[..], &b"\n"[..]));
+    }
+
+    #[test]
+    fn a_reader_with_any_lock_is_waited_for_and_a_folder_that_is_not_there_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("archive");
+        let dot = folder.path().join("archive.lock");
+        std::fs::write(&dot, "").unwrap();
+        let told = |done: &[Done]| format!("{done:?}");
+        assert!(told(&append_to(&path)).contains("archive is locked: "), "dot-lock");
+        assert_eq!(path.metadata().unwrap().len(), 0);
+        std::fs::remove_file(&dot).unwrap();
+        assert!(matches!(append_to(&path)[..], [Done::Delivered(_), Done::Delivered(_)]) && !dot.exists());
+        // A folder that others may write, and cannot spoil: whoever makes a lock there holds up nothing.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        std::fs::write(&dot, "").unwrap();
+        assert!(matches!(append_to(&path)[..], [Done::Delivered(_), Done::Delivered(_)]));
+        let nowhere = folder.path().join("none/archive");
+        assert!(told(&append_to(&nowhere)).contains("none/archive: No such file or directory"));
     }
 
     #[test]

@@ -28,6 +28,17 @@ const LOOK_BACK: u64 = 4 << 20;
 /// Read at once while looking.
 const WINDOW: usize = 256 << 10;
 
+/// The newlines that the end of the file lacks: a torn tail, or a last line that somebody left open, must not swallow what comes next.
+pub(crate) fn gap(mailbox: &dyn Stored) -> io::Result<&'static [u8]> {
+    let mut tail = [0; 2];
+    let got = mailbox.read_at(&mut tail, mailbox.size().saturating_sub(2))?;
+    Ok(match tail.get(..got).unwrap_or_default() {
+        [] | [b'\n', b'\n'] => b"",
+        [b'\n'] | [_, b'\n'] => b"\n",
+        _ => b"\n\n",
+    })
+}
+
 /// Whether this very message stands whole in the mailbox already: our Received line with its queue id, and after
 /// that header the same body. A torn copy does not count. Readers change headers (Status), not bodies.
 pub(crate) fn has(mailbox: &dyn Stored, queue_id: &str, content: Content<'_>) -> io::Result<bool> {

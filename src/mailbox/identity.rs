@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, User, getgrouplist, getresgid, getresuid, setgroups, setresgid, setresuid, setuid};
 use std::ffi::CString;
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -45,13 +46,19 @@ pub(crate) struct Person {
 const NOBODY: u32 = 65_534;
 
 /// Looks the user up and becomes him, or nobody with an answer to give.
-pub(crate) fn settle(arguments: &Arguments, identity: Identity) -> Result<Settled, Error> {
+pub(crate) fn settle(arguments: &mut Arguments, identity: Identity) -> Result<Settled, Error> {
     limit_ourselves()?;
     let account = match arguments.kind {
         Kind::System => default_user(&arguments.user),
         Kind::Virtual => without_account(arguments),
         Kind::Mailbox | Kind::User => look_up(&arguments.user),
     };
+    if let (Ok(User { uid, .. }), Kind::User, Identity::Change) = (&account, arguments.kind, identity)
+        && uid.is_root()
+    {
+        // Whatever he is called: nothing runs for him and nothing is read, but he has a mailbox, whose agent is confined.
+        arguments.kind = Kind::Mailbox;
+    }
     let account = match identity {
         Identity::Change => account.and_then(|account| admit(account, arguments)),
         // His own folder serves any name: a template without {home} needs no account.
@@ -154,8 +161,7 @@ fn admit(account: User, arguments: &Arguments) -> Result<User, Done> {
         return Err(Done::Temporary(3, 5, "programs and files of aliases never run as root".to_owned()));
     }
     if uid == 0 && arguments.kind != Kind::Mailbox {
-        // His own bounces would go the same way: it waits until root has an alias, in sight of `mailq`.
-        return Err(Done::Temporary(3, 5, "root has a mailbox and nothing else: give root an alias".to_owned()));
+        return Err(Done::Temporary(3, 5, "root has a mailbox and nothing else".to_owned()));
     }
     if uid != 0 && uid < arguments.min_uid {
         return refuse("below the minimum uid");
@@ -210,7 +216,7 @@ fn limit_ourselves() -> Result<(), Error> {
     blocked.thread_block().map_err(|errno| failed("signal mask", errno))
 }
 
-/// Takes over the socket that the keeper put at `number`.
+/// Takes over the socket that the keeper put at `number`: no program that is started here may speak to the engine by it.
 #[allow(unsafe_code, reason = "a descriptor's number from the command line has no safe owner yet")]
 pub(crate) fn take_descriptor(number: i32) -> Result<OwnedFd, Error> {
     if number < 3 || nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_GETFD).is_err() {
@@ -223,7 +229,10 @@ pub(crate) fn take_descriptor(number: i32) -> Result<OwnedFd, Error> {
         }
     }
     // SAFETY: open (asked above), and nothing else in this process owns it: it was passed for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    // It came through an exec, so it would pass through the next one as well.
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).map_err(io::Error::from)?;
+    Ok(socket)
 }
 
 #[allow(unsafe_code, reason = "only to ask whether the number is open")]

@@ -22,7 +22,7 @@ mod trusted;
 mod turn;
 
 use agent::Desk;
-use arguments::Arguments;
+use arguments::{Arguments, Format};
 use call::agent::Kind;
 use entry::AliasFiles;
 use identity::{Identity, Person, Settled};
@@ -72,29 +72,36 @@ pub fn run(args: Vec<OsString>) -> u8 {
     }
 }
 
-/// A mailbox agent runs no programs and writes nothing but its mailbox (DESIGN §2). One for a user's programs is never confined so.
+/// A mailbox agent runs no programs, speaks to nobody and writes nothing but its mailbox (DESIGN §2). One for a user's programs is never confined so.
 fn confine(person: &Person, arguments: &Arguments) -> Result<(), Error> {
     let mailbox = match arguments.kind {
         Kind::Virtual => arguments::fill_virtual(&arguments.path, &person.name).map(|(path, _)| path),
         _ => arguments::fill(&arguments.path, &person.name, &person.home.to_string_lossy()),
     };
-    let folder = mailbox.as_deref().and_then(|path| path.ancestors().skip(1).find(|folder| folder.is_dir()));
+    // A Maildir is a folder of its own; an mbox lies in one, with its lock. What is to be made is made in what is there.
+    let own = usize::from(arguments.format != Format::Maildir);
+    let folder = mailbox.as_deref().and_then(|path| path.ancestors().skip(own).find(|folder| folder.is_dir()));
     let allowed = confine::Allowed {
-        // /proc tells whether the holder of a lock still lives.
-        read: vec!["/etc".into(), "/usr/share/zoneinfo".into(), "/proc".into()],
+        // Tells whether the holder of a lock still lives.
+        read: vec!["/proc".into()],
         write: folder.into_iter().map(Path::to_owned).collect(),
     };
-    confine::confine(&allowed).map_err(|error| Error::Identity(error.to_string()))?;
+    let makes_folders = arguments.format == Format::Maildir || arguments.kind == Kind::Virtual;
+    let work = if makes_folders { confine::Work::Arrange } else { confine::Work::Append };
+    if arguments.biff {
+        biff::prepare();
+    }
+    confine::confine_to_files(&allowed, work).map_err(|error| Error::Identity(error.to_string()))?;
     Ok(())
 }
 
 fn serve(args: &[OsString], identity: Identity) -> Result<(), Error> {
-    let arguments = Arguments::parse(args)?;
+    let mut arguments = Arguments::parse(args)?;
     let socket = UnixStream::from(identity::take_descriptor(arguments.socket)?);
     // NSS may hang: the engine hears of it as "killed by signal 14" (S-46, DESIGN §2).
     nix::unistd::alarm::set(60);
     let aliases = AliasFiles::open(&arguments);
-    let settled = identity::settle(&arguments, identity)?;
+    let settled = identity::settle(&mut arguments, identity)?;
     nix::unistd::alarm::cancel();
     if let (Settled::Recipient(person), Kind::Mailbox | Kind::Virtual, Identity::Change) =
         (&settled, arguments.kind, identity)

@@ -136,14 +136,7 @@ struct Writer {
 
 impl Writer {
     fn new(mailbox: Mailbox, limit: u64) -> io::Result<Self> {
-        let mut tail = [0; 2];
-        let from = mailbox.size().saturating_sub(2);
-        let got = mailbox.read_at(&mut tail, from)?;
-        let repair: &[u8] = match tail.get(..got).unwrap_or_default() {
-            [] | [b'\n', b'\n'] => b"",
-            [b'\n'] | [_, b'\n'] => b"\n",
-            _ => b"\n\n",
-        };
+        let repair = crate::found::gap(&mailbox)?;
         Ok(Self { mailbox, limit, buffer: Vec::new(), written: 0, piece: Vec::new(), repair })
     }
 

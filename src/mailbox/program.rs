@@ -313,6 +313,8 @@ fn leave_us(command: &mut Command) -> &mut Command {
     unsafe {
         command.pre_exec(|| {
             nix::unistd::setsid()?;
+            // It has three descriptors, and no socket of the engine's.
+            nix::libc::syscall(nix::libc::SYS_close_range, 3, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC);
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
             // The keeper ignores them; a shell would hand that on to everything it starts.

@@ -49,6 +49,15 @@ fn it_reads_the_message_as_sendmail_writes_it() {
 }
 
 #[test]
+fn it_holds_no_descriptor_of_ours() {
+    let file = tempfile::tempfile().unwrap();
+    // One that would pass through an exec, as the socket that the keeper gave us came.
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    let (_, said) = run_for(60, "ls /proc/$$/fd; :", MESSAGE);
+    assert_eq!(said, ["0", "1", "2"]);
+}
+
+#[test]
 fn nothing_of_a_strangers_is_left_for_a_shell() {
     let (_, said) = run_for(60, "env | sort | grep -v -e ^HOME -e ^PWD -e ^_= -e ^SHLVL -e ^OLDPWD; ls", MESSAGE);
     let expected = [

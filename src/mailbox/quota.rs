@@ -41,22 +41,24 @@ impl Amount {
 impl Quota {
     /// The quota in the folder's own file; without one `limit` bytes, if that is not 0, which then gets a file.
     pub(crate) fn open(top: &File, limit: u64) -> io::Result<Option<Self>> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match fs::openat(top, NAME, flags, Mode::empty()) {
-            Ok(file) => Some(File::from(file)),
-            Err(Errno::NOENT) => None,
-            Err(errno) => return Err(errno.into()),
-        };
-        let mut text = String::new();
-        if let Some(file) = &file {
-            file.take(LARGEST + 1).read_to_string(&mut text)?;
-        }
+        let file = fs::openat(
+            top,
+            NAME,
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let file = file.ok().map(File::from);
+        // What cannot be read, or is no text, says nothing; a link is not followed.
+        let mut text = Vec::new();
+        let read = file.as_ref().is_none_or(|file| file.take(LARGEST + 1).read_to_end(&mut text).is_ok());
+        let whole = read && std::str::from_utf8(&text).is_ok();
+        let text = String::from_utf8_lossy(&text);
         let bytes = i64::try_from(limit).unwrap_or(i64::MAX);
         let own = parse(&text).map(|(quota, lines)| (quota, lines, file.as_ref().and_then(age)));
         let mut quota = match own {
             // Believed: it is one count of a moment ago.
-            Some((quota, 1, Some(age))) if age < BELIEVED => return Ok(Some(Self { counted: true, ..quota })),
-            Some((quota, ..)) if text.len() as u64 <= LARGEST => return Ok(Some(quota)),
+            Some((quota, 1, Some(age))) if whole && age < BELIEVED => return Ok(Some(Self { counted: true, ..quota })),
+            Some((quota, ..)) if whole && text.len() as u64 <= LARGEST => return Ok(Some(quota)),
             Some((quota, ..)) => quota,
             None if bytes == 0 => return Ok(None),
             None => Self { limit: Amount { bytes, messages: 0 }, ..Self::default() },
@@ -98,7 +100,7 @@ impl Quota {
         fits(self.limit.bytes, self.held.bytes, size) && fits(self.limit.messages, self.held.messages, 1)
     }
 
-    /// Counts what is there, and writes it down.
+    /// Counts what is there, and writes it down: if it can, for it is advice.
     fn count(&mut self, top: &File) -> io::Result<()> {
         let mut held = Amount::default();
         held.count_in(top)?;
@@ -115,7 +117,8 @@ impl Quota {
             }
         }
         (self.held, self.counted) = (held, true);
-        self.write(top)
+        let _ = self.write(top);
+        Ok(())
     }
 
     fn write(&self, top: &File) -> io::Result<()> {

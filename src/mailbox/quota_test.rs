@@ -59,8 +59,22 @@ fn nonsense_is_no_quota_and_a_long_file_is_counted_anew() {
 }
 
 #[test]
-fn a_link_in_its_place_is_not_followed() {
+fn what_is_no_text_is_counted_anew_and_a_link_is_replaced_unread() {
     let (folder, top) = maildir();
-    std::os::unix::fs::symlink("/etc/passwd", folder.path().join(NAME)).unwrap();
-    assert!(Quota::open(&top, 5).is_err());
+    let path = folder.path().join(NAME);
+    std::fs::write(folder.path().join("new/1.a.host"), vec![b'x'; 40]).unwrap();
+    std::fs::write(&path, b"100S\n99 9\n\xff\n").unwrap();
+    assert!(Quota::open(&top, 5).unwrap().unwrap().admit(&top, 60).is_ok());
+    assert_eq!(text(folder.path()), "100S\n40 1\n");
+    std::fs::write(&path, b"\xff").unwrap();
+    assert_eq!(Quota::open(&top, 0).unwrap(), None, "no limit anywhere");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(folder.path().join("other"), "7S\n").unwrap();
+    std::os::unix::fs::symlink("other", &path).unwrap();
+    assert_eq!(Quota::open(&top, 0).unwrap(), None);
+    assert!(Quota::open(&top, 50).unwrap().unwrap().admit(&top, 5).is_ok());
+    assert!(!path.is_symlink() && std::fs::read_to_string(folder.path().join("other")).unwrap() == "7S\n");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(Quota::open(&top, 50).unwrap().unwrap().admit(&top, 11).is_err(), "counted, though not written down");
 }

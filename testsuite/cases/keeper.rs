@@ -5,8 +5,9 @@ use rustix::process::Signal;
 use std::fs;
 use std::io::{IoSlice, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testsuite::sink::{Act, At};
@@ -64,6 +65,173 @@ fn check_says_what_is_enforced_and_what_is_wrong() {
     fs::write(server.configuration(), "nonsense {").unwrap();
     let (lines, code) = check(&server, &[]);
     assert!(has(&lines, "failed   configuration:", "postrider config check") && code == 1, "{lines:#?}");
+}
+
+/// A shell's word about the host, how it is taken back, and the line that `postrider check` has in between. `@F@`: the server's folder,
+/// `@P@`: the programs.
+#[rustfmt::skip] // one entry, one line
+const LOOSE: &[(&str, &str, &str)] = &[
+    ("chmod 666 @F@/aliases", "chmod 644 @F@/aliases", "failed   tables: @F@/aliases: World writable file"),
+    ("chmod 660 @F@/aliases; chgrp mail @F@/aliases", "chmod 644 @F@/aliases", "failed   tables: @F@/aliases: Group writable file"),
+    ("chown u01 @F@/postrider.kdl", "chown root @F@/postrider.kdl", "failed   configuration: @F@/postrider.kdl: error: not root's alone: @F@/postrider.kdl belongs to user 20001 (u01)"),
+    ("chmod 777 @F@/more", "chmod 755 @F@/more", "failed   configuration: @F@/more/in/more.kdl: error: not root's alone: everybody may write @F@/more (mode 0777)"),
+    ("chmod 755 @F@/mail", "chmod 2775 @F@/mail", "failed   mailboxes: group mail can lock and make no mailbox in @F@/mail"),
+    ("chgrp root @F@/mail", "chgrp mail @F@/mail", "failed   mailboxes: group mail can lock and make no mailbox in @F@/mail"),
+    ("chown u01 @F@/mail", "chown root @F@/mail", "failed   mailboxes: @F@/mail belongs to user 20001 (u01): chown root @F@/mail"),
+    ("chmod 2777 @F@/mail", "chmod 2775 @F@/mail", "failed   mailboxes: everybody may write @F@/mail (mode 2777)"),
+    ("install -m 660 /dev/null @F@/mail/u05", "rm @F@/mail/u05", "warning  mailboxes: 1 which others than the user may write: chmod 0600 @F@/mail/u05"),
+    ("ln -s /etc/passwd @F@/mail/u06", "rm @F@/mail/u06", "warning  mailboxes: 1 to which no mail is delivered: @F@/mail/u06 is no file"),
+    ("chmod 777 @F@/apart", "chmod 755 @F@/apart", "failed   queue: everybody may write @F@/apart (mode 0777)"),
+    ("chmod 777 @F@/logs", "chmod 755 @F@/logs", "failed   log file: everybody may write @F@/logs (mode 0777)"),
+    ("useradd -M -g mail loose", "userdel loose", "warning  accounts: in group mail, and so able to write mailboxes: loose"),
+    ("chown u01 @P@/postrider-agent", "chown root @P@/postrider-agent", "failed   programs: postrider-agent is run by the server, as root as well, and @P@/postrider-agent belongs to user 20001 (u01)"),
+    ("chmod 777 @P@/postrider", "chmod 755 @P@/postrider", "failed   programs: postrider is run by the server, as root as well, and everybody may write @P@/postrider"),
+    ("chmod 777 @P@", "chmod 755 @P@", "failed   programs: postrider-keeper is run by the server, as root as well, and everybody may write @P@ (mode 0777)"),
+    ("chmod 4755 @P@/postrider-agent", "chmod 755 @P@/postrider-agent", "failed   programs: @P@/postrider-agent has mode 4755"),
+    ("chmod 2755 @P@/sendmail", "chmod 755 @P@/sendmail", "warning  programs: @P@/sendmail sets an id (mode 2755)"),
+];
+
+/// Each way in which somebody else than root decides, or mail cannot be delivered, is a line; and the line goes with it.
+#[test]
+fn check_sees_what_is_loose() {
+    if !root_or_skip("check_sees_what_is_loose") {
+        return;
+    }
+    // What the configuration includes is judged as well; programs are copies, for the built ones are everybody's.
+    let setup = Setup::default().with_roles().with("include \"@F@/more/in/more.kdl\"");
+    let mut server = Server::make(Setup { spool: Some("@F@/apart".into()), ..setup });
+    fs::create_dir(server.path("apart")).unwrap();
+    fs::create_dir_all(server.path("more/in")).unwrap();
+    fs::write(server.path("more/in/more.kdl"), "").unwrap();
+    let programs = server.path("bin");
+    fs::create_dir(&programs).unwrap();
+    for name in ["postrider", "postrider-keeper", "postrider-agent", "postrider-users", "sendmail"] {
+        fs::copy(server::programs().join(name), programs.join(name)).unwrap();
+    }
+    server.start();
+    wait_for("the pid file", seconds(10), || server.path("run/pid").exists());
+    let (folder, programs) = (server.folder.display().to_string(), programs.display().to_string());
+    let filled = |text: &str| text.replace("@F@", &folder).replace("@P@", &programs);
+    let shell = |text: &str| {
+        let mut shell = server.command("/bin/sh");
+        shell.args(["-c", &filled(text)]);
+        let out = server::run(shell, b"");
+        assert!(out.status.success(), "{text}: {out:?}");
+    };
+    let look = || {
+        let mut command = server.command(&format!("{programs}/postrider"));
+        command.args(["check", "--config"]).arg(server.configuration());
+        let out = server::run(command, b"");
+        (String::from_utf8_lossy(&out.stdout).into_owned(), out.status.code())
+    };
+    let (good, code) = look();
+    assert_eq!((good.contains("failed"), code), (false, Some(0)), "{good}");
+    for (break_it, mend, line) in LOOSE {
+        shell(break_it);
+        let (told, code) = look();
+        shell(mend);
+        assert!(told.lines().any(|told| told.starts_with(&filled(line))), "{break_it}: {line}\n{told}");
+        assert_eq!(code, Some(i32::from(line.starts_with("failed"))), "{break_it}: {told}");
+        assert!(!told.contains("(os error"), "{told}");
+    }
+    assert_eq!(look().0.matches("failed").count(), 0);
+    // Connecting alone proves nothing: the kernel does that.
+    let engine = server.engine();
+    process::signal(engine, Signal::STOP);
+    let (told, code) = look();
+    process::signal(engine, Signal::CONT);
+    for name in ["submit", "control"] {
+        let line = format!("failed   sockets: {folder}/run/{name} does not answer: the engine hangs or is stopped");
+        assert!(told.contains(&line) && code == Some(1), "{told}");
+    }
+    assert_eq!(look().1, Some(0));
+}
+
+/// Whoever owns the configuration decides what runs as whom.
+#[test]
+fn roots_server_obeys_roots_configuration_alone() {
+    if !root_or_skip("roots_server_obeys_roots_configuration_alone") {
+        return;
+    }
+    let more = tempfile::Builder::new().prefix("more.").tempdir_in("/run").unwrap();
+    fs::set_permissions(more.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (included, link) = (more.path().join("more.kdl"), more.path().join("link.kdl"));
+    let mut server = Server::make(Setup::default().with_roles().with(&format!("include \"{}\"", included.display())));
+    fs::write(&included, "").unwrap();
+    symlink(server.configuration(), &link).unwrap();
+    let run = |words: &[&str], file: &Path| {
+        let mut command = server.command("postrider");
+        command.args(words).arg(file);
+        let out = server::run(command, b"");
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let refused = |file: &Path, why: &str| {
+        for words in [&["config", "check"][..], &["keeper", "--config"], &["keeper", "--detach", "--config"]] {
+            let (code, said) = run(words, file);
+            assert_eq!(code, Some(78), "{words:?} {why}: {said}");
+            assert!(said.contains("error: not root's alone: ") && said.contains(why), "{words:?} {why}: {said}");
+        }
+    };
+    let (config, user) = (server.configuration(), Some(20_001));
+    for path in [&config, &included, &more.path().to_owned(), &server.folder] {
+        chown(path, user, None).unwrap();
+        refused(&config, &format!("{} belongs to user 20001 (u01)", path.display()));
+        chown(path, Some(0), None).unwrap();
+    }
+    for (path, mode) in [(more.path(), 0o777), (&included, 0o664), (server.folder.as_path(), 0o1777)] {
+        let before = fs::metadata(path).unwrap().permissions();
+        chown(path, None, Some(8)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (code, said) = run(&["keeper", "--config"], &config);
+        assert!(code == Some(78) && said.contains("may write") && said.contains(&path.display().to_string()), "{said}");
+        fs::set_permissions(path, before).unwrap();
+    }
+    chown(more.path(), user, None).unwrap();
+    refused(&link, &format!("{} belongs to user 20001", more.path().display()));
+    chown(more.path(), Some(0), None).unwrap();
+    // A server that runs goes on as it was.
+    server.start();
+    chown(&config, user, None).unwrap();
+    process::signal(server.pid(), Signal::HUP);
+    wait_for("the refusal", seconds(10), || {
+        server.story().contains("reload: ") && server.story().contains("not root's alone")
+    });
+    assert!(server.greets(seconds(5)));
+}
+
+/// A hard limit of whoever starts the server would be everybody's: root takes it off, and who cannot does not start (S-46).
+#[test]
+fn files_may_grow_whoever_starts_the_server() {
+    let server = Server::make(Setup::default());
+    let start = |server: &Server| {
+        let (program, config) = (server::programs().join("postrider"), server.configuration());
+        let script = format!("ulimit -f 100; exec {} keeper --detach --config {}", program.display(), config.display());
+        let mut shell = server.command("/bin/sh");
+        shell.args(["-c", &script]);
+        server::run(shell, b"")
+    };
+    let out = start(&server);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(71) && said.contains("limit cannot be taken off"), "{said}");
+    if !root_or_skip("files_may_grow_whoever_starts_the_server") {
+        return;
+    }
+    let server = Server::make(Setup::default().with_roles());
+    let out = start(&server);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+    // CAP_SYS_RESOURCE; many containers do not have it.
+    if u64::from_str_radix(capabilities, 16).unwrap() & (1 << 24) == 0 {
+        assert_eq!(out.status.code(), Some(71), "{out:?}");
+        return;
+    }
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    let detached = Detached::of(&server);
+    for p in process::tree(detached.0) {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", p.pid)).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max file size")).unwrap();
+        assert_eq!(line.matches("unlimited").count(), 2, "{p:?} {line}");
+    }
 }
 
 /// A keeper that is not our child; ended with all of its own.

@@ -1,6 +1,7 @@
 //! Into local mailboxes.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use testsuite::{Server, Setup, Smtp, mbox, message, seconds, wait_for};
 
 #[test]
@@ -192,4 +193,18 @@ fn a_full_mailbox_puts_mail_off_and_the_chosen_fields_are_there() {
     send("second", 5);
     server.wait_mail("daemon", 2);
     assert!(!server.mailq().contains("is empty"), "larger than any mailbox: it waits, and is returned in the end");
+}
+
+#[test]
+fn a_folder_where_anybody_may_rename_gets_no_mail() {
+    let server = Setup::default().start();
+    let set = |mode: u32| fs::set_permissions(server.path("mail"), fs::Permissions::from_mode(mode)).unwrap();
+    set(0o777);
+    let mut session = Smtp::hello(server.address).unwrap();
+    let text = message::text("one", "daemon@local.test", 2);
+    assert_eq!(session.message("a@client.test", &["daemon@local.test"], &text).unwrap().code, 250);
+    server.wait_log("stat=Deferred: mailbox refused: everybody may write in ");
+    assert!(!server.mailbox("daemon").exists());
+    set(0o755);
+    server.wait_mail("daemon", 1);
 }

@@ -83,6 +83,25 @@ fn files_are_appended_to_and_links_refused() {
 }
 
 #[test]
+fn what_comes_after_an_unfinished_line_stands_by_itself_and_locks_are_waited_for() {
+    let server = start("keep: @F@/tmp/archive\n");
+    let (archive, lock) = (server.path("tmp/archive"), server.path("tmp/archive.lock"));
+    fs::write(&archive, "From x@y  Sat Nov 21 20:22:16 2026\nSubject: torn\n\nhal").unwrap();
+    fs::set_permissions(&archive, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let owner = if nix::unistd::geteuid().is_root() { Some(65_534) } else { None };
+    std::os::unix::fs::chown(&archive, owner, None).unwrap();
+    fs::write(&lock, "").unwrap();
+    send(&server, "a@client.test", "keep", "k");
+    std::thread::sleep(seconds(2));
+    assert!(fs::read_to_string(&archive).unwrap().ends_with("hal"), "a reader has its lock");
+    fs::remove_file(&lock).unwrap();
+    wait_for("two in the archive", seconds(20), || mbox::read(&archive).is_ok_and(|m| m.len() == 2));
+    assert!(message::whole(&mbox::read(&archive).unwrap()[1].text).is_ok());
+    server.wait_empty(seconds(20));
+    assert!(!lock.exists());
+}
+
+#[test]
 fn a_list_is_read_when_mail_comes_and_its_owner_is_the_sender() {
     let server = start("list: :include:@F@/tmp/list\nowner-list: lp\n");
     send(&server, "a@client.test", "list", "early");

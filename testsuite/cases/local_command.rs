@@ -96,6 +96,48 @@ fn it_runs_as_the_user_and_never_as_root() {
     fs::remove_file("/home/u17/.forward").unwrap();
 }
 
+/// From an alias, a `.forward` and the mailbox command.
+#[test]
+fn no_program_holds_a_descriptor_of_ours() {
+    if !root_or_skip("no_program_holds_a_descriptor_of_ours") {
+        return;
+    }
+    // 3 is what `ls` reads the folder by.
+    let script = |name: &str| format!("cat > /dev/null; ls /proc/self/fd > @F@/tmp/{name}; echo end >> @F@/tmp/{name}");
+    let mut setup = with(&format!("\"/bin/sh\" \"-c\" {:?}", script("command"))).with_roles();
+    setup.aliases = "postmaster: nobody\n".into();
+    let mut server = Server::make(setup);
+    let here = server.folder.to_string_lossy().into_owned();
+    let line = |name: &str| format!("\"|{}\"\n", script(name).replace("@F@", &here));
+    server.setup.aliases.push_str(&format!("prog: {}", line("alias")));
+    server.write_configuration();
+    server.start();
+    open(&server);
+    fs::write("/home/u17/.forward", line("forward")).unwrap();
+    chown("/home/u17/.forward", Some(20_017), Some(19_999)).unwrap();
+    for (to, name) in [("prog", "alias"), ("u17", "forward"), ("u16", "command")] {
+        send(&server, "a@client.test", &format!("{to}@local.test"), name);
+        assert_eq!(read(&server.path("tmp").join(name)), "0\n1\n2\n3\nend\n", "{name}");
+    }
+    fs::remove_file("/home/u17/.forward").unwrap();
+}
+
+#[test]
+fn root_has_a_maildir_by_whatever_name() {
+    if !root_or_skip("root_has_a_maildir_by_whatever_name") {
+        return;
+    }
+    let mailbox = "mailbox \"maildir\" path=\"@F@/mail/{user}\"".into();
+    let server = Setup { mailbox, aliases: "postmaster: nobody\n".into(), ..Setup::default() }.with_roles().start();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    fs::write("/etc/passwd", format!("{passwd}toor:x:0:0::/root:/bin/sh\n")).unwrap();
+    for user in ["root", "toor"] {
+        send(&server, "a@client.test", &format!("{user}@local.test"), user);
+        wait_for(user, seconds(20), || mbox::maildir(&server.mailbox(user)).len() == 1);
+    }
+    fs::write("/etc/passwd", passwd).unwrap();
+}
+
 #[test]
 fn dovecot_takes_it_as_the_user() {
     let lda = "/usr/lib/dovecot/dovecot-lda";
