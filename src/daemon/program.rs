@@ -54,8 +54,14 @@ fn newaliases(arguments: &[OsString], out: &mut dyn Write, err: &mut dyn Write) 
         let _nobody_listens = writeln!(out, "Permission denied (real uid not trusted)");
         return 64;
     }
-    let config = match Config::load(&path, &crate::system::ask()) {
-        Ok((config, _)) => config,
+    let loaded = Config::load(&path, &crate::system::ask()).map_err(|errors| errors.to_string());
+    // It names the files that are written here, with root's rights.
+    let trusted = loaded.and_then(|(config, _)| match &crate::way::refusals(&config)[..] {
+        [] => Ok(config),
+        refusals => Err(refusals.join("\n")),
+    });
+    let config = match trusted {
+        Ok(config) => config,
         Err(errors) => {
             let _nobody_listens = writeln!(err, "{errors}");
             return 78;

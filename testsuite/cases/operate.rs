@@ -63,6 +63,12 @@ fn a_changed_configuration_is_taken_on_sighup_and_sessions_go_on() {
     server.reload();
     std::thread::sleep(seconds(1));
     assert!(server.greets(seconds(5)));
+    // Nor does a file that is lost, or just being replaced, bring the defaults.
+    fs::remove_file(server.configuration()).unwrap();
+    server.reload();
+    server.wait_log("no such file");
+    assert!(server.greets(seconds(5)));
+    assert_eq!(old.command("NOOP").unwrap().code, 250);
     server.write_configuration();
 }
 
