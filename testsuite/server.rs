@@ -167,9 +167,11 @@ impl Server {
         let spool = s.spool.clone().unwrap_or_else(|| self.folder.clone());
         let dns = s.dns.map_or_else(|| "127.0.0.1:9".to_owned(), |a| a.to_string());
         let user = if s.roles { "user \"postrider\"; " } else { "" };
+        // The folder lies below /tmp.
+        let trust = if s.roles { "trust \"TrustStickyBit\"\n" } else { "" };
         let text = s.whole.clone().unwrap_or_else(|| {
             format!(
-                "host \"mx.test\"\n{}\nlocal-domains \"local.test\"\naliases \"@F@/aliases\"\n{}\n\
+                "host \"mx.test\"\n{trust}{}\nlocal-domains \"local.test\"\naliases \"@F@/aliases\"\n{}\n\
                  queue {{ path \"{spool}/spool\"; {} }}\n\
                  run {{ folder \"@F@/run\"; drop \"{spool}/drop\"; {user}pid-file \"@F@/run/pid\" }}\n\
                  dns {{ servers \"{dns}\" }}\nlog {{ file \"@F@/logs/log\"; syslog #false }}\n{}\n",

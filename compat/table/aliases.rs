@@ -185,6 +185,7 @@ impl Aliases {
         if text.len() > LIMIT {
             return Err(Unavailable(format!("{name}: larger than 1 GiB")));
         }
+        let (told, text) = (table::text::encoding(text), table::text::unmarked(text));
         let mut reader = Reader {
             table: Self {
                 file: name.into(),
@@ -202,7 +203,10 @@ impl Aliases {
         for entry in Logical::new(text) {
             reader.take(&entry, is_local);
         }
-        Ok(reader.finish())
+        let mut table = reader.finish();
+        // Only told: `newaliases` prints what sendmail's does.
+        table.warnings.splice(..0, told.map(|told| format!("{name}: line 1: {told}")));
+        Ok(table)
     }
 
     /// What is wrong in the file, in its order, at most 1,000.

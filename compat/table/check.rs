@@ -6,12 +6,13 @@
 use crate::address::{Kind, kind};
 use crate::check_access;
 use crate::domains::is_name;
+use crate::entry::entries;
 use crate::user_database::MAILDROP;
 use crate::value::{error, is_keyword, reply_code};
 use crate::{access, auth_info, mailers};
 use std::fmt;
 use std::sync::Arc;
-use table::Hop;
+use table::{AliasEntry, Hop};
 
 /// More problems than this are counted, not told.
 const PROBLEMS: usize = 1_000;
@@ -80,6 +81,7 @@ pub fn check<'a>(
 #[must_use]
 pub fn check_text(format: Format, name: &str, text: &[u8]) -> Vec<Problem> {
     let mut report = Report::new(name);
+    table::text::encoding(text).iter().for_each(|told| report.tell(told));
     for row in table::text::rows(text) {
         match row {
             Ok(row) => {
@@ -133,13 +135,21 @@ impl Report {
             Format::Generics => self.generic(key, value),
             Format::Domains => self.domain(key, value),
             Format::AuthInfo => self.auth_info(key, value),
-            Format::UserDatabase => self.user_database(key),
+            Format::UserDatabase => self.user_database(key, value),
         }
     }
 
-    fn user_database(&mut self, key: &str) {
+    fn user_database(&mut self, key: &str, value: &str) {
         match key.rsplit_once(':') {
-            Some((_, field)) if field.eq_ignore_ascii_case(MAILDROP) => {}
+            Some((_, field)) if field.eq_ignore_ascii_case(MAILDROP) => {
+                // `deliver` lets an agent look such a member up in the alias files.
+                let member = entries(value).into_iter().find(|member| {
+                    matches!(member, AliasEntry::Program(_) | AliasEntry::File(_) | AliasEntry::Include(_))
+                });
+                if member.is_some() {
+                    self.tell("expected addresses: programs, files and :include: of a user data base are not run; put them into aliases");
+                }
+            }
             _ => self.tell(&format!("expected user:maildrop as key: \"{key}\" is not looked up")),
         }
     }

@@ -27,6 +27,19 @@ const ACCESS: Format = Format::Access(access::Options {
 });
 
 #[test]
+fn the_encoding() {
+    for format in [ACCESS, Format::VirtualUsers, Format::Mailers] {
+        let marked = told(format, "\u{feff}# a comment\na@x.example\tREJECT\n");
+        assert_eq!(
+            marked.first().map(String::as_str),
+            Some("/t: expected no byte order mark in front of the first entry")
+        );
+    }
+    let wide = check_text(ACCESS, "/t", b"\xff\xfea\0 \0O\0K\0\n\0");
+    assert!(wide[0].to_string().contains("not UTF-16"), "{wide:?}");
+}
+
+#[test]
 fn access_lines() {
     silent(
         ACCESS,
@@ -158,7 +171,14 @@ fn the_other_formats() {
     silent(Format::UserDatabase, "bob:maildrop bob@far.example\n");
     each(
         Format::UserDatabase,
-        &[("bob:mailname b@x.example", "user:maildrop"), ("bob bob@x.example", "user:maildrop")],
+        &[
+            ("bob:mailname b@x.example", "user:maildrop"),
+            ("bob bob@x.example", "user:maildrop"),
+            ("bob:maildrop eve, |/bin/prog", "put them into aliases"),
+            ("bob:maildrop \"|/bin/prog\"", "put them into aliases"),
+            ("bob:maildrop :include:/etc/list", "put them into aliases"),
+            ("bob:MailDrop /var/x", "put them into aliases"),
+        ],
     );
     silent(Format::AuthInfo, "AuthInfo:h \"U:u\" \"P:p\"\nauthinfo: \"I:u\" \"P=cA==\"\n");
     each(Format::AuthInfo, &[("h \"U:u\" \"P:p\"", "\"AuthInfo:\""), ("AuthInfo:h u", "waits")]);

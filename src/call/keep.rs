@@ -92,6 +92,9 @@ impl InputState {
     }
 }
 
+/// The sticky bit of a folder; among refused bits: it does not help.
+pub const STICKY: u32 = 0o1000;
+
 /// Why an input is not trusted; prints as sendmail says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unsafe {
@@ -101,17 +104,18 @@ pub enum Unsafe {
     WorldFile,
     /// A group other than root's may write a folder on the way to it.
     GroupFolder,
-    /// Everybody may write a folder on the way to it, and it is not sticky.
+    /// Everybody may write a folder on the way to it, and that it is sticky is not trusted.
     WorldFolder,
 }
 
 impl Unsafe {
-    /// What is wrong with the mode of a file or of a folder, looking only at the bits in `refused` (`0o022`). Root's group is as good as root,
-    /// and in a sticky folder only the owner replaces a file.
+    /// What is wrong with the mode of a file or of a folder, looking only at the bits in `refused` (`0o022`). Root's group is as good as root.
+    /// In a sticky folder only the owner replaces a file, but anybody puts one where there is none (`X.db` beside `X`): [`STICKY`] in
+    /// `refused` says that it is as bad as another.
     #[must_use]
     pub const fn of(folder: bool, mode: u32, gid: u32, refused: u32) -> Option<Self> {
         let bits = mode & refused;
-        if folder && mode & 0o1000 != 0 {
+        if folder && mode & STICKY != 0 && refused & STICKY == 0 {
             return None;
         }
         match (bits & 0o002 != 0, bits & 0o020 != 0 && gid != 0, folder) {
@@ -194,6 +198,11 @@ mod tests {
             (true, 0o775, 8, 0o022, Some(Unsafe::GroupFolder)),
             (true, 0o777, 0, 0o022, Some(Unsafe::WorldFolder)),
             (true, 0o1777, 0, 0o022, None),
+            (true, 0o1777, 0, 0o1022, Some(Unsafe::WorldFolder)),
+            (true, 0o1775, 8, 0o1022, Some(Unsafe::GroupFolder)),
+            (true, 0o1755, 8, 0o1022, None),
+            (true, 0o1777, 0, 0o1000, None),
+            (false, 0o1644, 8, 0o1022, None),
             (true, 0o777, 0, 0, None),
         ] {
             assert_eq!(Unsafe::of(folder, mode, gid, refused), wrong, "{folder} {mode:o} {gid} {refused:o}");

@@ -2,7 +2,7 @@
 //! one tab, first line `postrider-plan` and the version. Read strictly: what is not understood is an error, for it may have been a restriction.
 
 use crate::agent::Kind;
-use crate::keep::Unsafe;
+use crate::keep::{STICKY, Unsafe};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -43,11 +43,17 @@ pub struct Input {
 }
 
 impl Input {
+    /// The bits that count for the user of this process. Nobody else's mail depends on an ordinary user's server, which often lies below `/tmp`.
+    #[must_use]
+    pub fn counted() -> u32 {
+        if rustix::process::geteuid().is_root() { 0o022 | STICKY } else { 0o002 }
+    }
+
     /// Who besides its owner could have written the file, of mode `mode` and group `gid`, or put another in its place. For a server of an
     /// ordinary user the group counts as himself: a group of his own is usual, and nothing is decided for others.
     #[must_use]
     pub fn distrust(&self, mode: u32, gid: u32) -> Option<Unsafe> {
-        let counted = if rustix::process::geteuid().is_root() { 0o022 } else { 0o002 };
+        let counted = Self::counted();
         let folder = |path: &Path| {
             let about = std::fs::metadata(path).ok()?;
             Unsafe::of(true, about.mode(), about.gid(), self.folders & counted)
@@ -162,7 +168,11 @@ impl Plan {
             ["submit", path, mode] => self.sockets[0] = (absolute(path)?, octal(mode)?),
             ["control", path, mode] => self.sockets[1] = (absolute(path)?, octal(mode)?),
             ["input", number, path, file, folders] if number.parse() == Ok(self.inputs.len()) => {
-                self.inputs.push(Input { path: absolute(path)?, file: octal(file)?, folders: octal(folders)? });
+                self.inputs.push(Input {
+                    path: absolute(path)?,
+                    file: octal(file)?,
+                    folders: bits(folders, STICKY | 0o777)?,
+                });
             }
             ["engine", uid, gid] => self.engine = (uid.parse().ok()?, gid.parse().ok()?),
             ["users", uid, gid] => self.users = (uid.parse().ok()?, gid.parse().ok()?),
@@ -196,7 +206,11 @@ fn absolute(path: &str) -> Option<PathBuf> {
 }
 
 fn octal(mode: &str) -> Option<u32> {
-    u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o777)
+    bits(mode, 0o777)
+}
+
+fn bits(mode: &str, most: u32) -> Option<u32> {
+    u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= most)
 }
 
 #[cfg(test)]
@@ -204,7 +218,7 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "postrider-plan\t2\nlisten\tMTA\t127.0.0.1:25\trequired\nlisten\tv6\t[::1]:25\toptional\n\
-        submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\t022\t022\ninput\t1\t/etc/mail/x\t0\t0\n\
+        submit\t/r/submit\t0666\ncontrol\t/r/control\t0600\ninput\t0\t/etc/aliases\t022\t1022\ninput\t1\t/etc/mail/x\t0\t0\n\
         engine\t5\t6\nusers\t7\t8\nspool\t/s\ndrop\t/d\nmailbox-agent\t60\t--group\t8\t\nuser-agent\t70\t--forward\t\n\
         system-agent\t80\tmail\t--aliases\t/etc/aliases\n\
         pid-file\t/r/pid\ncommand-line\tpostrider -bd\nsettings\t{}\n";
@@ -232,8 +246,10 @@ mod tests {
         for (old, new) in [
             ("plan\t2", "plan\t3"),
             ("input\t1", "input\t2"),
-            ("022\t022", "022"),
-            ("022\t022", "022\t9"),
+            ("022\t1022", "022"),
+            ("022\t1022", "022\t9"),
+            ("022\t1022", "022\t2022"),
+            ("022\t1022", "1022\t1022"),
             ("spool\t/s\n", ""),
             ("spool\t/s", "spool\ts"),
             ("drop\t/d", "drop\t/d\nspool\t/t"),

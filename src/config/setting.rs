@@ -348,7 +348,7 @@ const RUN: Node = Node::block(
         setting!("user", Account, run.user, "Account of the engine."),
         setting!("users-user", Account, run.users_user, "Account of the process that asks for accounts."),
         setting!("mail-group", Account, run.mail_group, "Group that may write mailboxes."),
-        setting!("min-uid", Count<1, 4_000_000_000>, run.min_uid, "Accounts below it get no programs and files run for them."),
+        setting!("min-uid", Count<1, 4_000_000_000>, run.min_uid, "Accounts below it, but for root, get no mail, and nothing is run for them."),
         setting!(
             "pid-file",
             Maybe<FilePath>,

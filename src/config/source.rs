@@ -106,7 +106,7 @@ impl Sources {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         if kind.is_file() && check {
-            self.check_mode(path, about.mode(), about.gid());
+            self.check_mode(path, &about);
         }
         let mut bytes = Vec::new();
         fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
@@ -117,16 +117,18 @@ impl Sources {
     }
 
     /// Whoever can write the file or replace it in its folder decides what the keeper does as root.
-    fn check_mode(&mut self, path: &Path, mode: u32, gid: u32) {
+    fn check_mode(&mut self, path: &Path, file: &fs::Metadata) {
         let name = path.display().to_string();
-        self.check_writers(&name, mode, gid, "file");
+        self.check_writers(&name, file.mode(), file.gid(), "file");
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
         if let Ok(about) = fs::metadata(&folder) {
-            // In a sticky folder only the owner replaces the file.
-            if about.mode() & 0o1000 == 0 {
+            // In a sticky folder only the owner replaces the file; but anybody may have put there what was not there.
+            let ours = |about: &fs::Metadata| about.uid() == 0 || about.uid() == rustix::process::geteuid().as_raw();
+            let planted = || !ours(file) || !path.symlink_metadata().is_ok_and(|entry| ours(&entry));
+            if about.mode() & 0o1000 == 0 || planted() {
                 self.check_writers(&name, about.mode(), about.gid(), &format!("folder {}", folder.display()));
             }
         }

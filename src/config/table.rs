@@ -197,6 +197,7 @@ pub fn fill(
         list.members.iter().for_each(|member| add(list.name, member.clone()));
         for file in &list.files {
             let text = read(file.input).unwrap_or_default();
+            problems.extend(::table::text::encoding(&text).map(|told| (file.input, 1, told.to_owned())));
             for word in ::table::words(&text, file.words()) {
                 match list.name.member(&word.text) {
                     Ok((name, member)) => add(name, member),

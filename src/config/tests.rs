@@ -212,6 +212,15 @@ fn missing_odd_and_unsafe_files() {
     assert!(load(Path::new("/dev/null")).is_ok());
     let path = write(dir.path(), "all.kdl", "", 0o666);
     assert!(load(&path).unwrap_err().contains("unsafe permissions: everybody may write this file (mode 0666)"));
+    // In a sticky folder our own file is ours, another's may have been put there.
+    let sticky = folder();
+    std::fs::set_permissions(sticky.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let path = write(sticky.path(), "ours.kdl", "", 0o644);
+    assert!(load(&path).is_ok());
+    if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+        let told = format!("everybody may write this folder {} (mode 1777)", sticky.path().display());
+        assert!(load(&path).unwrap_err().contains(&told));
+    }
     let path = write(dir.path(), "latin.kdl", "", 0o644);
     std::fs::write(&path, b"\nhost \"caf\xe9\"").unwrap();
     assert!(load(&path).unwrap_err().contains("latin.kdl:2:1: error: not UTF-8"));
@@ -281,7 +290,7 @@ fn tables_are_pairs_of_inputs() {
     expected.push((text.clone(), 2, 0));
     expected.extend(pair("/no/such"));
     expected.extend(pair("/no/such"));
-    expected.push((names, 2, 0o22));
+    expected.push((names, 2, 0o1022));
     assert_eq!(inputs, expected);
     let tables = &config.tables;
     let kinds: Vec<&str> = tables.iter().map(|table| &table.kind[..]).collect();

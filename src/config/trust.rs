@@ -16,6 +16,8 @@ enum Effect {
     MapFolders,
     /// Lists may lie in folders that others may write.
     ClassFolders,
+    /// In a folder that others may write a sticky bit makes it safe.
+    StickyBit,
     /// Folders that a group may write are safe.
     GroupFolders,
     /// A group may write `.forward` files, or everybody.
@@ -50,7 +52,7 @@ text!(
 
 use Effect::{
     ClassFolders, ForwardFolders, ForwardGroupFolders, GroupAliases, GroupFolders, GroupForward, MapFolders, Nothing,
-    WorldAliases, WorldForward,
+    StickyBit, WorldAliases, WorldForward,
 };
 
 /// The words of sendmail 8.18.
@@ -92,7 +94,7 @@ const WORDS: &[(&str, Effect)] = &[
     ("NonRootSafeAddr", Nothing),
     ("RunProgramInUnsafeDirPath", Nothing),
     ("RunWritableProgram", Nothing),
-    ("TrustStickyBit", Nothing),
+    ("TrustStickyBit", StickyBit),
     ("WorldWritableAliasFile", WorldAliases),
     ("WorldWritableForwardFile", WorldForward),
     ("WorldWritableIncludeFile", Nothing),
@@ -121,13 +123,13 @@ fn effects(words: &[String]) -> impl Iterator<Item = Effect> {
     words.iter().filter_map(|word| WORDS.iter().find(|(known, _)| known == word).map(|(_, effect)| *effect))
 }
 
-/// The write bits that make a file and the folders on its way untrusted. sendmail looks at the mode of alias files, but at no other
+/// The write bits that make a file and the folders on its way untrusted; with the sticky bit (`0o1000`) sticky folders are no better. sendmail looks at the mode of alias files, but at no other
 /// table's; a table that everybody may write is refused here all the same.
 #[must_use]
 pub fn refused(what: What, words: &[String]) -> (u32, u32) {
     let (mut file, mut folders) = match what {
-        What::Aliases => (0o022, 0o022),
-        What::Table | What::List => (0o002, 0o022),
+        What::Aliases => (0o022, 0o1022),
+        What::Table | What::List => (0o002, 0o1022),
         // Keys have checks of their own.
         What::Key => (0, 0),
     };
@@ -137,6 +139,7 @@ pub fn refused(what: What, words: &[String]) -> (u32, u32) {
             (WorldAliases, What::Aliases) => file &= !0o002,
             (MapFolders, What::Aliases | What::Table) | (ClassFolders, What::List) => folders = 0,
             (GroupFolders, _) => folders &= !0o020,
+            (StickyBit, _) => folders &= !0o1000,
             _ => {}
         }
     }
@@ -169,11 +172,11 @@ mod tests {
             let words: Vec<String> = words.iter().map(|w| blame(w).unwrap()).collect();
             super::refused(what, &words)
         };
-        assert_eq!(refused(What::Aliases, &[]), (0o022, 0o022));
+        assert_eq!(refused(What::Aliases, &[]), (0o022, 0o1022));
         assert_eq!(refused(What::Aliases, &["groupwritablealiasfile", "TrustStickyBit"]), (0o002, 0o022));
-        assert_eq!(refused(What::Table, &["GroupWritableAliasFile", "GroupWritableDirPathSafe"]), (0o002, 0o002));
+        assert_eq!(refused(What::Table, &["GroupWritableAliasFile", "GroupWritableDirPathSafe"]), (0o002, 0o1002));
         assert_eq!(refused(What::Table, &["MapInUnsafeDirPath"]), (0o002, 0));
-        assert_eq!(refused(What::List, &["MapInUnsafeDirPath"]), (0o002, 0o022));
+        assert_eq!(refused(What::List, &["MapInUnsafeDirPath"]), (0o002, 0o1022));
         assert!(blame("GroupWriteableAliasFile").unwrap_err().contains("did you mean \"GroupWritableAliasFile\""));
         let debian = ["GroupWritableForwardFileSafe", "ForwardFileInGroupWritableDirPath"].map(str::to_owned);
         assert_eq!((forward(&[]), forward(&debian)), ((0o022, 0o022), (0o022, 0o002)));

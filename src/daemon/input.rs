@@ -13,8 +13,8 @@ use table::Stamp;
 const LIMIT: u64 = 512 << 20;
 /// A changed file is used once it has been still for this long.
 const STILL: Duration = if cfg!(test) { Duration::from_millis(120) } else { Duration::from_secs(1) };
-/// Somebody may forget to close a file; after this long without a change it is used all the same.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Somebody may forget to close a file; this long after the first change that was not used it is used all the same, once it is still.
+const FORGOTTEN: Duration = if cfg!(test) { Duration::from_millis(400) } else { Duration::from_secs(60) };
 
 /// The whole content of an input.
 pub(crate) fn read(file: &File) -> std::io::Result<Vec<u8>> {
@@ -85,12 +85,16 @@ pub(crate) struct Input {
     number: u16,
     pub(crate) now: Now,
     since: Instant,
+    /// Since when there are versions that were not used.
+    unused: Option<Instant>,
+    /// Whether it was renamed into the place of another file after it was written: whole, however fresh.
+    replaced: bool,
 }
 
 impl Input {
     /// With what the keeper brought at the start.
     pub(crate) fn new(number: u16, (state, descriptor): (InputState, Option<OwnedFd>)) -> Self {
-        let mut input = Self { number, now: Now::Absent, since: Instant::now() };
+        let mut input = Self { number, now: Now::Absent, since: Instant::now(), unused: None, replaced: false };
         input.take(state, descriptor);
         input
     }
@@ -130,8 +134,23 @@ impl Input {
         };
         if !same {
             self.since = Instant::now();
+            // What is not there waits for nothing.
+            let since = self.unused.unwrap_or(self.since);
+            self.unused = matches!(now, Now::There { .. }).then_some(since);
+            // A rename moves the time of the inode's change alone.
+            self.replaced = match (&self.now, &now) {
+                (Now::There { version: old, .. }, Now::There { version: new, .. }) => {
+                    !old.same_file(new) && new.stamp.changed > new.stamp.modified
+                }
+                _ => false,
+            };
         }
         self.now = now;
+    }
+
+    /// It was used, or found to be of no use.
+    pub(crate) const fn settle(&mut self) {
+        self.unused = None;
     }
 
     /// For how long it has been as it is, as far as was seen.
@@ -158,7 +177,11 @@ impl Input {
     /// Whether the file is still the version that was looked at: nobody wrote to it since.
     pub(crate) fn is_unchanged(&self) -> bool {
         match &self.now {
-            Now::There { file, version, .. } => Version::of(file).is_ok_and(|now| now == *version),
+            // Not the time of the inode's change alone: it moves when another file takes this one's name, which harms nobody.
+            Now::There { file, version, .. } => Version::of(file).is_ok_and(|now| {
+                let same = (now.stamp.size, now.stamp.modified) == (version.stamp.size, version.stamp.modified);
+                now == *version || (same && file.metadata().is_ok_and(|about| about.nlink() == 0))
+            }),
             _ => true,
         }
     }
@@ -167,13 +190,15 @@ impl Input {
     /// serve meanwhile, so a file need not have been still then, only closed.
     pub(crate) fn unrest(&self, at_start: bool) -> Option<Duration> {
         let Now::There { version, busy, .. } = &self.now else { return None };
-        let seen = self.seen_for();
-        if *busy && seen < FORGOTTEN {
+        let unused = self.unused.map_or(Duration::ZERO, |first| first.elapsed());
+        if *busy && unused < FORGOTTEN {
             return Some(STILL);
         }
         // By its own times, or, where the clocks of file server and host differ, by ours.
-        let still = version.stamp.still_for(SystemTime::now()).max(seen);
-        if at_start || still >= STILL { None } else { Some(STILL - still) }
+        let still = version.stamp.still_for(SystemTime::now()).max(self.seen_for());
+        // Replaced again and again, it is never still.
+        let whole = self.replaced && !*busy && unused >= STILL;
+        if at_start || still >= STILL || whole { None } else { Some(STILL - still) }
     }
 }
 

@@ -14,7 +14,7 @@ use route::Router;
 use std::sync::Arc;
 use std::time::Duration;
 use table::socketmap::Socketmap;
-use table::{Accounts, FallThrough, Inline, Registry, Table, Union};
+use table::{Accounts, FallThrough, Inline, Named, Registry, Table, Union};
 
 /// Longest wait for a socketmap's answer: a client at RCPT is waiting too.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ pub(crate) fn complete(files: &TableFiles, file: Option<Arc<dyn Table>>) -> Arc<
         let (server, map) = config::socketmap(&files.name).ok().filter(|_| files.text.is_none())?;
         Some(Arc::new(Socketmap::new(server, &map, PATIENCE)))
     };
+    let file = file.map(|file| -> Arc<dyn Table> { Arc::new(Named::new(&files.name, file)) });
     let mut all: Vec<Arc<dyn Table>> = entries.into_iter().chain(file.or_else(server)).collect();
     match all.len() {
         1 => all.remove(0),

@@ -34,10 +34,15 @@ impl ListInput {
     fn take(&mut self, at_start: bool) -> std::io::Result<Option<Vec<u8>>> {
         let Now::There { file, version, .. } = &self.input.now else { return Ok(None) };
         let version = *version;
-        if self.used == Some(version) || self.input.unrest(at_start && self.text.is_none()).is_some() {
+        if self.used == Some(version) {
+            self.input.settle();
+            return Ok(None);
+        }
+        if self.input.unrest(at_start && self.text.is_none()).is_some() {
             return Ok(None);
         }
         let text = read(file)?;
+        self.input.settle();
         let new = self.text.as_ref() != Some(&text) || self.used.is_none();
         (self.text, self.used) = (Some(text.clone()), Some(version));
         Ok(new.then_some(text))

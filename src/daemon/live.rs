@@ -10,7 +10,7 @@ use config::TableFiles;
 use mail::log::{Event, Log};
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::{Answer, Form, Hit, Origin, Registry, Source, Table, Unavailable};
 use tokio::sync::Mutex;
 
@@ -24,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// When the file that was in use has gone, an older one beside it (a stale `X.db`) is used only after this long: perhaps it is being
 /// replaced.
 const GONE: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
+/// What could not be used is tried again after this long: perhaps a file server was away.
+const AGAIN: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(60) };
 /// Problems of one version that are logged one by one.
 const TOLD: usize = 20;
 /// From this size on memory of an old version is given back to the system.
@@ -48,8 +50,8 @@ struct State {
     compiled: Option<Input>,
     /// In use now.
     used: Used,
-    /// Could not be used; not tried again.
-    bad: Used,
+    /// Could not be used, and since when.
+    bad: Option<(Form, Version, Instant)>,
     /// What the compiled form in use was made from.
     made_from: Option<Origin>,
     /// Whether there ever was a file.
@@ -81,6 +83,12 @@ impl State {
         }
     }
 
+    /// What is in use, or was found to be of no use, is what is there.
+    fn settle(&mut self) {
+        self.text.settle();
+        self.compiled.iter_mut().for_each(Input::settle);
+    }
+
     fn source(&self, name: &str) -> Source {
         let compiled = self.compiled.as_ref().and_then(Input::file);
         Source { name: name.into(), text: self.text.file(), compiled }
@@ -91,21 +99,20 @@ impl State {
             Some(Now::Refused(why)) => Some(why.clone()),
             _ => None,
         };
-        // It may be newer than the text: who knows.
+        // Either may be newer than the other, and have what that lacks: who knows.
         if let Some(why) = refused(self.compiled.as_ref()) {
             return Step::Broken(format!("{name}.db: {why}"));
         }
-        let form = match table::choose(&self.source(name)) {
-            Ok(chosen) => chosen.form,
-            Err(_) => match refused(Some(&self.text)) {
-                Some(why) => return Step::Broken(format!("{name}: {why}")),
-                None => return Step::Missing,
-            },
-        };
+        if let Some(why) = refused(Some(&self.text)) {
+            return Step::Broken(format!("{name}: {why}"));
+        }
+        let Ok(table::Chosen { form, .. }) = table::choose(&self.source(name)) else { return Step::Missing };
         let Some((input, version)) = self.input(form).and_then(|input| Some((input, input.version()?))) else {
             return Step::Missing;
         };
-        if self.used == Some((form, version)) || self.bad == Some((form, version)) {
+        let chosen = (form, version);
+        let bad = self.bad.is_some_and(|(form, version, since)| (form, version) == chosen && since.elapsed() < AGAIN);
+        if self.used == Some(chosen) || bad {
             return Step::Keep;
         }
         if let Some(rest) = self.replacement(form, version) {
@@ -118,7 +125,7 @@ impl State {
     fn replacement(&self, form: Form, version: Version) -> Option<Duration> {
         let (used, old) = self.used?;
         let input = self.input(used)?;
-        let gone = used != form && !matches!(input.now, Now::There { .. });
+        let gone = used != form && matches!(input.now, Now::Absent);
         if gone && version.stamp.modified < old.stamp.modified { GONE.checked_sub(input.seen_for()) } else { None }
     }
 }
@@ -167,12 +174,16 @@ impl LiveTable {
         let mut state = self.state.lock().await;
         let name = self.files.name.clone();
         match state.step(&name, at_start) {
-            Step::Keep => state.told.clear(),
+            Step::Keep => {
+                state.told.clear();
+                state.settle();
+            }
             Step::Wait(rest) => return rest.clamp(Duration::from_millis(10), INTERVAL),
             Step::Load(form) => self.load(&mut state, form, at_start).await,
             Step::Missing => self.missing(&mut state),
             Step::Broken(why) => {
                 state.found = true;
+                state.settle();
                 // Not the last good version: who made the file unsafe wants it to count, and an answer from it could be wrong.
                 self.set(&mut state, Err(Unavailable(why.clone())), None);
                 self.tell(&mut state, why);
@@ -214,6 +225,7 @@ impl LiveTable {
         let Some(version) = version.filter(|_| unchanged) else {
             return; // written to meanwhile: the next look sees another version
         };
+        state.settle();
         match loaded {
             Ok((table, warnings)) => {
                 self.tell_warnings(&warnings);
@@ -226,7 +238,7 @@ impl LiveTable {
                 }
             }
             Err(Unavailable(text)) => {
-                state.bad = Some((form, version));
+                state.bad = Some((form, version, Instant::now()));
                 let overwritten = state.used.is_some_and(|(used, old)| used == form && old.same_file(&version));
                 if let Some(table) = self.load_text_instead(state, form).await {
                     self.server(format!("{text}; {}, which it was made from, serves", self.files.name));

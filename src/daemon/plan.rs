@@ -126,7 +126,17 @@ fn make(path: &Path) -> anyhow::Result<String> {
         complain!("{warning}");
     }
     let ids = if rustix::process::geteuid().is_root() { named(&config)? } else { own() };
+    who_receives(&mut config);
     Ok(config::plan_text(&config, &ids))
+}
+
+/// Tells the router who never gets mail. Where everything runs as one user anybody does.
+pub(crate) fn who_receives(config: &mut config::Config) {
+    if rustix::process::geteuid().is_root() {
+        let engine = nix::unistd::User::from_name(&config.run.user).ok().flatten();
+        config.route.engine_uid = engine.map(|user| user.uid.as_raw());
+        config.route.min_uid = config.run.min_uid;
+    }
 }
 
 /// Started by an ordinary user: everything runs as that user.

@@ -67,17 +67,22 @@ impl Reading<'_> {
     fn open(&self, number: u16) -> Result<Option<File>, String> {
         let Some(input) = self.config.inputs.get(usize::from(number)) else { return Ok(None) };
         let told = |why: &dyn std::fmt::Display| format!("{}: {why}", input.path.display());
+        let watched = Input { path: input.path.clone(), file: input.file, folders: input.folders };
         // Opening a FIFO would wait for ever.
         let file = match File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&input.path) {
             Ok(file) => file,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                // Who may put it there decides what it says.
+                let folder = watched.distrust(0, 0).map(|why| told(&why));
+                self.problems.borrow_mut().extend(folder);
+                return Ok(None);
+            }
             Err(error) => return Err(told(&error)),
         };
         let about = file.metadata().map_err(|error| told(&error))?;
         if !about.is_file() {
             return Err(told(&"not a regular file"));
         }
-        let watched = Input { path: input.path.clone(), file: input.file, folders: input.folders };
         match watched.distrust(about.mode(), about.gid()) {
             Some(why) => Err(told(&why)),
             None => Ok(Some(file)),
@@ -150,7 +155,8 @@ impl Snapshot {
     /// # Errors
     /// The mistakes of the configuration, for printing.
     pub(crate) fn read(path: &Path, thorough: bool) -> Result<Self, String> {
-        let (config, warnings) = Config::load(path, &crate::system::ask()).map_err(|errors| errors.to_string())?;
+        let (mut config, warnings) = Config::load(path, &crate::system::ask()).map_err(|errors| errors.to_string())?;
+        crate::plan::who_receives(&mut config);
         check_config(&config)?;
         let plain = Router::new(config.route.clone(), route::Tables::default());
         let is_known = |domain: &str| plain.relay_domain(&Address::from_parts("x", Some(domain))).is_some();

@@ -8,7 +8,7 @@ mod edit;
 mod layout;
 mod scan;
 
-pub use edit::{Role, parties, readdress, remove};
+pub use edit::{Role, parties, passed_on, readdress, remove};
 pub use layout::{lay_out, qualify};
 pub use scan::{Known, Scan};
 

@@ -47,10 +47,7 @@ impl<'a> Visitor<'a> {
     }
     /// As in reply texts.
     fn literal(&self) -> String {
-        match self.ip.to_canonical() {
-            IpAddr::V4(v4) => format!("[{v4}]"),
-            IpAddr::V6(v6) => format!("[IPv6:{v6}]"),
-        }
+        format!("[{}]", crate::smtp::in_full(self.ip))
     }
 }
 
@@ -266,7 +263,7 @@ impl Checks<'_> {
             Resolved::Forged => denied(format!("Relaying denied. IP name possibly forged {literal}")),
             Resolved::Failed => denied(format!("Relaying denied. IP name lookup failed {literal}")),
             Resolved::Temporary => {
-                let ip = self.visitor.ip.to_canonical();
+                let ip = crate::smtp::in_full(self.visitor.ip);
                 let text = format!("Relaying temporarily denied. Cannot resolve PTR record for {ip}");
                 refuse(450, Status::temporary(4, 0), text, why)
             }

@@ -7,11 +7,15 @@ use crate::settings::Settings;
 use crate::wire::{Lost, Wire};
 use mail::Status;
 use mail::content::DataDecoder;
-use mail::header::Scan;
+use mail::header::{Known, Scan};
 use mail::reply::Reply;
 use queue::{ContentWriter, Store};
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Fields that are not passed on as they came.
+const TAKEN_OFF: [Known; 5] = [Known::Bcc, Known::ResentBcc, Known::ReturnPath, Known::ContentLength, Known::FullName];
 
 /// Content that was read whole.
 pub(crate) struct Whole {
@@ -41,12 +45,13 @@ pub(crate) struct Reading {
     limit: u64,
     header_limit: u64,
     patience: Duration,
-    /// The header so far, if it is to be rewritten.
-    held: Option<(Vec<u8>, Rewriter)>,
+    /// The header so far: a To behind a Bcc decides what becomes of it.
+    held: Option<Vec<u8>>,
+    rewriter: Option<Rewriter>,
 }
 
 impl Reading {
-    /// Begins with our own Received field. With a rewriter the header is held until it is whole.
+    /// Begins with our own Received field. The header is held until it is whole.
     pub(crate) fn new(store: &dyn Store, received: &[u8], settings: &Settings, rewriter: Option<Rewriter>) -> Self {
         let mut reading = Self {
             writer: None,
@@ -58,13 +63,15 @@ impl Reading {
             limit: settings.message_size,
             header_limit: settings.header_size,
             patience: Duration::from_millis(settings.data_timeout),
-            held: rewriter.map(|rewriter| (Vec::new(), rewriter)),
+            held: None,
+            rewriter,
         };
         match store.write(0) {
             Ok(writer) => reading.writer = Some(writer),
             Err(error) => reading.trouble = Some(error),
         }
         reading.keep(received);
+        reading.held = Some(Vec::new());
         reading
     }
 
@@ -107,25 +114,35 @@ impl Reading {
             self.held = None;
         }
         match self.held.as_mut() {
-            Some((held, _)) => held.extend_from_slice(chunk),
+            Some(held) => held.extend_from_slice(chunk),
             None => self.keep(chunk),
         }
     }
 
-    /// The header is whole: it goes on, rewritten.
+    /// The header is whole: it goes on, rewritten and without what is nobody else's business.
     async fn release_header(&mut self) {
-        let Some((held, rewriter)) = self.held.take() else { return };
+        let Some(held) = self.held.take() else { return };
+        let taken_off = TAKEN_OFF.iter().any(|known| self.scan.has(*known));
+        if !taken_off && self.rewriter.is_none() {
+            return self.keep(&held);
+        }
         let (header, body) = held.split_at(mail::header::split(&held).header.min(held.len()));
-        match rewriter.header(header).await {
-            Ok(header) => {
-                self.keep(&header);
-                self.keep(body);
-            }
-            Err(error) => {
-                self.writer = None;
-                self.trouble = Some(queue::Error::Failed(error.to_string()));
+        let mut header = Cow::Borrowed(header);
+        if taken_off {
+            header = mail::header::passed_on(&header).into();
+        }
+        if let Some(rewriter) = &self.rewriter {
+            match rewriter.header(&header).await {
+                Ok(rewritten) => header = rewritten.into(),
+                Err(error) => {
+                    self.writer = None;
+                    self.trouble = Some(queue::Error::Failed(error.to_string()));
+                    return;
+                }
             }
         }
+        self.keep(&header);
+        self.keep(body);
     }
 
     fn header_too_large(&self) -> bool {

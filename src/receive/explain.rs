@@ -31,6 +31,7 @@ pub async fn explain(
     let visitor = Visitor { ip, name: &name, resolved, encryption: &Encryption::default() };
     let checks = Checks { router, settings, resolver, visitor };
     let mut checked = Checked { steps: Vec::new(), refusal: None };
+    let ip = crate::smtp::in_full(ip);
     let shown = if name.is_empty() { format!("[{ip}]") } else { format!("{name} [{ip}]") };
     let from = format!("<{sender}>");
     let at_once = settings.delay_checks == DelayChecks::Off;

@@ -58,7 +58,8 @@ async fn session(receive: Arc<Receive>, mut stream: TcpStream, client: SocketAdd
     let Some(seat) = receive.enter(ip) else {
         let reply = Reply::new(421, Some(Status::temporary(3, 2)), "Too many open connections.");
         let text = format!(
-            "ruleset=check_relay, arg1=[{ip}], arg2={ip}, relay=[{ip}], reject=421 4.3.2 Too many open connections."
+            "ruleset=check_relay, arg1=[{shown}], arg2={shown}, relay=[{shown}], reject=421 4.3.2 Too many open connections.",
+            shown = crate::smtp::in_full(ip)
         );
         let id = receive.store.new_id(receive.clock.now());
         receive.decided(Some(id), Outcome::Disconnected, text, &"limits: sessions-per-client");

@@ -6,7 +6,7 @@ use crate::accept::{Draft, Taken};
 use crate::check::{Checks, Decision, Visitor};
 use crate::rewrite;
 use crate::settings::DelayChecks;
-use crate::smtp::Serving;
+use crate::smtp::{Serving, in_full};
 use mail::Status;
 use mail::log::Outcome;
 use mail::reply::Reply;
@@ -52,7 +52,7 @@ pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
         refused => refused,
     };
     if let Some((reply, why)) = refused {
-        let ip = serving.peer.ip.to_canonical();
+        let ip = in_full(serving.peer.ip);
         log(serving, "check_relay", &format!("[{ip}]"), Outcome::Disconnected, &reply, &why);
         return Some(reply);
     }
@@ -61,7 +61,7 @@ pub(crate) async fn client(serving: &mut Serving) -> Option<Reply> {
     }
     match serving.checks(&current).relay().await {
         Decision::Refuse(reply, why) => {
-            let ip = serving.peer.ip.to_canonical();
+            let ip = in_full(serving.peer.ip);
             let name = if serving.peer.name.is_empty() { format!("[{ip}]") } else { serving.peer.name.clone() };
             let outcome = if reply.code == 421 { Outcome::Disconnected } else { Outcome::Rejected };
             log(serving, "check_relay", &format!("{name}, arg2={ip}"), outcome, &reply, &why);

@@ -50,7 +50,7 @@ impl Rewriter {
 
 /// The envelope's sender, qualified and as it will be shown.
 pub(crate) async fn sender(router: &Router, given: &Address) -> Result<Address, Unavailable> {
-    let qualified = router.qualify(given);
-    let shown = router.shown(Place::EnvelopeSender, &qualified).await?;
-    Ok(shown.map_or(qualified, |(new, _)| new))
+    // As given: a name without a domain is looked up in the generics table, whatever their domains, as it is in the header.
+    let shown = router.shown(Place::EnvelopeSender, given).await?;
+    Ok(shown.map_or_else(|| router.qualify(given), |(new, _)| new))
 }

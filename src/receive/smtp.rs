@@ -34,11 +34,16 @@ impl Peer {
     /// `name [ip]` as in log lines and Received fields.
     #[must_use]
     pub fn text(&self) -> String {
-        let ip = match self.ip.to_canonical() {
-            IpAddr::V4(v4) => v4.to_string(),
-            IpAddr::V6(v6) => format!("IPv6:{v6}"),
-        };
+        let ip = in_full(self.ip);
         if self.name.is_empty() { format!("[{ip}]") } else { format!("{} [{ip}]", self.name) }
+    }
+}
+
+/// An address as sendmail writes it, `192.0.2.1` or `IPv6:2001:db8:0:1:0:0:0:5`: in full, as it is looked up in access.
+pub(crate) fn in_full(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => ip.segments().iter().fold("IPv6".to_owned(), |text, part| format!("{text}:{part:x}")),
     }
 }
 

@@ -4,10 +4,11 @@
 use crate::class::{fold, fold_user};
 use crate::key::Entry;
 use crate::router::setting;
+use crate::virtual_mailbox::is_lock;
 use crate::walk::{Circle, Refused, Walk, Within};
 use crate::{Key, Owner, Place, Router};
 use mail::{Address, Status};
-use table::{AliasEntry, Found, Hit, Mailbox, Redirect, Unavailable, Why, alias_entries};
+use table::{Account, AliasEntry, Found, Mailbox, Part, Redirect, Unavailable, Why, alias_entries};
 
 impl Router {
     /// Follows a virtual user; false if there is none.
@@ -118,7 +119,7 @@ impl Router {
             return Ok(());
         }
         match self.alias(&name).await? {
-            Some((list, hit)) => self.add_members(walk, address, (name, &list), &hit).await,
+            Some((list, parts)) => self.add_members(walk, address, (name, &list), &parts).await,
             None => self.add_user(walk, address, named, !sticky).await,
         }
     }
@@ -166,24 +167,17 @@ impl Router {
         walk: &mut Walk,
         address: &Address,
         (name, list): (String, &str),
-        hit: &Hit,
+        parts: &[Part],
     ) -> Result<(), Unavailable> {
-        walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
+        for Part { hit, .. } in parts {
+            walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
+        }
         let owner = self.owner(walk, list).await?;
         let outer = owner.map(|owner| walk.owner.replace(owner));
         walk.path.push(Within::Alias(name.clone()));
         let before = (walk.circles.len(), walk.arrived);
-        let entries = alias_entries(&hit.value);
-        if entries.is_empty() {
-            // Never accepted and forgotten; sendmail bounces it as a broken loop.
-            let text = "aliasing/forwarding loop broken (an alias without members)".to_owned();
-            let key = Key::Error { status: Status::permanent(4, 6), text };
-            walk.push(address.clone(), key, Some(hit.why.clone()), hit.why.clone());
-        }
         let asked = walk.asked.clone();
-        for entry in entries {
-            self.add_entry(walk, address, entry, &hit.why).await?;
-        }
+        self.add_parts(walk, address, parts).await?;
         walk.asked = asked;
         if let Some((from, named)) = walk.cut.remove(&name).filter(|_| walk.arrived == before.1) {
             self.looped(walk, &from, named);
@@ -192,6 +186,24 @@ impl Router {
         walk.finish(name, before);
         if let Some(outer) = outer {
             walk.owner = outer;
+        }
+        Ok(())
+    }
+
+    /// What the tables that have an alias say.
+    async fn add_parts(&self, walk: &mut Walk, address: &Address, parts: &[Part]) -> Result<(), Unavailable> {
+        let mut any = false;
+        for part in parts {
+            for entry in alias_entries(&part.hit.value) {
+                any = true;
+                self.add_entry(walk, address, entry, part).await?;
+            }
+        }
+        if let Some(why) = parts.first().map(|part| &part.hit.why).filter(|_| !any) {
+            // Never accepted and forgotten; sendmail bounces it as a broken loop.
+            let text = "aliasing/forwarding loop broken (an alias without members)".to_owned();
+            let key = Key::Error { status: Status::permanent(4, 6), text };
+            walk.push(address.clone(), key, Some(why.clone()), why.clone());
         }
         Ok(())
     }
@@ -219,8 +231,9 @@ impl Router {
         walk: &mut Walk,
         parent: &Address,
         entry: AliasEntry,
-        why: &Why,
+        Part { hit, table }: &Part,
     ) -> Result<(), Unavailable> {
+        let why = &hit.why;
         walk.admit(self.settings().alias_limit).await?;
         walk.asked = match &entry {
             AliasEntry::Address(text) => text.clone(),
@@ -252,8 +265,7 @@ impl Router {
             AliasEntry::File(_) => Key::File,
             AliasEntry::Include(_) => Key::Include,
         };
-        let named =
-            Entry { user: String::new(), detail: String::new(), mark: entry.mark(), file: why.source.to_string() };
+        let named = Entry { user: String::new(), detail: String::new(), mark: entry.mark(), file: table.to_string() };
         // Shown, never acted upon.
         let shown = Address::from_parts(&quoted(&entry.to_string()), None);
         walk.push(shown, key(named), Some(why.clone()), why.clone());
@@ -262,16 +274,16 @@ impl Router {
 
     /// The alias for a local name and the key that hit: `user+detail`, then `user+*`, then `user` (sendmail.md 3.1); then the user data
     /// base, by the whole name.
-    async fn alias(&self, name: &str) -> Result<Option<(String, Hit)>, Unavailable> {
+    async fn alias(&self, name: &str) -> Result<Option<(String, Vec<Part>)>, Unavailable> {
         let user = name.split_once('+').map(|(user, _)| user);
         let keys = [Some(name.to_owned()), user.map(|user| format!("{user}+*")), user.map(str::to_owned)];
         for key in keys.into_iter().flatten().filter(|key| !key.is_empty()) {
-            if let Some(hit) = self.tables().aliases.look_up(&key).await? {
-                return Ok(Some((key, hit)));
+            if let Some(parts) = self.tables().aliases.parts(&key).await? {
+                return Ok(Some((key, parts)));
             }
         }
         let database = &self.tables().user_database;
-        Ok(database.look_up(name).await?.map(|hit| (name.to_owned(), hit)))
+        Ok(database.parts(name).await?.map(|parts| (name.to_owned(), parts)))
     }
 
     /// What is left when there is no alias. `relayed`: luser relay, hub and local relay apply.
@@ -354,20 +366,25 @@ impl Router {
         if found.is_none() && is_always_there(user) {
             // RFC 5321 4.5.1: postmaster is always deliverable; without an alias it is root.
             let root = Within::Alias("root".into());
-            if let Some(hit) = self.tables().aliases.look_up("root").await?
+            if let Some(parts) = self.tables().aliases.parts("root").await?
                 && !walk.path.contains(&root)
             {
-                walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
-                walk.path.push(root);
-                for entry in alias_entries(&hit.value) {
-                    Box::pin(self.add_entry(walk, address, entry, &hit.why)).await?;
+                for Part { hit, .. } in &parts {
+                    walk.trace.step("alias", address, &hit.value.replace('\n', ", "), || hit.why.clone());
                 }
+                walk.path.push(root);
+                Box::pin(self.add_parts(walk, address, &parts)).await?;
                 walk.path.pop();
                 return Ok(());
             }
             found = self.tables().accounts.find("root").await?;
         }
         match found {
+            Some(account) if !self.may_receive(&account) => {
+                let why = setting("account", &format!("{} (uid {}) may not receive mail", account.name, account.uid));
+                let key = Key::Error { status: Status::permanent(1, 1), text: "User unknown".into() };
+                walk.push(address.clone(), key, named, why);
+            }
             Some(account) => {
                 let why = setting("account", &format!("{} (uid {})", account.name, account.uid));
                 let written =
@@ -386,6 +403,13 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    /// Whether an agent would deliver for the account (`mailbox/identity.rs` says so again): what never can be delivered is not accepted.
+    fn may_receive(&self, account: &Account) -> bool {
+        let settings = self.settings();
+        let open = account.uid == 0 || account.uid >= settings.min_uid;
+        open && settings.engine_uid != Some(account.uid) && !is_lock(&account.name)
     }
 
     /// Whether what an alias names here is one alias too many away, whatever it is.

@@ -44,7 +44,7 @@ impl Router {
             return Ok(None);
         }
         let mut trace = Trace::default();
-        let plain = self.without_bang(address).unwrap_or_else(|| address.clone());
+        let plain = self.with_own_domain(address).unwrap_or_else(|| address.clone());
         let Ok(named) = self.named(&mut trace, plain).await? else { return Ok(None) };
         let canonical = without_dot(named);
         let settings = self.settings();
@@ -61,10 +61,16 @@ impl Router {
         Ok(Some(new).filter(|(new, _)| new != address))
     }
 
-    /// `far.example!user` is `user@far.example`.
-    fn without_bang(&self, address: &Address) -> Option<Address> {
-        let whole = address.domain().is_none() && !self.settings().nouucp && !address.local().starts_with('"');
-        let (host, user) = address.local().split_once('!').filter(|(host, _)| whole && host.contains('.'))?;
+    /// Without an `@`, `far.example!user` and `user%far.example` are `user@far.example`.
+    fn with_own_domain(&self, address: &Address) -> Option<Address> {
+        let (settings, local) = (self.settings(), address.local());
+        if address.domain().is_some() || local.starts_with('"') {
+            return None;
+        }
+        let (user, host) = match local.split_once('!').filter(|_| !settings.nouucp) {
+            Some((host, user)) => Some((user, host)).filter(|_| host.contains('.'))?,
+            None => local.rsplit_once('%').filter(|_| !settings.nopercenthack)?,
+        };
         Address::parse(&format!("{user}@{host}")).ok()
     }
 
@@ -189,6 +195,12 @@ mod tests {
             ("u@[127.0.0.1]", "u@example.com"),
             ("root@localhost", "root@mx.example.org"),
             ("u@Example.org.", "u@example.com"),
+            ("u%inner.example", "u@example.com"),
+            ("u%a%far.example", "u%a@far.example"),
+            ("u%far.example@mx.example.org", "u%far.example@example.com"),
+            ("near!u%far.example", "near!u%far.example@example.com"),
+            ("\"u%far.example\"", "\"u%far.example\"@example.com"),
+            ("u%", "u%@example.com"),
         ] {
             assert_eq!(shown(&r, Place::HeaderSender, from).await, to, "{from}");
         }

@@ -28,6 +28,11 @@ pub struct Settings {
     /// Most recipients that one address may expand to.
     pub alias_limit: u32,
 
+    /// The engine's own account, which never gets mail, if agents become other users at all.
+    pub engine_uid: Option<u32>,
+    /// Accounts below it, but for root, never get mail.
+    pub min_uid: u32,
+
     /// Domains that exist in the virtual user table only (class `{VirtHost}`); anyone may send to them.
     pub virtual_domains: Vec<String>,
     /// Domains whose users have mailboxes without accounts; anyone may send to them.

@@ -50,5 +50,10 @@ impl Router {
 /// Whether a name may become a part of a path; the agent asks the same again.
 fn is_safe(user: &str) -> bool {
     let odd = |c: char| c == '/' || c.is_control();
-    !user.is_empty() && user.len() <= LONGEST && !user.starts_with('.') && !user.contains(odd)
+    !user.is_empty() && user.len() <= LONGEST && !user.starts_with('.') && !user.contains(odd) && !is_lock(user)
+}
+
+/// Whether a mailbox of that name would be another one's lock file (mbox); the agent asks the same again.
+pub(crate) fn is_lock(user: &str) -> bool {
+    user.to_ascii_lowercase().ends_with(".lock")
 }

@@ -45,6 +45,8 @@ enum Kind {
 
 /// What stands for a value that cannot be made out.
 type Broken = &'static str;
+const NO_VALUE: Broken = "damaged: no duplicate";
+const TOO_MUCH: Broken = "damaged: several records in one place";
 
 impl Berkeley {
     /// Whether a file that begins with these 16 bytes is one, of any version.
@@ -58,11 +60,15 @@ impl Berkeley {
     /// Opens one. `name` is the path of the text beside it.
     ///
     /// # Errors
-    /// If it cannot be read, is of a version we do not know, is damaged, or has just been written.
+    /// If it cannot be read, is of a version we do not know, is damaged, or is being written. One that was written this moment is waited
+    /// for, at most 20 ms.
     pub fn new(name: Arc<str>, file: File) -> Result<Self, Unavailable> {
         let table = Self::unsettled(name, file)?;
-        if table.stamp.still_for(SystemTime::now()) < STILL {
-            return Err(Unavailable(format!("{}: is being written", table.name)));
+        let fresh = STILL.saturating_sub(table.stamp.apart_from(SystemTime::now()));
+        if !fresh.is_zero() {
+            std::thread::sleep(fresh);
+            // Not for ever: who writes on will have another version, which is another table.
+            table.unchanged().map_err(|_| Unavailable(format!("{}: is being written", table.name)))?;
         }
         Ok(table)
     }
@@ -85,6 +91,10 @@ impl Berkeley {
         // lies behind its end is told as cut short: a half copied file must not look like one without the keys.
         if !(512..=65_536).contains(&page_size) || !page_size.is_power_of_two() || pages == 0 {
             return Err(failed(&"its first page is damaged"));
+        }
+        // The first page is written last: a makemap that was killed leaves one that knows of few pages, or of none.
+        if pages - 1 > last_page {
+            return Err(failed(&"was not finished: it has pages that its first page does not know; make it again"));
         }
         let table = Self { file, stamp, order, page_size, last_page, pages, kind, name: Arc::clone(&name) };
         Ok(table)
@@ -226,11 +236,14 @@ impl Berkeley {
 
     /// A value; of several the first.
     fn value(&self, item: Item<'_>) -> Result<Vec<u8>, Broken> {
-        let Item::Duplicates(root) = item else {
-            return self.bytes(item);
-        };
-        let leaf = self.descend(root, &mut |_| Ok(false))?;
-        self.bytes(leaf.first_duplicate()?)
+        match item {
+            Item::Duplicates(root) => {
+                let leaf = self.descend(root, &mut |_| Ok(false))?;
+                self.bytes(leaf.duplicates()?.next().unwrap_or(Err(NO_VALUE))?)
+            }
+            Item::Several(set) => self.order.values(set)?.first().map(|value| value.to_vec()).ok_or(NO_VALUE),
+            item => self.bytes(item),
+        }
     }
 
     fn bytes(&self, item: Item<'_>) -> Result<Vec<u8>, Broken> {
@@ -241,7 +254,7 @@ impl Berkeley {
     fn start(&self, item: Item<'_>, most: usize) -> Result<Vec<u8>, Broken> {
         match item {
             Item::Here(bytes) => Ok(bytes.to_vec()),
-            Item::Duplicates(_) => Err("damaged: a key with duplicates"),
+            Item::Duplicates(_) | Item::Several(_) => Err("damaged: a key with duplicates"),
             Item::Elsewhere { page, length } => {
                 let length = u64::from(length);
                 if length > self.stamp.size {
@@ -374,14 +387,44 @@ impl Records<'_> {
         };
         for pair in pairs {
             let (key, value) = pair?;
-            let (key, value) = (self.table.bytes(key)?, self.table.value(value)?);
-            self.bytes += (key.len() + value.len()) as u64;
-            if self.bytes > self.table.stamp.size {
-                return Err("damaged: several records in one place");
+            let key = self.table.bytes(key)?;
+            self.count(&key)?;
+            for value in self.values(value)? {
+                self.ready.push_back(without_nul(Record { key: key.clone(), value, line: 0 }));
             }
-            self.ready.push_back(without_nul(Record { key, value, line: 0 }));
         }
         Ok(())
+    }
+
+    /// No more than the file has.
+    fn count(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.bytes += bytes.len() as u64;
+        if self.bytes > self.table.stamp.size { Err(TOO_MUCH) } else { Ok(()) }
+    }
+
+    /// All values of a key.
+    fn values(&mut self, item: Item<'_>) -> Result<Vec<Vec<u8>>, Broken> {
+        let table = self.table;
+        let mut all = Vec::new();
+        match item {
+            Item::Several(set) => all.extend(table.order.values(set)?.into_iter().map(<[u8]>::to_vec)),
+            Item::Duplicates(root) => {
+                let mut leaf = Some(table.descend(root, &mut |_| Ok(false))?);
+                while let Some(page) = leaf {
+                    self.step()?;
+                    for value in page.duplicates()? {
+                        all.push(table.bytes(value?)?);
+                        // Here as well: what is collected has an end.
+                        self.count(all.last().map_or(&[], Vec::as_slice))?;
+                    }
+                    leaf = if page.next() == 0 { None } else { Some(table.page(page.next())?) };
+                }
+                return Ok(all);
+            }
+            item => all.push(table.bytes(item)?),
+        }
+        all.iter().try_for_each(|value| self.count(value))?;
+        Ok(all)
     }
 }
 

@@ -213,7 +213,69 @@ fn a_change_under_an_open_table_is_noticed() {
     assert_eq!(table.get(b"alice").unwrap_err().0, "/t.db changed");
     assert_eq!(table.get(b"nobody").unwrap_err().0, "/t.db changed");
     assert_eq!(table.records().next(), Some(Err(Unavailable("/t.db changed".into()))));
-    assert_eq!(Berkeley::new("/t".into(), scratch).unwrap_err().0, "/t.db: is being written");
+    // What was written this moment is waited for.
+    assert!(Berkeley::new("/t".into(), scratch).unwrap().get(b"alice").unwrap().is_some());
+}
+
+#[test]
+fn a_time_to_come_is_no_reason_to_wait_for_it() {
+    let scratch = file(FILES[0].1);
+    scratch.set_modified(SystemTime::now() + Duration::from_secs(7_200)).unwrap();
+    let start = std::time::Instant::now();
+    assert!(Berkeley::new("/t".into(), scratch).unwrap().get(b"alice").unwrap().is_some());
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+/// Those of one key in a tree of their own (`makemap -d`): numbered leaves below a numbered page.
+#[test]
+fn many_values_of_a_key() {
+    for bytes in [include_bytes!("golden/many-hash.db").as_slice(), include_bytes!("golden/many-btree.db")] {
+        let table = open(&file(bytes)).unwrap();
+        for (key, value) in [("dup", "u1"), ("few", "f1"), ("a", "b"), ("z", "y")] {
+            assert_eq!(table.get(key.as_bytes()).unwrap().unwrap().value, value.as_bytes());
+        }
+        let mut records: Vec<_> =
+            table.records().map(Result::unwrap).map(|record| (record.key, record.value)).collect();
+        let mut all: Vec<(Vec<u8>, Vec<u8>)> = (1..=1_500).map(|n| ("dup".into(), format!("u{n}").into())).collect();
+        let more = [("few", "f1"), ("few", "f2"), ("few", "f3"), ("a", "b"), ("z", "y")];
+        all.extend(more.map(|(key, value)| (key.into(), value.into())));
+        records.sort();
+        all.sort();
+        assert!(records == all, "{} records", records.len());
+        // The leaf after the first, as if sorted: those are leaves of duplicates.
+        let leaf = (0..bytes.len()).step_by(4_096).find(|at| bytes[at + 25] == 6).unwrap();
+        let mut sorted = bytes.to_vec();
+        sorted[leaf + 25] = 12;
+        assert_eq!(open(&file(&sorted)).unwrap().records().filter(Result::is_ok).count(), 1_505);
+        // A circle of leaves.
+        let mut circle = bytes.to_vec();
+        circle[leaf + 16..leaf + 20].copy_from_slice(&u32::try_from(leaf / 4_096).unwrap().to_le_bytes());
+        assert!(open(&file(&circle)).unwrap().records().any(|record| record.is_err()));
+    }
+}
+
+/// makemap was killed: libdb had written pages to make room, but not the first one.
+#[test]
+fn pages_that_the_first_one_does_not_know() {
+    let mut bytes = include_bytes!("golden/empty.db").to_vec();
+    bytes.extend([0; 4_096]);
+    let error = open(&file(&bytes)).unwrap_err().0;
+    assert_eq!(error, "/t.db: was not finished: it has pages that its first page does not know; make it again");
+}
+
+/// Or it had written nothing else: only the text beside it tells.
+#[test]
+fn no_keys_beside_a_text_that_has_some() {
+    let load = |text: Option<&[u8]>, compiled: &[u8]| {
+        let text = text.map(file);
+        crate::load_map(crate::Source { name: "/t".into(), text, compiled: Some(file(compiled)) }).map(drop)
+    };
+    let (empty, one): (&[u8], &[u8]) = (include_bytes!("golden/empty.db"), include_bytes!("golden/one.db"));
+    let told = "/t.db: has no keys, but /t has: was it not finished? Make it again";
+    assert_eq!(load(Some(b"# none\nk v\n"), empty).unwrap_err().0, told);
+    for (text, compiled) in [(None, empty), (Some(&b"# none\n\n"[..]), empty), (Some(b"k v\n"), one)] {
+        assert_eq!(load(text, compiled), Ok(()), "{text:?}");
+    }
 }
 
 #[test]

@@ -38,13 +38,20 @@ impl Database {
     /// The compiled form of a source, to be taken into use: all of it is looked at once.
     ///
     /// # Errors
-    /// As [`Database::new`], or if there is none, or if it is damaged anywhere.
+    /// As [`Database::new`], or if there is none, if it is damaged anywhere, or if it has no keys where the text beside it has.
     pub fn of(source: Source) -> Result<Self, Unavailable> {
-        let Source { name, compiled, .. } = source;
+        let Source { name, text, compiled } = source;
         let file = compiled.ok_or_else(|| Unavailable(format!("{name}.db: cannot be opened")))?;
-        let database = Self::new(name, file)?;
-        if let Self::Ours(table) = &database {
-            table.verify()?;
+        let database = Self::new(Arc::clone(&name), file)?;
+        match &database {
+            Self::Ours(table) => table.verify()?,
+            // What makemap leaves when it is killed at once cannot be told from a map of nothing, but by what it was to be made of.
+            Self::Berkeley(table) if table.records().next().is_none() && has_entries(&name, text)? => {
+                let text =
+                    format!("{}: has no keys, but {name} has: was it not finished? Make it again", table.source());
+                return Err(Unavailable(text));
+            }
+            Self::Berkeley(_) => {}
         }
         Ok(database)
     }
@@ -77,6 +84,16 @@ impl Database {
             Self::Berkeley(table) => table.source(),
         }
     }
+}
+
+/// Whether there is any line that is neither a comment nor continues one, in whatever format.
+fn has_entries(name: &Arc<str>, text: Option<File>) -> Result<bool, Unavailable> {
+    if text.is_none() {
+        return Ok(false);
+    }
+    let text = crate::text::read(&Source { name: Arc::clone(name), text, compiled: None })?;
+    let is_entry = |line: &[u8]| line.first().is_some_and(|first| !b"# \t\r".contains(first));
+    Ok(text.split(|byte| *byte == b'\n').any(is_entry))
 }
 
 impl Table for Database {

@@ -46,7 +46,7 @@ pub use question::{
     Renames, VirtualUsers,
 };
 pub use registry::{Load, Registry, Source};
-pub use several::{FallThrough, Union};
+pub use several::{FallThrough, Named, Union};
 pub use stamp::Stamp;
 pub use words::{Word, Words, words};
 pub use writer::{Duplicate, Writer};
@@ -86,6 +86,16 @@ pub struct Hit {
     pub why: Why,
 }
 
+/// What one table of several says of a key, and the name that this table has in the configuration: where an agent looks for a program, a
+/// file or a list (`Why::source` may be a compiled form of it, or the text that was made from).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The hit.
+    pub hit: Hit,
+    /// The table's name; of a table that was given none, where the hit stands.
+    pub table: Arc<str>,
+}
+
 /// The table or service could not be asked: a temporary failure, with a text for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -98,6 +108,13 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<Option<T>, Unavailab
 pub trait Table: Send + Sync {
     /// Looks `key` up, exactly as given (callers fold case where their table's rules say so).
     fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Hit>;
+    /// The same, told apart by the tables that it is made of. Never an empty list.
+    fn parts<'a>(&'a self, key: &'a str) -> Answer<'a, Vec<Part>> {
+        Box::pin(async move {
+            let hit = self.look_up(key).await?;
+            Ok(hit.map(|hit| vec![Part { table: Arc::clone(&hit.why.source), hit }]))
+        })
+    }
     /// Problems found while loading, each `file:line: text`.
     fn warnings(&self) -> &[String] {
         &[]

@@ -12,6 +12,7 @@ const HASH_UNSORTED: u8 = 2;
 const TREE_INTERNAL: u8 = 3;
 const NUMBER_INTERNAL: u8 = 4;
 const TREE_LEAF: u8 = 5;
+const NUMBER_LEAF: u8 = 6;
 const OVERFLOW: u8 = 7;
 const DUPLICATE_LEAF: u8 = 12;
 const HASH_SORTED: u8 = 13;
@@ -39,6 +40,16 @@ impl Order {
             Self::Big => u32::from_be_bytes(four),
         })
     }
+    /// The values of an item that has several: each between its length and its length.
+    pub(crate) fn values(self, mut set: &[u8]) -> Result<Vec<&[u8]>, Broken> {
+        let mut all = Vec::new();
+        while !set.is_empty() {
+            let length = usize::from(self.u16(set, 0).ok_or(BROKEN)?);
+            all.push(set.get(2..2 + length).ok_or(BROKEN)?);
+            set = set.get(4 + length..).ok_or(BROKEN)?;
+        }
+        Ok(all)
+    }
     fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
         let two = *bytes.get(at..)?.first_chunk()?;
         Some(match self {
@@ -57,7 +68,9 @@ pub(crate) enum Item<'a> {
         page: u32,
         length: u32,
     },
-    /// A tree of its own with this root.
+    /// Several values in one item, see [`Order::values`].
+    Several(&'a [u8]),
+    /// Several values in a tree of their own with this root.
     Duplicates(u32),
 }
 
@@ -132,11 +145,7 @@ impl Page {
         let number = |at| self.order.u32(item, at).ok_or(BROKEN);
         match item.first() {
             Some(1) => Ok(Item::Here(item.get(1..).unwrap_or_default())),
-            // Several values, each between its length and its length.
-            Some(2) => {
-                let length = self.order.u16(item, 1).ok_or(BROKEN)?;
-                Ok(Item::Here(item.get(3..3 + usize::from(length)).ok_or(BROKEN)?))
-            }
+            Some(2) => Ok(Item::Several(item.get(1..).unwrap_or_default())),
             Some(3) => Ok(Item::Elsewhere { page: number(4)?, length: number(8)? }),
             Some(4) => Ok(Item::Duplicates(number(4)?)),
             _ => Err(BROKEN),
@@ -158,13 +167,12 @@ impl Page {
         Ok(Box::new((0..self.entries() / 2).filter_map(pair)))
     }
 
-    /// The first value of a leaf of duplicates.
-    pub(crate) fn first_duplicate(&self) -> Result<Item<'_>, Broken> {
-        if !matches!(self.kind(), DUPLICATE_LEAF | TREE_LEAF) {
+    /// The values of a leaf of duplicates: sorted ones lie in leaves of duplicates, those in the order they came in numbered ones.
+    pub(crate) fn duplicates(&self) -> Result<impl Iterator<Item = Result<Item<'_>, Broken>>, Broken> {
+        if !matches!(self.kind(), DUPLICATE_LEAF | NUMBER_LEAF | TREE_LEAF) {
             return Err("damaged: not a leaf of duplicates");
         }
-        let mut items = (0..self.entries()).map(|n| self.tree_item(n)).filter_map(Result::transpose);
-        items.next().unwrap_or(Err("damaged: no duplicate"))
+        Ok((0..self.entries()).map(|n| self.tree_item(n)).filter_map(Result::transpose))
     }
 
     /// `None`: deleted.

@@ -38,4 +38,12 @@ impl Stamp {
         let last = u128::try_from(self.modified.max(self.changed)).unwrap_or(0);
         Duration::from_nanos(u64::try_from(now.saturating_sub(last)).unwrap_or(u64::MAX))
     }
+
+    /// How far from `now` it was changed last, by clocks that need not agree: a file may have a time to come, for hours.
+    #[must_use]
+    pub fn apart_from(&self, now: SystemTime) -> Duration {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let last = u128::try_from(self.modified.max(self.changed)).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(now.abs_diff(last)).unwrap_or(u64::MAX))
+    }
 }

@@ -19,6 +19,27 @@ const LINE: usize = 1_022;
 /// More problems than this are counted, not told.
 const PROBLEMS: usize = 1_000;
 
+/// What some editors put in front of a text in UTF-8: no part of its first entry.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A text without the mark in front of it.
+#[must_use]
+pub fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(MARK).unwrap_or(text)
+}
+
+/// What is to be told of a text's encoding, if anything.
+#[must_use]
+pub fn encoding(text: &[u8]) -> Option<&'static str> {
+    if text.starts_with(MARK) {
+        Some("expected no byte order mark in front of the first entry")
+    } else if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
+        Some("expected UTF-8, not UTF-16: nothing in it can be found")
+    } else {
+        None
+    }
+}
+
 /// How lines are read. The default is makemap's without options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -83,6 +104,7 @@ impl Rules {
     /// # Errors
     /// What is wrong with it.
     pub fn row<'a>(self, line: u32, text: &'a [u8]) -> Option<Result<Row<'a>, Fault>> {
+        let text = if line == 1 { unmarked(text) } else { text };
         let first = *text.first()?;
         if first == self.comment {
             return None;

@@ -25,7 +25,7 @@ pub struct Word {
 #[must_use]
 pub fn words(text: &[u8], which: Words) -> Vec<Word> {
     let mut found = Vec::new();
-    for (line, bytes) in (1u32..).zip(text.split(|&b| b == b'\n')) {
+    for (line, bytes) in (1u32..).zip(crate::text::unmarked(text).split(|&b| b == b'\n')) {
         if bytes.first() == Some(&b'#') {
             continue;
         }
@@ -46,6 +46,12 @@ mod tests {
 
     fn texts(text: &str, which: Words) -> Vec<(String, u32)> {
         words(text.as_bytes(), which).into_iter().map(|w| (w.text, w.line)).collect()
+    }
+
+    #[test]
+    fn an_editors_mark_is_no_part_of_a_name() {
+        assert_eq!(texts("\u{feff}a.test\r\nb.test", Words::All), [("a.test".into(), 1), ("b.test".into(), 2)]);
+        assert_eq!(texts("\u{feff}# a.test\nb.test", Words::First), [("b.test".into(), 2)]);
     }
 
     #[test]

@@ -46,6 +46,42 @@ fn sendmail_as(user: &str, arguments: &[&str], input: &str) -> std::process::Out
     server::run(command, input.as_bytes())
 }
 
+/// Anybody puts `X.db` beside `X` there, or `X` itself.
+#[test]
+fn a_sticky_folder_is_no_place_for_tables() {
+    if !root_or_skip("a_sticky_folder") {
+        return;
+    }
+    let _alone = alone();
+    fs::create_dir_all("/etc/sticky").unwrap();
+    fs::set_permissions("/etc/sticky", fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write("/etc/sticky/users", "plain@mx.test u03\n").unwrap();
+    fs::write("/etc/sticky/aliases", "postmaster: u03\n").unwrap();
+    for (trust, code, exit) in [("", 451, 70), ("trust \"TrustStickyBit\"\n", 250, 0)] {
+        let tables = "virtual-users \"/etc/sticky/users\"\naccess \"/etc/sticky/access\" optional=#true\n";
+        let mut server =
+            real(&format!("{trust}{tables}aliases \"/etc/sticky/aliases\"\nsenders {{ accept-unresolvable }}\n"));
+        server.start();
+        let mut session = Smtp::hello(server.address).unwrap();
+        let mail = session.command("MAIL FROM:<a@client.test>").unwrap().code;
+        let got = if mail == 250 { session.command("RCPT TO:<plain@mx.test>").unwrap().code } else { mail };
+        assert_eq!(got, code, "{trust}");
+        let mut check = server.command("postrider");
+        check.args(["config", "check"]).arg(server.configuration());
+        let said = server::run(check, b"");
+        let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+        for name in ["users", "access", "aliases"] {
+            let told = said.contains(&format!("/etc/sticky/{name}: World writable directory"));
+            assert_eq!(told, trust.is_empty(), "{name}: {said}");
+        }
+        let mut newaliases = server.command("postrider");
+        newaliases.args(["newaliases", "--config"]).arg(server.configuration());
+        assert_eq!(server::run(newaliases, b"").status.code(), Some(exit));
+        server.kill();
+    }
+    fs::remove_dir_all("/etc/sticky").unwrap();
+}
+
 #[test]
 fn an_empty_configuration_is_a_host_with_local_users() {
     if !root_or_skip("an_empty_configuration") {

@@ -1,6 +1,7 @@
 //! Programs, files and lists that aliases name.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use testsuite::{Server, Setup, Smtp, mbox, message, seconds, wait_for};
 
 fn with(aliases: &str) -> Setup {
@@ -135,6 +136,34 @@ fn what_stands_no_more_in_the_file_is_not_run() {
     server.write_configuration();
     server.wait_log("what was named stands no more in");
     assert!(server.mailq().contains("1 request") || server.mailq().contains("Total requests: 1"), "{}", server.mailq());
+}
+
+#[test]
+fn programs_of_each_alias_file_run_whatever_names_it() {
+    let mut server = Server::make(with("list: games\n"));
+    server.write_configuration();
+    let text = fs::read_to_string(server.configuration()).unwrap();
+    let (one, two) = (server.path("aliases"), server.path("more"));
+    let both = format!("aliases {one:?} {two:?} union=#true");
+    fs::write(server.configuration(), text.replace(&format!("aliases {one:?}"), &both)).unwrap();
+    let row = |key: &str, value: &str| format!("{key} {value}\n").replace("@F@", &server.folder.to_string_lossy());
+    let rows = [("list", "\"|touch @F@/tmp/list\""), ("only", "\"|touch @F@/tmp/only\", @F@/tmp/file")];
+    fs::write(&two, rows.map(|(key, value)| row(&format!("{key}:"), value)).concat()).unwrap();
+    let user = fs::metadata(&one).unwrap();
+    std::os::unix::fs::chown(&two, Some(user.uid()), Some(user.gid())).unwrap();
+    // A compiled form that does not know what it was made from, as sendmail's own.
+    let mut makemap = server.command("postrider");
+    makemap.args(["makemap", "hash"]).arg(&two);
+    let made = testsuite::server::run(makemap, rows.map(|(key, value)| row(key, value)).concat().as_bytes());
+    assert!(made.status.success(), "{made:?}");
+    server.start();
+    send(&server, "a@client.test", "list", "one");
+    send(&server, "a@client.test", "only", "two");
+    server.wait_mail("games", 1);
+    server.wait_empty(seconds(20));
+    for made in ["list", "only", "file"] {
+        assert!(server.path("tmp").join(made).exists(), "{made}");
+    }
 }
 
 #[test]

@@ -56,6 +56,22 @@ fn forward_files_that_somebody_else_could_have_written() {
 }
 
 #[test]
+fn the_mail_systems_own_account_is_unknown() {
+    if !root_or_skip("the_mail_systems_own_account_is_unknown") {
+        return;
+    }
+    let setup = Setup { aliases: "postrider-users: u14\n".into(), ..Setup::default().with_roles() };
+    let server = setup.start();
+    let mut session = Smtp::hello(server.address).unwrap();
+    assert_eq!(session.command("MAIL FROM:<victim@forged.test>").unwrap().code, 250);
+    for to in ["postrider", "postrider+x@local.test", "\\postrider"] {
+        let reply = session.command(&format!("RCPT TO:<{to}>")).unwrap();
+        assert_eq!(reply.text(), format!("550 5.1.1 <{to}>... User unknown"));
+    }
+    assert_eq!(session.command("RCPT TO:<postrider-users>").unwrap().code, 250, "an alias has the first word");
+}
+
+#[test]
 fn what_aliases_may_not_do() {
     if !root_or_skip("what_aliases_may_not_do") {
         return;

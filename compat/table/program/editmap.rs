@@ -4,10 +4,11 @@
 //! reader never sees half of it. A map of a million keys takes a second; whoever edits often edits the text.
 
 use super::option;
-use super::{Ended, Output, bytes, c_string, database_path, exit, open, open_map, reason};
+use super::{Ended, Output, bytes, c_string, database_path, exit, open, open_map, reason, text_path};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::Write;
-use table::{Database, Duplicate, NewFile, Origin, Writer};
+use table::{Database, Duplicate, Form, NewFile, Origin, Source, Writer};
 
 const USAGE: &str = "Usage: editmap [-C cffile] [-N] [-f] [-q|-u|-x] maptype mapname key [ \"value ...\" ]";
 
@@ -72,7 +73,7 @@ fn shown(key: &[u8]) -> String {
 /// Puts `value` in, or takes the key out.
 fn change(class: &str, map: &OsStr, key: &[u8], value: Option<&[u8]>, output: &mut Output<'_>) -> Result<u8, Ended> {
     let new = NewFile::create(&database_path(map)).map_err(|error| output.cannot_open(class, map, &reason(&error)))?;
-    let old = match new.old().map(std::fs::File::try_clone) {
+    let old = match new.old().map(File::try_clone) {
         None => None,
         Some(old) => {
             let old = old.map_err(|error| reason(&error)).and_then(|old| open(map, old).map_err(|error| error.0));
@@ -87,7 +88,13 @@ fn change(class: &str, map: &OsStr, key: &[u8], value: Option<&[u8]>, output: &m
             return Ok(exit::OK);
         }
     }
-    rewrite(new, old.as_ref(), key, value).map_err(|why| {
+    let rewritten = if old.is_some() && text_decides(map, new.old()) {
+        // It would have no effect, and with one the text's new rows would be lost.
+        Err(format!("{} is newer and decides: run makemap first", text_path(map).display()))
+    } else {
+        rewrite(new, old.as_ref(), key, value)
+    };
+    rewritten.map_err(|why| {
         let what = match value {
             Some(value) => format!("error updating ({}, {})", shown(key), shown(value)),
             None => format!("couldn't remove key {}", shown(key)),
@@ -96,6 +103,14 @@ fn change(class: &str, map: &OsStr, key: &[u8], value: Option<&[u8]>, output: &m
         exit::IO
     })?;
     Ok(exit::OK)
+}
+
+/// Whether there is a text beside the map that has changed since.
+fn text_decides(map: &OsStr, old: Option<&File>) -> bool {
+    let text = table::open_at_once(text_path(map)).ok();
+    let compiled = old.and_then(|old| old.try_clone().ok());
+    let source = Source { name: text_path(map).to_string_lossy().into(), text, compiled };
+    table::choose(&source).is_ok_and(|chosen| chosen.form == Form::Text)
 }
 
 fn rewrite(new: NewFile, old: Option<&Database>, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {

@@ -224,6 +224,48 @@ fn editmap_asks_changes_and_removes() {
     assert_eq!(room.run("makemap -u hash /w/m1", b""), "key1\tv1\nk3\tv3\nk2\tnew\nrc=0");
 }
 
+/// The text decides, so an edit of the map would have no effect; and if it had, what is new in the text would be lost.
+#[test]
+fn editmap_beside_a_newer_text() {
+    let room = Room::new();
+    let (long_ago, now) = (Duration::from_secs(1_000_000_000), std::time::SystemTime::now());
+    let date = |name: &str, time| File::open(room.path(name)).unwrap().set_modified(time).unwrap();
+    room.put("m", b"k text\n");
+    date("m", std::time::SystemTime::UNIX_EPOCH + long_ago);
+    room.run("makemap hash /w/m", b"k old\n");
+    assert_eq!(room.run("editmap -u hash /w/m k new", b""), "rc=0");
+    date("m", now + Duration::from_secs(9));
+    for (arguments, what) in
+        [("-u hash /w/m k newer", "error updating (k, newer)"), ("-x hash /w/m k", "couldn't remove key k")]
+    {
+        let said = format!("E: editmap: {what} in map /w/m: /w/m is newer and decides: run makemap first\nrc=74");
+        assert_eq!(room.run(&format!("editmap {arguments}"), b""), said);
+    }
+    assert_eq!(room.run("makemap -u hash /w/m", b""), "k\tnew\nrc=0");
+}
+
+/// All values of a key stay, and go through an edit.
+#[test]
+fn an_old_map_with_many_values_is_listed_whole() {
+    let room = Room::new();
+    room.put("m.db", include_bytes!("../../../src/table/golden/many-hash.db"));
+    assert_eq!(room.run("editmap -u hash /w/m k new", b""), "rc=0");
+    let listed = room.run("makemap -u hash /w/m", b"");
+    assert_eq!(listed.lines().filter(|line| line.starts_with("dup\tu")).count(), 1_500);
+    assert!(listed.contains("k\tnew\n") && listed.ends_with("rc=0"));
+}
+
+/// An editor's byte order mark is no part of the first key.
+#[test]
+fn a_byte_order_mark_is_left_out() {
+    let room = Room::new();
+    assert_eq!(room.run("makemap hash /w/m", "\u{feff}k v\n".as_bytes()), "rc=0");
+    assert_eq!(room.run("editmap -q hash /w/m k", b""), "v\nrc=0");
+    room.put("al", "\u{feff}bob: u01\n".as_bytes());
+    assert_eq!(room.run("newaliases /w/al", b""), "/w/al: 1 aliases, longest 3 bytes, 6 bytes total\nrc=0");
+    assert_eq!(room.run("praliases -f /w/al bob", b""), "bob:u01\nrc=0");
+}
+
 #[test]
 fn newaliases_compiles_and_praliases_prints() {
     let room = Room::new();

@@ -7,7 +7,7 @@ use call::keep::{InputState, Unsafe};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
 use table::Why;
 
 /// A folder with a table in it, and the keeper's eyes.
@@ -33,11 +33,14 @@ impl Host {
         }
     }
     async fn start(&self, optional: bool, before: Option<Arc<LiveTable>>) -> Arc<LiveTable> {
+        self.start_with(registry(&route::Settings::default()), optional, before).await
+    }
+    async fn start_with(&self, kinds: Registry, optional: bool, before: Option<Arc<LiveTable>>) -> Arc<LiveTable> {
         let name = self.path("t").display().to_string();
         let files = TableFiles { kind: "hash".into(), name, text: Some(0), compiled: Some(1), optional, entries: None };
         let inputs = (Input::new(0, self.found("t")), Some(Input::new(1, self.found("t.db"))));
         let log: Arc<dyn Log> = Arc::<Lines>::clone(&self.log);
-        LiveTable::start((files, None), inputs, Arc::new(registry(&route::Settings::default())), log, before).await
+        LiveTable::start((files, None), inputs, Arc::new(kinds), log, before).await
     }
     /// One look at the files.
     async fn look(&self, table: &LiveTable) {
@@ -207,6 +210,114 @@ async fn what_cannot_be_trusted_or_read_is_a_temporary_failure() {
     assert!(host.said("World writable file"));
     // Nothing but its mode changed.
     host.until(&table, "old").await;
+}
+
+/// An older `X.db` beside it lacks what is new in the text.
+#[tokio::test]
+async fn a_compiled_form_does_not_step_in_for_a_text_that_is_refused() {
+    let host = Host::new();
+    let db = fs::File::create(host.path("t.db")).unwrap();
+    let mut writer = table::Writer::new(&db);
+    writer.put(b"other", b"stale", 1, table::Duplicate::Keep).unwrap();
+    writer.finish(table::Origin { name: "t".into(), size: 1, modified: 1 }).unwrap();
+    db.set_modified(std::time::SystemTime::now() - Duration::from_secs(3_600)).unwrap();
+    host.write("t", "k new\n");
+    let table = host.start(false, None).await;
+    assert_eq!(ask(&table).await, "new");
+    for state in [InputState::Unsafe(Unsafe::WorldFile), InputState::Unreadable(nix::libc::EISDIR)] {
+        table.state.lock().await.text.take(state, None);
+        let since = Instant::now();
+        while since.elapsed() < GONE + GONE / 5 {
+            table.act(false).await;
+            assert_eq!(ask(&table).await, "later", "{state:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        host.until(&table, "new").await;
+    }
+    assert!(host.said("/t: World writable file") && host.said("/t: Is a directory"), "{:?}", host.log.0);
+}
+
+/// Nothing about the file says that it can be read now.
+#[tokio::test]
+async fn what_could_not_be_loaded_is_tried_again() {
+    let host = Host::new();
+    host.write("t", "k new\n");
+    let (mut kinds, times) = (registry(&route::Settings::default()), AtomicU32::new(0));
+    kinds.add("hash", move |source| match times.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(Unavailable("/t: Stale file handle".into())),
+        _ => table::load_map(source),
+    });
+    let table = host.start_with(kinds, false, None).await;
+    assert_eq!(ask(&table).await, "later");
+    host.until(&table, "new").await;
+    assert!(host.said("Stale file handle"));
+}
+
+/// However long there was nothing, or something that was used long ago.
+#[tokio::test]
+async fn what_is_just_being_written_is_not_used_at_once() {
+    let host = Host::new();
+    let table = host.start(true, None).await;
+    for (old, key) in [("nothing", "new"), ("new", "newer")] {
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_millis(500) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            host.look(&table).await;
+        }
+        host.write("t", "half of it\n");
+        for _ in 0..10 {
+            let file = fs::File::open(host.path("t")).unwrap();
+            table.state.lock().await.text.take(InputState::Busy, Some(file.into()));
+            table.act(false).await;
+            assert_eq!(ask(&table).await, old);
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        host.write("t", &format!("k {key}\n"));
+        host.until(&table, key).await;
+    }
+}
+
+/// A program that keeps it open and writes now and then.
+#[tokio::test]
+async fn a_file_that_is_open_for_writing_all_the_time_is_used_at_last() {
+    let host = Host::new();
+    host.write("t", "k old\n");
+    let table = host.start(false, None).await;
+    let (since, mut text) = (Instant::now(), String::from("k new\n"));
+    while ask(&table).await == "old" {
+        assert!(since.elapsed() < Duration::from_secs(5), "never used");
+        text += "x y\n";
+        host.write("t", &text);
+        // Still for longer than a table has to be, changed more often than one may be forgotten.
+        for _ in 0..10 {
+            let file = fs::File::open(host.path("t")).unwrap();
+            table.state.lock().await.text.take(InputState::Busy, Some(file.into()));
+            table.act(false).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(ask(&table).await, "new");
+    assert!(since.elapsed() > Duration::from_millis(300), "used at once");
+}
+
+/// Renamed into place again and again, it is never still, but always whole.
+#[tokio::test]
+async fn a_table_that_is_replaced_all_the_time_is_used() {
+    let host = Host::new();
+    host.write("t", "k old\n");
+    let table = host.start(false, None).await;
+    let since = Instant::now();
+    let mut numbers = 0..;
+    while ask(&table).await == "old" {
+        assert!(since.elapsed() < Duration::from_secs(5), "never used");
+        host.write("t.new", &format!("k new\n# {}\n", numbers.next().unwrap()));
+        // The clock of a file system ticks each 4 ms or so.
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        fs::rename(host.path("t.new"), host.path("t")).unwrap();
+        host.look(&table).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    assert_eq!(ask(&table).await, "new");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ fn session(folder: &Path) -> Session {
             "host \"mx.test\"\nlocal-domains \"local.test\"\naliases \"@F@/aliases\"\nvirtual-users \"@F@/virtusertable\" { domains \"v.example\" }\n\
              mailers \"@F@/mailertable\"\naccess \"@F@/access\"\ndomains \"@F@/domaintable\"\n\
              generics \"@F@/genericstable\" { domains \"g.example\" }\nmasquerade { domains \"m.example\" }\nrelay-domains \"r.example\"\n\
-             dns { servers \"127.0.0.1:9\" }\n",
+             dns { servers \"127.0.0.1:9\" }\ntrust \"TrustStickyBit\"\n",
         ),
     ];
     for (name, text) in files {

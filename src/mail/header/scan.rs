@@ -19,6 +19,8 @@ pub enum Known {
     Cc,
     Bcc,
     ReturnPath,
+    ContentLength,
+    FullName,
     ResentTo,
     ResentCc,
     ResentBcc,
@@ -27,7 +29,7 @@ pub enum Known {
     ResentMessageId,
 }
 
-const KNOWN: [(&[u8], Known); 15] = [
+const KNOWN: [(&[u8], Known); 17] = [
     (b"received", Known::Received),
     (b"message-id", Known::MessageId),
     (b"date", Known::Date),
@@ -37,6 +39,8 @@ const KNOWN: [(&[u8], Known); 15] = [
     (b"cc", Known::Cc),
     (b"bcc", Known::Bcc),
     (b"return-path", Known::ReturnPath),
+    (b"content-length", Known::ContentLength),
+    (b"full-name", Known::FullName),
     (b"resent-to", Known::ResentTo),
     (b"resent-cc", Known::ResentCc),
     (b"resent-bcc", Known::ResentBcc),

@@ -178,6 +178,11 @@ async fn relaying_is_for_those_who_are_named() {
         ("198.51.100.10", "u@far.example", "pass, pass, pass"),
         (STRANGER, "u@far.example", "550 5.7.1 Relaying denied. IP name possibly forged [198.51.100.9]"),
         ("198.51.100.1", "u@far.example", "550 5.7.1 Relaying denied"),
+        (
+            "2001:db8:0:1::5",
+            "u@far.example",
+            "550 5.7.1 Relaying denied. IP name possibly forged [IPv6:2001:db8:0:1:0:0:0:5]",
+        ),
         // S-30: routing characters never get around the check.
         ("198.51.100.1", "u%far.example@example.org", "550 5.7.1 Relaying denied"),
         ("198.51.100.1", "far.example!u@example.org", "550 5.7.1 Relaying denied"),

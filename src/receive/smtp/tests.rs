@@ -297,6 +297,56 @@ async fn senders_are_shown_as_configured() {
 }
 
 #[tokio::test]
+async fn a_name_without_a_domain_is_in_the_generics_table_whatever_their_domains() {
+    let route = route::Settings {
+        masquerade_envelope: true,
+        generics_domains: vec!["other.example".into()],
+        ..route::Settings::default()
+    };
+    let settings = Settings { accept_unqualified_senders: true, ..Settings::default() };
+    let side = Side::new(settings, route, &[]);
+    for (given, sender) in [("xeno", "xeno@world.example"), ("joe", "joe@mx.example.org"), ("", "")] {
+        let content = format!("From: {given}\n\n");
+        assert!(side.send(given, &["alice@example.org"], &content).await.starts_with("250 "), "{given}");
+        let accepted = side.accepted();
+        let (envelope, _) = accepted.iter().find(|(envelope, _)| envelope.sender.as_str() == sender).expect(sender);
+        assert_eq!(envelope.sender_given, given);
+    }
+}
+
+#[tokio::test]
+async fn hidden_recipients_stay_hidden() {
+    let side = Side::new(Settings::default(), route::Settings::default(), &[]);
+    let long = "x\n ".repeat(2_000);
+    for (content, passed) in [
+        (
+            "Bcc: eve@far.example,\n\tfred\nReturn-Path: <x@y>\nTo: bob\nX: 1\n\nBcc: body\n",
+            "To: bob\r\nX: 1\r\n\r\nBcc: body\r\n",
+        ),
+        ("Bcc: eve@far.example\nResent-Bcc: fred\n\n", "Bcc:\r\nResent-Bcc:\r\n\r\n"),
+        // More than is read at once.
+        (&format!("Bcc: eve\nX: {long}\nCc: bob\n\n"), "Cc: bob\r\n\r\n"),
+        (&format!("Bcc: eve\nX: {long}\n\nCc: bob\n"), "\r\n\r\nCc: bob\r\n"),
+        ("Bcc: eve\nno field\n", "Bcc:\r\nno field\r\n"),
+    ] {
+        let reply = side.send("a@far.example", &["alice@example.org"], content).await;
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+        let (envelope, text) = side.accepted().pop().unwrap();
+        assert!(text.contains(passed) && !text.contains("eve"), "{text}");
+        assert!(!text.contains("Return-Path") && envelope.size as usize == text.len());
+    }
+}
+
+#[tokio::test]
+async fn addresses_are_written_in_full() {
+    let route = route::Settings { relay_domains: vec!["partner.example".into()], ..route::Settings::default() };
+    let side = Side::new(Settings::default(), route, &[]);
+    let lines = ["EHLO c", "MAIL FROM:<a@far.example>", "RCPT TO:<u@far.example>"];
+    side.say("2001:db8:0:1::5", &lines).await;
+    assert!(side.logged("relay=client.far.example [IPv6:2001:db8:0:1:0:0:0:5], reject=550"));
+}
+
+#[tokio::test]
 async fn what_leaves_shows_no_name_alone() {
     let trusting = route::Settings { relay_clients: vec!["0.0.0.0/0".into()], ..route::Settings::default() };
     // With FEATURE(accept_unqualified_senders); without it such a sender would be refused.

@@ -120,7 +120,7 @@ async fn mailboxes_without_accounts() {
             ],
             &[],
         );
-        let known = ["bob@m.example", "self@m.example", "../x@m.example"];
+        let known = ["bob@m.example", "self@m.example", "../x@m.example", "bob.lock@m.example"];
         router.tables.virtual_mailboxes = Arc::new(Fixed(known.into_iter().map(|name| (name, "OK")).collect()));
         router
     };
@@ -135,6 +135,7 @@ async fn mailboxes_without_accounts() {
             ("self@m.example", "self@m.example virtual:self@m.example"),
             ("carol@m.example", "550 5.1.1 User unknown"),
             ("\"../x\"@m.example", "550 5.1.1 User unknown"),
+            ("Bob.Lock+x@m.example", "550 5.1.1 User unknown"),
             ("bob@sub.m.example", "bob@sub.m.example relay:hub:25"),
             ("bob", "alice local:alice"),
             ("away", "bob@m.example virtual:bob@m.example; carol@m.example error:5.1.1 User unknown"),

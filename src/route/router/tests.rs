@@ -19,8 +19,15 @@ pub(super) struct People;
 
 impl Accounts for People {
     fn find<'a>(&'a self, name: &'a str) -> Answer<'a, Account> {
-        let known = ["alice", "bob", "root"].contains(&name);
-        let account = Account { name: name.into(), uid: 1000, home: "/".into(), gecos: String::new() };
+        let uid = match name {
+            "alice" | "bob" | "root" | "bob.lock" => 1000,
+            "engine" => 99,
+            "toor" => 0,
+            "bin" => 2,
+            _ => u32::MAX,
+        };
+        let known = uid != u32::MAX;
+        let account = Account { name: name.into(), uid, home: "/".into(), gecos: String::new() };
         let answer = if name == "broken" { Err(Unavailable("nss".into())) } else { Ok(known.then_some(account)) };
         Box::pin(std::future::ready(answer))
     }
@@ -47,6 +54,40 @@ async fn keys(router: &Router, address: &str) -> Vec<String> {
         Verdict::Refused { status, text, .. } => vec![format!("refused {status} {text}")],
         Verdict::Unavailable { text } => vec![format!("unavailable {text}")],
     }
+}
+
+#[tokio::test]
+async fn accounts_that_never_get_mail_are_unknown() {
+    let aliases: HashMap<_, _> = [("bin", "bob"), ("list", "engine\nalice")].into();
+    let tables = Tables { aliases: Arc::new(Fixed(aliases)), accounts: Arc::new(People), ..Tables::default() };
+    let settings = Settings { alias_depth: 10, alias_limit: 10, ..Settings::default() };
+    let r = Router::new(Settings { engine_uid: Some(99), min_uid: 100, ..settings.clone() }, tables.clone());
+    for name in ["engine", "\\engine", "\\bin", "bob.lock", "Bob.LOCK+x"] {
+        assert_eq!(keys(&r, name).await, ["refused 5.1.1 User unknown"], "{name}");
+    }
+    assert_eq!(keys(&r, "bin").await, ["local:bob"]);
+    assert_eq!(keys(&r, "toor").await, ["local:\\toor"]);
+    assert_eq!(keys(&r, "list").await, ["error:5.1.1 User unknown", "local:alice"]);
+    let r = Router::new(settings, tables);
+    assert_eq!(keys(&r, "engine").await, ["local:engine"]);
+    assert_eq!(keys(&r, "\\bin").await, ["local:\\bin"]);
+}
+
+#[tokio::test]
+async fn programs_are_looked_for_in_the_table_that_was_configured() {
+    let of =
+        |rows: &[(&'static str, &'static str)]| -> Arc<dyn Table> { Arc::new(Fixed(rows.iter().copied().collect())) };
+    let first = table::Named::new("/mail/a", of(&[("list", "bob\n|x"), ("root", "/f")]));
+    let second = table::Named::new("/mail/b", of(&[("list", ":include:/l"), ("only", "|x")]));
+    let aliases = Arc::new(table::Union::new(vec![Arc::new(first), Arc::new(second)]));
+    let settings = Settings { alias_depth: 10, alias_limit: 10, ..Settings::default() };
+    let r = Router::new(settings, Tables { aliases, accounts: Arc::new(People), ..Tables::default() });
+    let files = |keys: Vec<String>| -> Vec<String> {
+        keys.iter().map(|key| key.split(':').filter(|part| part.len() != 16).collect::<Vec<_>>().join(":")).collect()
+    };
+    assert_eq!(files(keys(&r, "list").await), ["local:bob", "prog::/mail/a", "include::/mail/b"]);
+    assert_eq!(files(keys(&r, "only").await), ["prog::/mail/b"]);
+    assert_eq!(files(keys(&r, "postmaster").await), ["file::/mail/a"]);
 }
 
 #[tokio::test]

@@ -19,5 +19,9 @@ echo 'only@virt.example	u' | run /usr/sbin/makemap hash /tmp/golden/one
 run /usr/sbin/makemap btree /tmp/golden/btree < map
 run /usr/sbin/makemap -N hash /tmp/golden/terminated < map
 { cat map; echo 'alice	second'; echo 'alice	third'; } | run /usr/sbin/makemap -d btree /tmp/golden/duplicates
+for type in hash btree; do
+  { n=0; while [ $n -lt 1500 ]; do n=$((n+1)); echo "dup	u$n"; done; echo 'a	b'; echo 'z	y'; for n in 1 2 3; do echo "few	f$n"; done; } |
+    run /usr/sbin/makemap -d $type /tmp/golden/many-$type
+done
 for type in hash btree; do cp big postfix-$type; run /usr/sbin/postmap -c /tmp/golden $type:/tmp/golden/postfix-$type; done
 cp ./*.db "$out"/
