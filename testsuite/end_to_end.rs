@@ -7,6 +7,8 @@
 mod access;
 #[path = "cases/auth.rs"]
 mod auth;
+#[path = "cases/borrowed.rs"]
+mod borrowed;
 #[path = "cases/bounce.rs"]
 mod bounce;
 #[path = "cases/caller.rs"]
@@ -41,6 +43,8 @@ mod manner;
 mod modes;
 #[path = "cases/operate.rs"]
 mod operate;
+#[path = "cases/own_words.rs"]
+mod own_words;
 #[path = "cases/reader.rs"]
 mod reader;
 #[path = "cases/relay.rs"]

@@ -9,6 +9,7 @@ use crate::exit;
 use crate::flag::{self, Arity, Flag};
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 
 /// A flag as given.
 #[derive(Debug)]
@@ -32,14 +33,10 @@ impl Arguments {
     /// Takes the arguments behind the program's name apart.
     ///
     /// # Errors
-    /// [`Stop::Getopt`], with the name before it as getopt does; line breaks; a wrong mode, which sendmail finds before anything else is read.
+    /// [`Stop::Getopt`], with the name before it as getopt does; a wrong mode, which sendmail finds before anything else is read.
     pub fn read(name: &str, args: Vec<OsString>) -> Result<Self, Stop> {
-        // A line break in an argument would become a header line of its own (-F, -f) or a second address.
-        if args.iter().any(|a| a.as_encoded_bytes().iter().any(|b| b"\r\n\0".contains(b))) {
-            return Err(Stop::Refused(exit::USAGE, "Line breaks are not allowed in arguments".into()));
-        }
         let getopt = |text: String| Stop::Getopt(format!("{name}: {text}"));
-        let mut parser = Parser::from_args(args);
+        let mut parser = Parser::from_args(args.into_iter().map(one_line));
         parser.set_short_equals(false);
         let mut read = Self { flags: Vec::new(), rest: Vec::new() };
         // A wrong mode counts before getopt's complaints, and `-Q.` before that.
@@ -87,6 +84,13 @@ impl Arguments {
             self.rest.extend(left.map(text));
         }
     }
+}
+
+/// A line break in an argument would become a header line of its own (-F, -f); it is a blank, as in sendmail.
+fn one_line(argument: OsString) -> OsString {
+    let mut bytes = argument.into_vec();
+    bytes.iter_mut().filter(|b| matches!(b, b'\r' | b'\n')).for_each(|b| *b = b' ');
+    OsString::from_vec(bytes)
 }
 
 fn value(flag: &Flag, parser: &mut Parser) -> Option<String> {

@@ -2,7 +2,7 @@
 //! takes and what becomes of it stands in [`crate::flag`] and [`crate::option`], and [`crate::setting`] applies options.
 
 use crate::argument::{Arguments, Given};
-use crate::flag_value::{debug_category_0, envelope_id, hops, notify};
+use crate::flag_value::{debug_category_0, envelope_id, hops, notify, with_notify};
 use crate::option::Setting;
 use crate::output::plain;
 use crate::queue_run::QueueRun;
@@ -128,6 +128,8 @@ pub struct Command {
     pub check_aliases: bool,
     /// `-Ac`: meant for the submission program's own queue, which does not exist here.
     pub submission_only: bool,
+    /// `-Am`: meant for the server itself.
+    pub direct: bool,
     /// `-C`.
     pub configuration: Option<String>,
     /// `-d0.1` or above.
@@ -207,6 +209,7 @@ impl Default for Command {
             quarantine: None,
             check_aliases: false,
             submission_only: false,
+            direct: false,
             configuration: None,
             debug: false,
             debug_file: None,
@@ -321,6 +324,7 @@ impl Command {
     pub(crate) fn in_its_words(&self, stop: Stop) -> Stop {
         let Stop::Refused(code, text) = stop else { return stop };
         let lines = self.notices.iter().cloned().chain([self.worded(code, &text)]);
+        let code = if self.errors == ErrorMode::Berknet { exit::OK } else { code };
         Stop::Refused(code, lines.collect::<Vec<_>>().join("\n"))
     }
 
@@ -340,7 +344,7 @@ impl Command {
 
     fn apply(&mut self, letter: char, value: String) -> Result<(), Stop> {
         match letter {
-            'A' => self.submission_only = value.starts_with('c'),
+            'A' => (self.submission_only, self.direct) = (value.starts_with('c'), value.starts_with('m')),
             'B' => self.body = Some(value),
             'b' => {
                 self.arpanet = value.starts_with('a');
@@ -360,15 +364,11 @@ impl Command {
             'h' => self.hops = hops(&value).ok_or_else(|| usage(format!("Bad hop count ({value})")))?,
             'I' => self.set_mode('i'),
             'i' => self.ignore_dots = true,
-            'M' => macro_name(&value)?,
-            'N' => self.notify = notify(&value)?,
+            'M' => self.set_macro(&value)?,
+            'N' => self.notify = with_notify(self.notify, notify(&value)?),
             'O' => self.long_option(&value)?,
             'o' => self.letter_option(&value)?,
-            // A protocol without a host leaves the host that an earlier one gave.
-            'p' => match self.protocol.split_once(':') {
-                Some((_, host)) if !value.contains(':') => self.protocol = format!("{value}:{host}"),
-                _ => self.protocol = value,
-            },
+            'p' => self.set_protocol(value),
             'Q' if value.starts_with('.') => {
                 self.ended = true;
                 return Err(usage("Can not use -Q."));
@@ -421,16 +421,34 @@ impl Command {
         }
     }
 
-    fn returned(&mut self, value: &str) -> Result<(), Stop> {
-        let headers = match value.to_ascii_lowercase().as_str() {
-            "full" => false,
-            "hdrs" => true,
-            _ => return Err(usage("Invalid -R value")),
-        };
-        if self.return_headers.replace(headers).is_some() {
-            return Err(usage("Duplicate -R flag"));
+    /// A protocol without a host leaves the host that an earlier one gave.
+    fn set_protocol(&mut self, value: String) {
+        match self.protocol.split_once(':') {
+            Some((_, host)) if !value.contains(':') => self.protocol = format!("{value}:{host}"),
+            _ => self.protocol = value,
+        }
+    }
+
+    /// `-Mr` and `-Ms` are the two halves of `-p`; the other macros are for rulesets.
+    pub(crate) fn set_macro(&mut self, value: &str) -> Result<(), Stop> {
+        macro_name(value)?;
+        if let Some(protocol) = value.strip_prefix('r') {
+            self.set_protocol(protocol.replace(':', " "));
+        } else if let Some(host) = value.strip_prefix('s') {
+            let protocol = self.protocol.split(':').next().unwrap_or_default();
+            self.protocol = format!("{protocol}:{host}");
         }
         Ok(())
+    }
+
+    fn returned(&mut self, value: &str) -> Result<(), Stop> {
+        // A wrong value is one, too.
+        let again = self.return_headers.replace(value.eq_ignore_ascii_case("hdrs")).is_some();
+        match value.to_ascii_lowercase().as_str() {
+            _ if again => Err(usage("Duplicate -R flag")),
+            "full" | "hdrs" => Ok(()),
+            _ => Err(usage("Invalid -R value")),
+        }
     }
 }
 

@@ -155,7 +155,8 @@ named! {
     fn full_name() {
         assert_eq!(good(&["-F=x"]).full_name.as_deref(), Some("=x"));
         assert_eq!(good(&["-F", "\"Reminder Service\""]).full_name.as_deref(), Some("\"Reminder Service\""));
-        wrong(&[(&["-F", "x\nBcc: y", "bob"], "Line breaks are not allowed in arguments")]);
+        assert_eq!(good(&["-F", "x\nBcc: y", "-f", "carol\r\n"]).full_name.as_deref(), Some("x Bcc: y"));
+        assert_eq!(read(&["bob\n", "a\r\nb"]).unwrap().recipients, ["bob ", "a  b"]);
     }
 
     fn envelope_sender() {
@@ -188,8 +189,16 @@ named! {
 
     fn macros() {
         let plain = shape(&Command::default());
-        for fine in ["-MrESMTP", "-Mshost", "-M{daemon_flags}CC", "-oMxy", "-MZfoo"] {
+        for fine in ["-M{daemon_flags}CC", "-oMxy", "-MZfoo"] {
             assert_eq!(shape(&good(&[fine])), plain, "{fine}");
+        }
+        for (flags, protocol) in [
+            (&["-MrESMTP"][..], "ESMTP"),
+            (&["-oMrESMTP", "-Mshost:x"], "ESMTP:host:x"),
+            (&["-Mshost", "-MrUUCP"], "UUCP:host"),
+            (&["-pSMTP:a", "-Msb"], "SMTP:b"),
+        ] {
+            assert_eq!(good(flags).protocol, protocol, "{flags:?}");
         }
         let unbalanced = "Unbalanced { on foo\nUnable to assign macro/class ID (mid = 0xffffffff)";
         wrong_option(&[("-M{foo", unbalanced), ("-oM", "Name required for macro/class")]);
@@ -199,6 +208,8 @@ named! {
         for (given, bits) in [("never", 1), ("success", 2), ("success,failure", 6), ("DELAY, failure", 12)] {
             assert_eq!(good(&["-N", given]).notify, bits, "{given}");
         }
+        assert_eq!(good(&["-N", "success", "-N", "never"]).notify, 2);
+        assert_eq!(good(&["-N", "never", "-N", "failure,delay"]).notify, 12);
         for bad in ["sometimes", "", "success,never"] {
             wrong(&[(&["-N", bad], "Invalid -N argument")]);
         }
@@ -293,7 +304,8 @@ named! {
     fn envelope_id() {
         assert_eq!(good(&["-V", "a+2Bb"]).envelope_id.as_deref(), Some("a+b"));
         assert_eq!(good(&["-V", ""]).envelope_id, None);
-        for bad in ["env+1", "a b", "a=b", "a+2b", "a+0A"] {
+        assert_eq!(good(&["-V", "a+3d"]).envelope_id.as_deref(), Some("a="));
+        for bad in ["env+1", "a b", "a=b", "a+2", "a+0A"] {
             wrong(&[(&["-V", bad], "Invalid syntax in -V flag")]);
         }
     }

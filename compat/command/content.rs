@@ -21,9 +21,12 @@ pub enum Error {
     /// Writing or reading failed.
     #[error("cannot keep the message: {0}")]
     Io(#[from] io::Error),
-    /// More than the limit, or than half of what is free.
+    /// More than the limit.
     #[error("Message too large ({0} bytes are the limit here)")]
     TooLarge(u64),
+    /// More than half of what is free, wherever it could lie.
+    #[error("no room to keep the message")]
+    Full,
 }
 
 enum Spill {
@@ -46,6 +49,8 @@ pub struct Content<'a> {
     memory: Vec<u8>,
     /// What is beyond memory's reach, all of it, and how large it may become.
     spill: Option<(Spill, u64)>,
+    /// So many places were tried.
+    tried: usize,
     length: u64,
     eight_bit: bool,
 }
@@ -54,7 +59,7 @@ impl<'a> Content<'a> {
     /// Empty; files go to `folder` (the drop folder).
     #[must_use]
     pub fn new(folder: &'a Path) -> Self {
-        Self { folder, memory: Vec::new(), spill: None, length: 0, eight_bit: false }
+        Self { folder, memory: Vec::new(), spill: None, tried: 0, length: 0, eight_bit: false }
     }
     /// Bytes so far.
     #[must_use]
@@ -100,17 +105,42 @@ impl<'a> Content<'a> {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        if self.spill.is_none() {
-            self.spill = Some(spill(self.folder)?);
-        }
-        if let Some((spill, limit)) = &self.spill {
-            if self.length > *limit {
-                return Err(Error::TooLarge(*limit));
+        let at = self.length - self.memory.len() as u64;
+        loop {
+            if let Some((spill, limit)) = &self.spill
+                && self.length <= *limit
+            {
+                match durable::write_all_at(spill.file(), &self.memory, at) {
+                    Err(error) if is_full(&error) => {}
+                    written => {
+                        self.memory.clear();
+                        return Ok(written?);
+                    }
+                }
             }
-            let at = self.length - self.memory.len() as u64;
-            durable::write_all_at(spill.file(), &self.memory, at)?;
-            self.memory.clear();
+            self.move_on(at)?;
         }
+    }
+
+    /// To the next place that has room, with the bytes up to `end`.
+    fn move_on(&mut self, end: u64) -> Result<(), Error> {
+        if self.length > LIMIT {
+            return Err(Error::TooLarge(LIMIT));
+        }
+        let (spill, limit) = loop {
+            let place = place(self.folder, self.tried)?;
+            self.tried += 1;
+            if let Some(roomy) = place.filter(|(_, limit)| self.length <= *limit) {
+                break roomy;
+            }
+        };
+        if let Some((old, _)) = &self.spill
+            && let Err(error) = copy(old.file(), spill.file(), end)
+        {
+            // What is here stays here for the next try.
+            return if is_full(&error) { self.move_on(end) } else { Err(error.into()) };
+        }
+        self.spill = Some((spill, limit));
         Ok(())
     }
 
@@ -136,19 +166,38 @@ impl<'a> Content<'a> {
     }
 }
 
-/// A place for content beyond memory, and how much it may hold.
-fn spill(folder: &Path) -> Result<(Spill, u64), Error> {
-    let temporary = std::env::var_os("TMPDIR").unwrap_or_default();
-    for folder in [folder, Path::new(&temporary), Path::new("/var/tmp"), Path::new("/tmp")] {
-        if !folder.is_absolute() {
-            continue;
+/// Whether a disk, or somebody's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn copy(from: &File, to: &File, end: u64) -> io::Result<()> {
+    let (mut buffer, mut at) = (vec![0; CHUNK], 0);
+    while at < end {
+        let read = durable::read_at_most(from, &mut buffer, at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let (Ok(nameless), Ok(space)) = (Nameless::create(folder, 0o600), durable::folder::space(folder)) {
-            return Ok((Spill::Nameless(nameless), LIMIT.min(space.bytes / 2)));
-        }
+        durable::write_all_at(to, buffer.get(..read).unwrap_or_default(), at)?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// One of the places for content beyond memory, if it can be used, and how much it may hold; an error behind the last.
+fn place(folder: &Path, number: usize) -> Result<Option<(Spill, u64)>, Error> {
+    let temporary = crate::privilege::variable("TMPDIR").unwrap_or_default();
+    let folders = [folder, Path::new(&temporary), Path::new("/var/tmp"), Path::new("/tmp")];
+    if let Some(folder) = folders.get(number) {
+        let created = if folder.is_absolute() { Nameless::create(folder, 0o600).ok() } else { None };
+        let space = durable::folder::space(folder).ok();
+        return Ok(created.zip(space).map(|(nameless, space)| (Spill::Nameless(nameless), LIMIT.min(space.bytes / 2))));
+    }
+    if number > folders.len() {
+        return Err(Error::Full);
     }
     let memory = rustix::fs::memfd_create("message", rustix::fs::MemfdFlags::CLOEXEC).map_err(io::Error::from)?;
-    Ok((Spill::Memory(File::from(memory)), MEMORY_LIMIT))
+    Ok(Some((Spill::Memory(File::from(memory)), MEMORY_LIMIT)))
 }
 
 #[cfg(test)]
@@ -183,6 +232,26 @@ mod tests {
         for length in [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7] {
             round_trip(length);
         }
+    }
+
+    #[test]
+    fn what_a_place_cannot_hold_moves_to_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut content = Content::new(folder.path());
+        content.write(&vec![b'a'; 2 * CHUNK]).unwrap();
+        content.spill.as_mut().unwrap().1 = 0;
+        content.write(&vec![b'b'; 2 * CHUNK]).unwrap();
+        assert!(content.tried > 1 && content.spill.as_ref().unwrap().1 > 0);
+        let mut back = Vec::new();
+        let gather = |chunk: &[u8]| {
+            back.extend_from_slice(chunk);
+            Ok(())
+        };
+        content.read::<io::Error>(gather).unwrap();
+        assert!(back == [[b'a'; 2 * CHUNK], [b'b'; 2 * CHUNK]].concat());
+        content.tried = 5;
+        content.spill.as_mut().unwrap().1 = 0;
+        assert!(matches!(content.write(&vec![b'c'; 2 * CHUNK]), Err(Error::Full)), "nowhere is room");
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::smtp::Outcome;
 use crate::zone::Zone;
 use crate::{dead_letter, drop_file, engine, exit, host, live, smtp, zone};
 use call::frame::Connection;
-use call::submit::{Answer, Mode, RECIPIENT_LIMIT, Refused, Submission};
+use call::submit::{Answer, Errors, Mode, RECIPIENT_LIMIT, Recipient, Refused, Submission};
 use mail::content::LineEnds;
+use std::collections::HashSet;
 use std::io::Read;
 
 /// Why a message is not even tried.
@@ -37,8 +38,20 @@ impl Error {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Heading(heading::Error::Input(input::Error::Io(_))) | Self::Input(input::Error::Io(_)) => exit::IO,
-            Self::Content(content::Error::Io(_)) => exit::TEMPORARY,
+            Self::Content(content::Error::Io(_) | content::Error::Full) => exit::TEMPORARY,
             Self::Heading(_) | Self::Input(_) | Self::Content(content::Error::TooLarge(_)) => exit::DATA,
+        }
+    }
+}
+
+impl Error {
+    /// Whether it is for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Content(content::Error::Io(error)) => content::is_full(error),
+            Self::Content(content::Error::Full) => true,
+            _ => false,
         }
     }
 }
@@ -58,6 +71,13 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         Ok(prepared) => prepared,
         Err(error) => {
             output.line(&without_number(&error.to_string()));
+            if let Error::Heading(heading::Error::TooLarge(heading)) = &error
+                && let Ok(()) = keep(&heading.raw(), &mut input, &mut content)
+            {
+                let prepared = prepare(command, heading, &origin(&caller));
+                let delivery = Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
+                delivery.bury(&prepared.submission, "", &prepared.submission.recipients, output);
+            }
             return error.exit();
         }
     };
@@ -96,20 +116,31 @@ pub fn collect<R: Read>(
     content: &mut Content<'_>,
 ) -> Result<Prepared, Error> {
     let heading = Heading::read(input, command.save_from_line)?;
-    let origin = Origin {
+    let mut prepared = prepare(command, &heading, &origin(caller));
+    content.write(&prepared.header)?;
+    content.write(b"\r\n")?;
+    keep(&heading.body_start, input, content)?;
+    prepared.submission.eight_bit |= content.is_eight_bit();
+    prepared.submission.cut = input.is_cut();
+    Ok(prepared)
+}
+
+fn origin(caller: &Caller) -> Origin<'_> {
+    Origin {
         caller,
         name: std::env::var("NAME").ok().filter(|name| !name.is_empty()),
         now: zone::now(),
         zone: Zone::local,
         hosts: host::names,
         id: new_id(),
-    };
-    let mut prepared = prepare(command, &heading, &origin);
-    content.write(&prepared.header)?;
-    content.write(b"\r\n")?;
+    }
+}
+
+/// Keeps these bytes and all that is still to be read.
+fn keep<R: Read>(start: &[u8], input: &mut Input<R>, content: &mut Content<'_>) -> Result<(), Error> {
     let mut ends = LineEnds::new();
     let mut lines = Vec::new();
-    ends.feed(&heading.body_start, &mut lines);
+    ends.feed(start, &mut lines);
     content.write(&lines)?;
     while let Some(piece) = input.bulk()? {
         lines.clear();
@@ -120,9 +151,7 @@ pub fn collect<R: Read>(
     ends.finish(&mut lines);
     content.write(&lines)?;
     content.finish()?;
-    prepared.submission.eight_bit |= content.is_eight_bit();
-    prepared.submission.cut = input.is_cut();
-    Ok(prepared)
+    Ok(())
 }
 
 /// 128 random bits.
@@ -211,6 +240,10 @@ pub fn offer(places: &Places, submission: &Submission, content: &Content<'_>) ->
     }
 }
 
+fn recipient(address: String) -> Recipient {
+    Recipient { address, notify: 0, orcpt: String::new() }
+}
+
 struct Delivery<'a> {
     command: &'a Command,
     places: &'a Places,
@@ -222,11 +255,12 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     fn run(&self, output: &mut Output) -> u8 {
         let (prepared, submission) = (self.prepared, &self.prepared.submission);
-        if let (Some(wrong), ErrorMode::Print) = (&prepared.sender_refused, self.command.errors) {
+        for wrong in prepared.noted.iter().filter(|_| self.command.errors == ErrorMode::Print) {
             output.line(&format!("{}... {}", plain(&wrong.address, 400), plain(&wrong.text, 1_000)));
         }
         if submission.recipients.len() > RECIPIENT_LIMIT {
             output.line(&format!("Too many recipients ({RECIPIENT_LIMIT} max)"));
+            self.bury(submission, "", &[], output);
             return exit::UNAVAILABLE;
         }
         if submission.recipients.is_empty() && prepared.refused.is_empty() {
@@ -238,16 +272,23 @@ impl Delivery<'_> {
             match offer(self.places, submission, self.content) {
                 Fate::Taken { id, how, refused: late, bounces, live } => {
                     (bounced, taken) = (bounces, id);
-                    if let Some(live) = live {
-                        live::show(live, output);
+                    let shown = live.map(|live| live::show(live, output)).is_some();
+                    // The server's own last word is nothing to whoever asks for the server itself (-Am).
+                    if !(shown && self.command.direct) {
+                        self.tell(submission, &how, &late, output);
                     }
-                    self.tell(submission, &how, &late, output);
-                    refused.extend(late);
+                    // The engine refuses once more what it was sent although it is no address.
+                    let known: HashSet<&str> = prepared.refused.iter().map(|one| one.address.as_str()).collect();
+                    refused.extend(late.into_iter().filter(|one| !known.contains(one.address.as_str())));
                 }
                 Fate::Never(code, text) => {
                     output.line(&plain(&text, 1_000));
-                    self.bury(submission, "", output);
-                    return self.finish(code);
+                    self.bury(submission, "", &submission.recipients, output);
+                    return match (code, self.command.errors) {
+                        // That it has gone in a circle outweighs what else was wrong.
+                        (exit::UNAVAILABLE, ErrorMode::Print | ErrorMode::Mail | ErrorMode::Quiet) => code,
+                        (code, _) => self.finish(code),
+                    };
                 }
                 Fate::Nobody(text) => {
                     output.line(&format!("sendmail: message not sent: {}", plain(&text, 1_000)));
@@ -277,7 +318,8 @@ impl Delivery<'_> {
         let Some(first) = refused.first() else {
             return self.finish(exit::OK);
         };
-        let mailed = |one: &Refused| bounced && submission.recipients.iter().any(|r| r.address == one.address);
+        let by_mail = bounced && crate::prepare::errors(prepared.errors) == Errors::Mail;
+        let mailed = |one: &Refused| by_mail && submission.recipients.iter().any(|r| r.address == one.address);
         let saved = match prepared.errors {
             ErrorMode::Quiet => false,
             ErrorMode::Print => true,
@@ -297,25 +339,37 @@ impl Delivery<'_> {
             }
         }
         if saved {
-            self.bury(submission, id, output);
+            let address = |one: &Refused| (!mailed(one)).then(|| one.address.clone());
+            self.bury(submission, id, &refused.iter().filter_map(address).map(recipient).collect::<Vec<_>>(), output);
         }
         // Whoever does not wait has gone before the original knows of errors, but for those in the text.
         let gone = self.command.leaves_at_once() && prepared.refused.is_empty();
         self.finish(if gone { exit::OK } else { first.exit })
     }
 
-    /// Saves the message in dead.letter, under its queue id if it has one, and says so.
-    fn bury(&self, submission: &Submission, id: &str, output: &mut Output) {
-        let Some(home) = &self.caller.home else { return };
+    /// Saves the message in dead.letter, under its queue id if it has one, and says so. Where that cannot be, it goes back to its sender by
+    /// mail for those who did not get it, as in the original.
+    fn bury(&self, submission: &Submission, id: &str, without: &[Recipient], output: &mut Output) {
+        let Some(home) = &self.caller.home else {
+            let _nothing_more_can_be_done = self.give_back(submission, without);
+            return;
+        };
         let path = home.join("dead.letter");
         let path = plain(&path.to_string_lossy(), 400);
         match dead_letter::save(home, submission, id, self.content) {
             Ok(_) => output.line(&format!("{path}... Saved message in {path}")),
+            Err(_) if self.give_back(submission, without) => {}
             Err(error) => {
                 let why = without_number(&error.to_string());
                 output.line(&format!("{path}... Cannot save message: {why}"));
             }
         }
+    }
+
+    /// The drop folder's messages are refused by mail, whatever is wrong with them. Under an id of its own, because the engine has seen the other.
+    fn give_back(&self, submission: &Submission, recipients: &[Recipient]) -> bool {
+        let again = Submission { id: new_id(), recipients: recipients.to_vec(), ..submission.clone() };
+        !recipients.is_empty() && drop_file::save(&self.places.drop, &again, self.content).is_ok()
     }
 
     /// No recipient at all. The original drops the message and exits 0; the exit code stays, the message is saved.
@@ -327,7 +381,7 @@ impl Delivery<'_> {
         output.line("No recipient addresses found in header");
         // Something longer than the empty line after no header at all.
         if self.content.len() > 2 {
-            self.bury(submission, "", output);
+            self.bury(submission, "", &[], output);
         }
         self.finish(exit::OK)
     }
@@ -337,7 +391,7 @@ impl Delivery<'_> {
             (ErrorMode::Berknet, _) => exit::OK,
             // The first error of a call is its code.
             _ if self.command.exit != exit::OK => self.command.exit,
-            (_, code) => self.prepared.sender_refused.as_ref().map_or(code, |wrong| wrong.exit),
+            (_, code) => self.prepared.noted.first().map_or(code, |wrong| wrong.exit),
         }
     }
 }

@@ -120,7 +120,7 @@ pub const FLAGS: &[Flag] = &[
     flag('i', Bare, Done, "", "lone_dot", "A line with a lone dot does not end the message."),
     flag('J', Attached, Ignored("Japanese code conversion of one old system"), "code", "ignored_flags", "Code conversion on Sony NEWS (obsolete)."),
     flag('L', Value, Ignored("the server writes the log, under its own tag"), "tag", "ignored_flags", "Syslog tag."),
-    flag('M', Value, Ignored("macros are for rulesets, and there are none; the kernel tells who submits (r, s)"), "macro", "macros", "Set a macro, -Mxvalue or -M{name}value."),
+    flag('M', Value, Done, "macro", "macros", "Set a macro, -Mxvalue or -M{name}value: r and s are the protocol and the host of -p; the others are for rulesets, and there are none."),
     flag('m', Bare, Ignored("the sender is always kept in lists that contain him"), "", "ignored_flags", "Send to me, too (obsolete)."),
     flag('N', Value, Done, "list", "notifications", "When to notify the sender: never, or a list of success, failure and delay, separated by commas."),
     flag('n', Bare, Ignored("the receiving server expands aliases in any case, as sendmail's does behind its submission program"), "", "ignored_flags", "No aliasing."),

@@ -34,6 +34,14 @@ pub(crate) fn notify(value: &str) -> Result<u8, Stop> {
     })
 }
 
+/// A second `-N` adds to the first; `never` is only what is left if nothing was asked for.
+pub(crate) fn with_notify(before: u8, more: u8) -> u8 {
+    match (before | more) & !1 {
+        0 => before | more,
+        wanted => wanted,
+    }
+}
+
 pub(crate) fn envelope_id(value: &str) -> Result<Option<String>, Stop> {
     if value.is_empty() {
         return Ok(None);
@@ -41,14 +49,14 @@ pub(crate) fn envelope_id(value: &str) -> Result<Option<String>, Stop> {
     xtext(value).map(Some).ok_or_else(|| usage("Invalid syntax in -V flag"))
 }
 
-/// Decodes xtext (RFC 3461 4): `+` starts two upper-case hex digits, `=` is not allowed. Control characters stay out.
+/// Decodes xtext (RFC 3461 4): `+` starts two hex digits (lower case, too, as sendmail takes them), `=` is not allowed. Control characters stay out.
 fn xtext(value: &str) -> Option<String> {
     let mut out = String::with_capacity(value.len());
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {
         let decoded = match byte {
             b'+' => {
-                let digit = |b: u8| char::from(b).to_digit(16).filter(|_| !b.is_ascii_lowercase());
+                let digit = |b: u8| char::from(b).to_digit(16);
                 let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
                 u8::try_from(high * 16 + low).ok()?
             }

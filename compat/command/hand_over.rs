@@ -1,8 +1,8 @@
 //! Becoming `postrider`: what needs the configuration, a table or the spool is its work (`-bd`, `-bv`, `-bi`, `-bt`, …, and the names `makemap`,
 //! `editmap`, `praliases`, `mailstats`). This program stays small. Called by `run`, `server`, `mailq` and `operator`.
 
-use crate::exit;
 use crate::output::{Output, without_number};
+use crate::{exit, privilege};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -60,6 +60,7 @@ impl<'a> Verb<'a> {
         for program in candidates() {
             let mut command = Command::new(program);
             command.arg(self.name).args(&self.arguments);
+            privilege::clear(&mut command);
             if let Some(file) = self.configuration {
                 command.env("POSTRIDER_CONFIG", file);
             }

@@ -14,9 +14,9 @@ pub enum Error {
     /// See there.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// More than [`LIMIT`].
+    /// More than [`LIMIT`]; this much was read.
     #[error("Headers too large ({LIMIT} max)")]
-    TooLarge,
+    TooLarge(Box<Heading>),
 }
 
 /// One field with its continuation lines.
@@ -101,7 +101,7 @@ impl Heading {
             // A little more than the limit, so that the line's shape can be told from what was read of it.
             let kind = read_line(input, &mut line, left.max(1_024))?;
             let whole = match kind {
-                Line::End if line.is_empty() => return Ok(heading),
+                Line::End if line.is_empty() => return Ok(heading.complete()),
                 Line::Part => false,
                 Line::Whole | Line::End => true,
             };
@@ -114,16 +114,33 @@ impl Heading {
             }
             first = false;
             if whole && text.is_empty() {
-                return Ok(heading);
+                return Ok(heading.complete());
             }
             if !heading.add(text) {
                 heading.body_start = line;
-                return Ok(heading);
+                return Ok(heading.complete());
             }
             if !whole || left == 0 {
-                return Err(Error::TooLarge);
+                // The rest of the line follows.
+                if let Some(last) = heading.fields.last_mut().filter(|_| !whole) {
+                    last.raw.truncate(last.raw.len().saturating_sub(2));
+                }
+                return Err(Error::TooLarge(Box::new(heading)));
             }
         }
+    }
+
+    /// Without fields that have to be made because they are empty, as in the original (it leaves other empty ones alone).
+    fn complete(mut self) -> Self {
+        let made = |field: &Field| ["from", "date", "message-id"].iter().any(|name| field.is(name));
+        self.fields.retain(|field| !(made(field) && field.body().trim_ascii().is_empty()));
+        self
+    }
+
+    /// Everything that was read when there was too much of it.
+    #[must_use]
+    pub fn raw(&self) -> Vec<u8> {
+        self.fields.iter().flat_map(|field| field.raw.iter().copied()).collect()
     }
 
     /// Adds one line; false if it is no header line.
@@ -224,10 +241,23 @@ mod tests {
     fn a_long_header_is_refused_and_a_long_body_line_is_not() {
         let endless = || std::io::repeat(b'x').take(300 << 20);
         let mut input = Input::new((&b"To: "[..]).chain(endless()), true);
-        assert!(matches!(Heading::read(&mut input, false), Err(Error::TooLarge)));
+        assert!(matches!(Heading::read(&mut input, false), Err(Error::TooLarge(_))));
         let fields = b"A: b\n".repeat(LIMIT / 4);
         let mut many = Input::new(fields.as_slice().chain(endless()), true);
-        assert!(matches!(Heading::read(&mut many, false), Err(Error::TooLarge)));
+        assert!(matches!(Heading::read(&mut many, false), Err(Error::TooLarge(_))));
+        // Nothing of it is lost.
+        let mut input = Input::new(fields.as_slice().chain(&b"A: c"[..]), true);
+        let Err(Error::TooLarge(heading)) = Heading::read(&mut input, false) else { panic!() };
+        let (mut all, mut rest) = (heading.raw(), Vec::new());
+        while let Some(piece) = input.bulk().unwrap() {
+            rest.extend_from_slice(piece);
+        }
+        all.extend_from_slice(&rest);
+        let given = [fields.as_slice(), b"A: c"].concat();
+        assert!(String::from_utf8(all).unwrap().replace("\r\n", "\n").as_bytes() == given);
+        let mut input = Input::new((&b"A: "[..]).chain(endless()), true);
+        let Err(Error::TooLarge(heading)) = Heading::read(&mut input, false) else { panic!() };
+        assert!(heading.raw().ends_with(b"xx"));
         let mut body = Input::new(endless(), true);
         let heading = Heading::read(&mut body, false).unwrap();
         assert!(heading.fields.is_empty() && heading.body_start.len() < LIMIT + (1 << 17));

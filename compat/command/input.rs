@@ -1,7 +1,9 @@
 //! Standard input as a message: pieces of lines, ended by a lone dot unless `-i` was given (sendmail.md 1.8, invocations.md).
 //! Never holds more than one buffer. Used by `heading` for the header and by `deliver` for the body.
 
+use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 16;
@@ -15,6 +17,26 @@ pub enum Error {
     /// A NUL byte. The original bounces to the sender and exits 0; refusing while the caller listens is safer.
     #[error("NUL byte not allowed")]
     Nul,
+}
+
+/// A source that whoever started us has set to non-blocking: there is more to come all the same.
+pub struct Patient<R>(pub R);
+
+impl<R: Read + AsFd> Read for Patient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut wanted = [PollFd::new(&self.0, PollFlags::IN)];
+                    match poll(&mut wanted, None) {
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
 }
 
 /// Option SevenBitInput: takes the eighth bit off every byte.
@@ -143,6 +165,21 @@ impl<R: Read> Input<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_does_not_block_is_waited_for() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).unwrap();
+        assert_eq!((&reader).read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            io::Write::write_all(&mut writer, b"hi").unwrap();
+        });
+        let mut text = String::new();
+        Patient(reader).read_to_string(&mut text).unwrap();
+        late.join().unwrap();
+        assert_eq!(text, "hi");
+    }
 
     /// Gives one byte at a time, the worst a pipe can do.
     struct Drip<'a>(&'a [u8]);

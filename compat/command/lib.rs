@@ -33,6 +33,7 @@ pub mod option;
 pub mod output;
 pub mod place;
 pub mod prepare;
+pub mod privilege;
 pub mod program;
 pub mod queue_run;
 pub mod server;
@@ -56,8 +57,12 @@ use traffic::Traffic;
 
 /// Runs the program with these arguments, the name first, and returns its exit code (`sysexits.h`).
 pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
-    endure();
     let mut output = Output::standard();
+    if let Err(error) = privilege::drop_borrowed() {
+        output.line(&format!("sendmail: cannot become the real user: {}", error.desc()));
+        return exit::OS_ERROR;
+    }
+    endure();
     let args: Vec<OsString> = args.collect();
     match args.first().and_then(|name| program::find(name)) {
         Some((name, Program::Verb)) => Verb::new(name, args.into_iter().skip(1)).exec(&mut output),
@@ -99,11 +104,11 @@ fn begin(command: &Command, mut output: Output) -> u8 {
         return code;
     }
     let Some(traffic) = traffic else {
-        return act(command, configuration, Box::new(std::io::stdin()), &mut output);
+        return act(command, configuration, Box::new(input::Patient(std::io::stdin())), &mut output);
     };
     output.flush();
     let mut output = Output::to(Box::new(traffic.writing(std::io::stdout())));
-    act(command, configuration, Box::new(traffic.reading(std::io::stdin())), &mut output)
+    act(command, configuration, Box::new(traffic.reading(input::Patient(std::io::stdin()))), &mut output)
 }
 
 fn act(command: &Command, configuration: Option<&str>, source: Box<dyn Read>, output: &mut Output) -> u8 {

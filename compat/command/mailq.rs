@@ -115,7 +115,11 @@ fn other_folder(folder: &str, output: &mut Output) -> u8 {
 
 /// The server does not answer. Whoever can read its spool (root) is shown what lies there and in the drop folder.
 fn without_engine(mut printer: Printer, run: &QueueRun, why: &str, places: &Places, output: &mut Output) -> u8 {
-    let dropped = dropped::entries(&places.drop);
+    let mut dropped = dropped::entries(&places.drop);
+    let all = dropped.as_ref().map_or(0, Vec::len);
+    if let Some(entries) = &mut dropped {
+        entries.retain(|entry| run.takes(entry));
+    }
     if let Ok((connection, first)) = stand_in().and_then(|connection| ask(connection, run)) {
         return printer.all(connection, first, &dropped.unwrap_or_default(), output);
     }
@@ -124,7 +128,7 @@ fn without_engine(mut printer: Printer, run: &QueueRun, why: &str, places: &Plac
         output.line("Its queue cannot be listed.");
         return exit::TEMPORARY;
     };
-    if entries.is_empty() {
+    if all == 0 {
         // "is empty" would be a lie: what the server has is not known.
         output.line("Nothing waits to be taken by it; its queue cannot be listed.");
         return exit::TEMPORARY;

@@ -3,7 +3,7 @@
 
 use crate::command_line::Command;
 use crate::hand_over::Verb;
-use crate::output::{Output, plain};
+use crate::output::{Output, plain, without_number};
 use crate::place::Places;
 use crate::queue_run::QueueRun;
 use crate::{dropped, engine, exit, mailq};
@@ -31,6 +31,11 @@ pub fn run(command: &Command, run: &QueueRun, places: &Places, configuration: Op
     }
     let wait = command.verbose || run.foreground;
     if engine::open(&places.run, "control").is_err() && may_start(configuration) && can_start(places) {
+        // What it is to hold, a server that starts would try first.
+        if command.quarantine.as_deref().is_some_and(|reason| !reason.is_empty()) {
+            output.line("sendmail: the mail server does not run; nothing was held");
+            return exit::TEMPORARY;
+        }
         return if wait {
             for_one_run(command, run, places, configuration, output)
         } else {
@@ -43,7 +48,7 @@ pub fn run(command: &Command, run: &QueueRun, places: &Places, configuration: Op
 
 /// Root, and whoever has a server of his own and names its configuration.
 fn may_start(configuration: Option<&str>) -> bool {
-    nix::unistd::geteuid().is_root() || configuration.is_some()
+    nix::unistd::getuid().is_root() || configuration.is_some()
 }
 
 /// Whether nobody listens: an engine that hangs is not to be doubled.
@@ -69,7 +74,7 @@ fn ask_for_run(
         Ok(Reply::Refused(text)) => return not_allowed(&text, output),
         Ok(_) => {}
         Err(error) => {
-            output.line(&format!("sendmail: the mail server does not answer ({error}); nothing was tried"));
+            output.line(&format!("sendmail: the mail server does not answer ({}); nothing was tried", error.reason()));
             return exit::TEMPORARY;
         }
     }
@@ -151,7 +156,7 @@ fn in_background(command: &Command, run: &QueueRun, output: &mut Output) -> u8 {
     match started {
         Ok(_) => exit::OK,
         Err(error) => {
-            output.line(&format!("sendmail: cannot start postrider: {error}"));
+            output.line(&format!("sendmail: cannot start postrider: {}", without_number(&error.to_string())));
             exit::OS_ERROR
         }
     }
@@ -174,7 +179,7 @@ fn for_one_run(
     }) {
         Ok(server) => server,
         Err(error) => {
-            output.line(&format!("sendmail: cannot start postrider: {error}"));
+            output.line(&format!("sendmail: cannot start postrider: {}", without_number(&error.to_string())));
             return exit::OS_ERROR;
         }
     };

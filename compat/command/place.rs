@@ -1,6 +1,7 @@
-//! Where the server is to be found: folders and the port, from the environment or their defaults. Nothing set-id runs here,
-//! so a caller who sets these only misleads himself.
+//! Where the server is to be found: folders and the port, from the environment or their defaults. Nothing set-id runs here
+//! (`privilege`), so a caller who sets these only misleads himself.
 
+use crate::privilege::variable;
 use std::path::PathBuf;
 
 /// The places.
@@ -18,11 +19,13 @@ impl Places {
     /// From the environment.
     #[must_use]
     pub fn from_environment() -> Self {
-        let get = |name: &str, default: &str| PathBuf::from(std::env::var_os(name).unwrap_or_else(|| default.into()));
+        let get = |name: &str, default: &str| PathBuf::from(variable(name).unwrap_or_else(|| default.into()));
         Self {
             run: get("POSTRIDER_RUN", "/run/postrider"),
             drop: get("POSTRIDER_DROP", "/var/spool/postrider/drop"),
-            smtp: std::env::var("POSTRIDER_SMTP").unwrap_or_else(|_| "127.0.0.1:25".to_owned()),
+            smtp: variable("POSTRIDER_SMTP")
+                .and_then(|given| given.into_string().ok())
+                .unwrap_or_else(|| "127.0.0.1:25".to_owned()),
         }
     }
 }

@@ -45,8 +45,9 @@ pub struct Prepared {
     pub refused: Vec<Refused>,
     /// So many of them are arguments; the others stand in fields.
     pub of_arguments: usize,
-    /// A sender that is no address; the caller stands in for him.
-    pub sender_refused: Option<Refused>,
+    /// What is told, and counts in the exit code, but is in nobody's way: a sender that is no address (the caller stands in for him), a
+    /// bracket that is not closed.
+    pub noted: Vec<Refused>,
     /// Who hears of errors: as the command line says, but a sender who is not the caller gets mail, and so does whoever
     /// does not wait (`-odb`, `-odq`).
     pub errors: ErrorMode,
@@ -56,7 +57,7 @@ pub struct Prepared {
 #[must_use]
 pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Prepared {
     let resent = heading.fields.iter().any(is_resent);
-    let (sender, sender_refused) = sender(command, origin.caller);
+    let (sender, wrong_sender) = sender(command, origin.caller);
     // A sender who is not the caller gets mail; the null sender cannot, so it stays with the caller.
     let elsewhere = !sender.is_empty() && !is_self(origin, &sender);
     let mode = match command.errors {
@@ -68,7 +69,8 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
         ErrorMode::Print if command.leaves_at_once() && !sender.is_empty() => ErrorMode::Mail,
         mode => mode,
     };
-    let Named { recipients, refused, of_arguments, wrong_field } = recipients(command, heading, resent, [mode, late]);
+    let Named { recipients, refused, of_arguments, wrong_field, noted } =
+        recipients(command, heading, resent, [mode, late]);
     // What is no address in a field is told, and mailed as well.
     let late = if wrong_field && !sender.is_empty() && late == ErrorMode::Print { ErrorMode::Mail } else { late };
     let mut header = kept(heading);
@@ -97,7 +99,7 @@ pub fn prepare(command: &Command, heading: &Heading, origin: &Origin<'_>) -> Pre
         header,
         refused,
         of_arguments,
-        sender_refused,
+        noted: wrong_sender.into_iter().chain(noted).collect(),
         errors: late,
     }
 }
@@ -133,7 +135,7 @@ fn recipients(command: &Command, heading: &Heading, resent: bool, modes: [ErrorM
         ..Gathered::default()
     };
     for argument in &command.recipients {
-        gathered.add(argument.as_bytes());
+        gathered.argument(argument);
     }
     let of_arguments = gathered.refused.len();
     gathered.wrong = false;
@@ -146,7 +148,12 @@ fn recipients(command: &Command, heading: &Heading, resent: bool, modes: [ErrorM
         }
     }
     let wrong_field = gathered.wrong;
-    Named { recipients: gathered.recipients, refused: gathered.refused, of_arguments, wrong_field }
+    // One bounce for all that is wrong, for a caller who does not wait and beside what is wrong in a field.
+    if gathered.keep[1] || (wrong_field && modes[1] == ErrorMode::Print) {
+        gathered.join();
+    }
+    let Gathered { recipients, refused, noted, .. } = gathered;
+    Named { recipients, refused, noted, of_arguments, wrong_field }
 }
 
 /// Whom a call names.
@@ -157,6 +164,7 @@ struct Named {
     of_arguments: usize,
     /// A field has something that is no address.
     wrong_field: bool,
+    noted: Vec<Refused>,
 }
 
 #[derive(Default)]
@@ -164,8 +172,11 @@ struct Gathered {
     seen: HashSet<String>,
     recipients: Vec<Recipient>,
     refused: Vec<Refused>,
+    noted: Vec<Refused>,
     /// Whether the engine gets what is wrong in the text, and what nobody may write to directly.
     keep: [bool; 2],
+    /// What is wrong in the text and goes to the engine only together with somebody; before which recipient it stands.
+    bounced: Vec<(usize, String)>,
     /// Something was no address.
     wrong: bool,
     notify: u8,
@@ -192,15 +203,35 @@ impl Gathered {
             }
         }
     }
+    /// Adds an argument. `Bob <bob` is understood and complained of, `<<bob>>` just understood, as in the original.
+    fn argument(&mut self, text: &str) {
+        let plain = !text.contains([',', '"', '(', '\\']);
+        match (text.matches('<').count(), text.matches('>').count()) {
+            (1, 0) if plain && !text.trim_end().ends_with('<') => {
+                self.noted.push(refusal(text, exit::USAGE, "Unbalanced '<'"));
+                self.add(format!("{text}>").as_bytes());
+            }
+            (open, close) if plain && open == close && open > 1 => {
+                self.add(text.trim().trim_start_matches('<').trim_end_matches('>').as_bytes());
+            }
+            _ => self.add(text.as_bytes()),
+        }
+    }
     /// What is no address.
     fn add_wrong(&mut self, text: &str) {
         if text.starts_with(['|', '"']) && text.contains('|') {
             return self.direct(text, "Cannot mail directly to programs");
         }
+        // Somebody whom nobody knows, not a mistake in the text: that is found out late, as with programs.
+        if text.contains(';') {
+            return self.direct(&without_controls(text), "User unknown");
+        }
         self.wrong = true;
         let text = without_controls(text);
         if self.keep[0] && self.recipients.len() <= RECIPIENT_LIMIT {
             self.push(text.clone());
+        } else if self.bounced.len() < RECIPIENT_LIMIT {
+            self.bounced.push((self.recipients.len(), text.clone()));
         }
         let (code, why) = syntax_error(&text);
         self.refuse(&text, code, why);
@@ -224,14 +255,32 @@ impl Gathered {
             self.push(address.as_str().to_owned());
         }
     }
+    /// What is wrong goes to the engine with the others. If there are none, nothing is sent, and the caller is told at once.
+    fn join(&mut self) {
+        if self.recipients.is_empty() || self.bounced.is_empty() {
+            return;
+        }
+        let mut bounced = std::mem::take(&mut self.bounced).into_iter().peekable();
+        for (number, recipient) in std::mem::take(&mut self.recipients).into_iter().enumerate() {
+            while let Some((_, text)) = bounced.next_if(|(at, _)| *at <= number) {
+                self.push(text);
+            }
+            self.recipients.push(recipient);
+        }
+        bounced.for_each(|(_, text)| self.push(text));
+    }
     fn push(&mut self, address: String) {
         self.recipients.push(Recipient { address, notify: self.notify, orcpt: String::new() });
     }
     fn refuse(&mut self, address: &str, exit: u8, text: &str) {
         if self.refused.len() < RECIPIENT_LIMIT {
-            self.refused.push(Refused { address: address.to_owned(), exit, text: text.to_owned() });
+            self.refused.push(refusal(address, exit, text));
         }
     }
+}
+
+fn refusal(address: &str, exit: u8, text: &str) -> Refused {
+    Refused { address: address.to_owned(), exit, text: text.to_owned() }
 }
 
 fn without_controls(text: &str) -> String {
@@ -244,7 +293,7 @@ fn syntax_error(text: &str) -> (u8, &'static str) {
         "<>" => (exit::NO_USER, "User unknown"),
         _ if text.contains(';') => (exit::NO_USER, "User unknown"),
         _ if text.contains("..") => (exit::NO_HOST, "Invalid host name"),
-        _ if text.contains("@@") => (exit::USAGE, "Invalid route address"),
+        _ if text.contains("@@") || text.contains(',') => (exit::USAGE, "Invalid route address"),
         _ if text.ends_with('@') => (exit::USAGE, "Hostname required"),
         _ => (exit::USAGE, "User address required"),
     }
@@ -270,13 +319,19 @@ fn sender(command: &Command, caller: &Caller) -> (String, Option<Refused>) {
     if matches!(given, "" | "<>") {
         return (String::new(), None);
     }
-    let found = list::addresses(given.as_bytes()).into_iter().find_map(|listed| listed.address.ok());
-    match found.filter(|address| direct(address).is_none()) {
-        Some(address) => (address.as_str().to_owned(), None),
-        None => {
+    // In `A, B <c>` only what is in brackets counts; two addresses are none.
+    let shown = given.rfind('<').filter(|_| given.ends_with('>')).and_then(|at| given.get(at..)).unwrap_or(given);
+    // A name of two words is one with a dot, as everybody has it in option BlankSub.
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    let name =
+        words.len() > 1 && words.iter().all(|word| word.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)));
+    let listed = list::addresses(if name { words.join(".") } else { shown.to_owned() }.as_bytes());
+    let several = listed.len() > 1 && shown.contains(',');
+    match listed.into_iter().find_map(|listed| listed.address.ok()).filter(|_| !several) {
+        Some(address) if direct(&address).is_none() => (address.as_str().to_owned(), None),
+        _ => {
             let (exit, text) = syntax_error(given);
-            let wrong = Refused { address: given.to_owned(), exit, text: text.to_owned() };
-            (caller.sender().to_owned(), Some(wrong))
+            (caller.sender().to_owned(), Some(refusal(given, exit, text)))
         }
     }
 }
@@ -332,7 +387,8 @@ fn from(command: &Command, heading: &Heading, origin: &Origin<'_>, sender: &str)
     with_name(&name, sender)
 }
 
-fn with_name(name: &str, address: &str) -> String {
+/// A From field's body: the name, if there is one, as a phrase, and the address.
+pub(crate) fn with_name(name: &str, address: &str) -> String {
     let name: String = name.chars().take(NAME_LIMIT).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if name.trim().is_empty() { address.to_owned() } else { format!("{} <{address}>", phrase(&name)) }
 }

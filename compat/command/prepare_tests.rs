@@ -127,6 +127,7 @@ fn what_is_no_address_in_a_field_is_mailed_too() {
     let field = "To: bob, carol@@x\n\n";
     assert_eq!(errors(&["-t"], field), ("bob carol@@x".into(), 1, Errors::Mail));
     assert_eq!(errors(&["-t", "-oeq"], field), ("bob".into(), 1, Errors::Report));
+    assert_eq!(errors(&["-t", "dave@"], field), ("dave@ bob carol@@x".into(), 2, Errors::Mail));
     assert_eq!(errors(&["-t", "dave@"], "To: bob\n\n"), ("bob".into(), 1, Errors::Report));
 }
 
@@ -165,6 +166,37 @@ fn senders_and_names() {
     let mut named = case(&["bob"], "\nx\n");
     named.name = Some("Environment");
     assert_eq!(golden(&named), format!("<alice> -> bob\n{DATE}From: Environment <alice>\n{tail}\nx\n"));
+}
+
+#[test]
+fn empty_fields_that_are_made_count_as_missing() {
+    let made = format!("<alice> -> bob\n{DATE}{FROM}Message-Id: *\n");
+    let given = "From: \nTo:\nDate:\nmessage-id:\n \nSubject:\n\nhi\n";
+    assert_eq!(golden(&case(&["bob"], given)), format!("{made}To:\nSubject:\n\nhi\n"));
+    assert_eq!(golden(&case(&["bob"], "Date:\n")), format!("{made}\n"));
+}
+
+#[test]
+fn what_is_noted_is_in_nobodys_way() {
+    let noted = |line: &[&str]| {
+        let command = Command::read(std::iter::once(&"sendmail").chain(line).map(OsString::from)).unwrap();
+        let alice = caller("alice");
+        let origin = Origin { caller: &alice, name: None, now: 0, zone: Zone::utc, hosts: Vec::new, id: [0; 16] };
+        let prepared = prepare(&command, &Heading::default(), &origin);
+        assert!(prepared.refused.is_empty(), "{line:?}");
+        let to: Vec<String> = prepared.submission.recipients.into_iter().map(|one| one.address).collect();
+        let texts: Vec<String> = prepared.noted.into_iter().map(|one| one.text).collect();
+        [prepared.submission.sender, to.join(" "), texts.join("|")]
+    };
+    let own = |parts: [&str; 3]| parts.map(str::to_owned);
+    assert_eq!(noted(&["<<bob>>"]), own(["alice", "bob", ""]));
+    assert_eq!(noted(&["Bob <bob", "carol"]), own(["alice", "bob carol", "Unbalanced '<'"]));
+    assert_eq!(noted(&["-fa,b", "bob"]), own(["alice", "bob", "Invalid route address"]));
+    assert_eq!(noted(&["-f", "B, C <d@e>", "bob"]), own(["d@e", "bob", ""]));
+    assert_eq!(noted(&["-f", "\"a,b\"@e", "bob"]), own(["\"a,b\"@e", "bob", ""]));
+    assert_eq!(noted(&["-f", "carol,", "bob"]), own(["carol", "bob", ""]));
+    assert_eq!(noted(&["-f", "a\nb", "bob"]), own(["a.b", "bob", ""]));
+    assert_eq!(noted(&["-f", "carol\r\n", "bob\n"]), own(["carol", "bob", ""]));
 }
 
 #[test]
@@ -245,6 +277,25 @@ fn errors_are_printed_mailed_or_neither() {
     ] {
         assert_eq!(mode(line), wanted, "{line:?}");
     }
+}
+
+#[test]
+fn what_is_wrong_in_the_text_bounces_with_the_others_if_nobody_waits() {
+    let named = |line: &[&str]| {
+        let command = Command::read(std::iter::once(&"sendmail").chain(line).map(OsString::from)).unwrap();
+        let alice = caller("alice");
+        let origin = Origin { caller: &alice, name: None, now: 0, zone: Zone::utc, hosts: Vec::new, id: [0; 16] };
+        let prepared = prepare(&command, &Heading::default(), &origin);
+        let all: Vec<String> = prepared.submission.recipients.into_iter().map(|one| one.address).collect();
+        (all.join(" "), prepared.refused.into_iter().map(|one| one.address).collect::<Vec<_>>().join(" "))
+    };
+    let own = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(named(&["-odb", "a", "bob@@x", "b", "c@@y"]), own("a bob@@x b c@@y", "bob@@x c@@y"));
+    assert_eq!(named(&["-odb", "bob@@x"]), own("", "bob@@x"));
+    assert_eq!(named(&["a", "bob@@x"]), own("a", "bob@@x"));
+    // Not wrong, only nobody: the engine says so, and whoever does not wait never hears of it.
+    assert_eq!(named(&["-odb", "bob;carol"]), own("bob;carol", ""));
+    assert_eq!(named(&["bob;carol"]), own("", "bob;carol"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `-q…`: queue runs and their selectors (sendmail.md 1.5). Read by `command_line`; `operator` asks the engine for a run, `mailq` for a list.
 
 use crate::command_line::{Stop, usage};
-use call::operator::{Part, Pattern, Select};
+use call::operator::{Entry, Part, Pattern, Select};
 
 /// The one queue group.
 pub const GROUP: &str = "mqueue";
@@ -68,6 +68,16 @@ impl QueueRun {
         Select { held: Some(self.quarantined), patterns: self.patterns.clone(), ..Select::default() }
     }
 
+    /// Whether an entry that the engine has not seen yet is meant, by the engine's rule: one pattern of each kind. Nothing of that is
+    /// quarantined.
+    #[must_use]
+    pub fn takes(&self, entry: &Entry) -> bool {
+        let of = |part| self.patterns.iter().filter(move |pattern| pattern.part == part);
+        let kinds = [Part::Id, Part::Sender, Part::Recipient, Part::Reason];
+        !self.quarantined
+            && kinds.into_iter().all(|part| of(part).next().is_none() || of(part).any(|pattern| fits(entry, pattern)))
+    }
+
     /// The selectors as flags again.
     #[must_use]
     pub fn flags(&self) -> Vec<String> {
@@ -87,6 +97,16 @@ impl QueueRun {
     #[must_use]
     pub fn unknown_group(&self) -> Option<&str> {
         self.group.as_deref().filter(|name| *name != GROUP)
+    }
+}
+
+fn fits(entry: &Entry, pattern: &Pattern) -> bool {
+    let has = |text: &str| text.to_ascii_lowercase().contains(&pattern.text.to_ascii_lowercase()) != pattern.negated;
+    match pattern.part {
+        Part::Id => entry.id.contains(&pattern.text) != pattern.negated,
+        Part::Sender => has(&entry.sender),
+        Part::Recipient => entry.recipients.iter().any(|recipient| has(&recipient.address)),
+        Part::Reason => false,
     }
 }
 
@@ -176,6 +196,40 @@ pub(crate) mod tests {
             assert_eq!(texts(&run(&["Qspam"])), ["Reason spam"]);
             assert_eq!(texts(&run(&["!Qspam"])), ["!Reason spam"]);
             assert_eq!(run(&["!Qspam"]).select().held, Some(true));
+        }
+
+        fn what_lies_in_the_drop_folder() {
+            let recipient = |address: &str| call::operator::EntryRecipient {
+                address: address.into(),
+                controlling: String::new(),
+                status: String::new(),
+                tries: 0,
+                next: 0,
+            };
+            let entry = Entry {
+                id: "fa900c".into(),
+                size: 1,
+                arrived: 0,
+                sender: "Alice".into(),
+                body: String::new(),
+                active: false,
+                hold: None,
+                warned: false,
+                recipients: vec![recipient("bob"), recipient("carol")],
+            };
+            for (flags, takes) in [
+                (&[][..], true),
+                (&["RBOB", "Rnone"], true),
+                (&["Rnone"], false),
+                (&["!Rbob"], true),
+                (&["Rbob", "Salice"], true),
+                (&["Rbob", "!Salice"], false),
+                (&["Ia9"], true),
+                (&["IA9"], false),
+                (&["Q"], false),
+            ] {
+                assert_eq!(run(flags).takes(&entry), takes, "{flags:?}");
+            }
         }
 
         fn written_again() {

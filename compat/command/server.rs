@@ -8,7 +8,7 @@ use crate::{engine, exit, operator};
 
 /// `-bd`, `-bD`: becomes the server; returns the exit code if that fails.
 pub fn run(command: &Command, foreground: bool, configuration: Option<&str>, output: &mut Output) -> u8 {
-    if !nix::unistd::geteuid().is_root() {
+    if !nix::unistd::getuid().is_root() {
         output.line("550 Permission denied (real uid not trusted)\r");
         return exit::USAGE;
     }
@@ -33,7 +33,7 @@ pub fn queue_runner(command: &Command, places: &Places, configuration: Option<&s
     if engine::open(&places.run, "control").is_ok() {
         return operator::run(command, &command.queue_run.clone().unwrap_or_default(), places, configuration, output);
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !nix::unistd::getuid().is_root() {
         output.line("Permission denied (real uid not trusted)");
         return exit::USAGE;
     }

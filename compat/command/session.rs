@@ -152,8 +152,11 @@ impl<R: Read> Dialogue<'_, R> {
         let submission = &mut prepared.submission;
         submission.received = self.received();
         submission.recipients = self.recipients.iter().map(recipient).collect();
-        // The submission program of the original adds none here: whoever runs it is named in the Received field.
-        submission.warnings = String::new();
+        // Somebody else is given as the sender: the original has other words for it here.
+        if !submission.warnings.is_empty() {
+            let name = &self.caller.name;
+            submission.warnings = format!("X-Authentication-Warning: {{host}}: {name} owned process doing -bs\r\n");
+        }
         // With one recipient the reply says it all; with more, one reply cannot, and a bounce has to.
         submission.errors = if self.recipients.len() > 1 { Errors::Mail } else { Errors::Report };
         if let Some(from) = &self.from {
@@ -210,6 +213,8 @@ impl<R: Read> Dialogue<'_, R> {
                 self.exit = error.exit();
                 if self.exit == exit::DATA {
                     Reply::permanent(554, 6, 0, error.to_string())
+                } else if error.is_full() {
+                    Reply::temporary(452, 3, 1, "Insufficient disk space; try again later")
                 } else {
                     Reply::temporary(451, 3, 0, "Cannot keep the message, please try again later")
                 }

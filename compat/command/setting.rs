@@ -129,7 +129,7 @@ impl Command {
             }
             Effect::ErrorMode => self.error_mode(value),
             Effect::IgnoreDots => self.ignore_dots = on,
-            Effect::Macro => macro_name(value)?,
+            Effect::Macro => self.set_macro(value)?,
             // As atoi: what is no number is none.
             Effect::MaxQueueRunSize => self.print_at_most = value.parse().ok().filter(|most| *most > 0),
             Effect::Milter => milter(part)?,

@@ -14,16 +14,17 @@ mod vacation_judge;
 
 use crate::command_line::Command;
 use crate::deliver;
+use crate::input::Patient;
 use crate::output::Output;
 use crate::place::Places;
 use crate::program::Small;
 use std::ffi::OsString;
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
 
 /// Runs one with its arguments, its own name first, and returns its exit code.
 pub(crate) fn run(which: Small, name: &str, args: &[OsString], output: &mut Output) -> u8 {
     let (program, arguments) = args.split_first().map_or(("", args), |(p, a)| (p.to_str().unwrap_or(name), a));
-    let stdin = std::io::stdin().lock();
+    let stdin = BufReader::new(Patient(std::io::stdin()));
     match which {
         Small::Rmail => rmail::run(program, arguments, stdin, output),
         Small::Smrsh => smrsh::run(program, arguments),

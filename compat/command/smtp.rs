@@ -68,6 +68,7 @@ pub fn send(address: &str, submission: &Submission, content: &Content<'_>) -> Re
     }
     let refused = recipients(&mut session, submission, &name)?;
     if refused.len() == submission.recipients.len() {
+        let _nothing_to_send = session.command("QUIT");
         return Ok(Outcome::Taken(refused));
     }
     match session.command("DATA")? {

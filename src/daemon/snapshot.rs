@@ -53,6 +53,19 @@ impl Accounts for Names {
     }
 }
 
+/// A file that cannot be used.
+struct Closed {
+    why: String,
+    /// Whoever asks may not read it.
+    denied: bool,
+}
+
+impl Closed {
+    fn new(path: &Path, why: &dyn std::fmt::Display) -> Self {
+        Self { why: format!("{}: {why}", path.display()), denied: false }
+    }
+}
+
 /// Reads tables and keeps what is wrong with them.
 struct Reading<'a> {
     config: &'a Config,
@@ -64,20 +77,22 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Opens an input as the keeper would: `None` if there is no such file.
-    fn open(&self, number: u16) -> Result<Option<File>, String> {
+    fn open(&self, number: u16) -> Result<Option<File>, Closed> {
         let Some(input) = self.config.inputs.get(usize::from(number)) else { return Ok(None) };
-        let told = |why: &dyn std::fmt::Display| format!("{}: {why}", input.path.display());
+        let told = |why: &dyn std::fmt::Display| Closed::new(&input.path, why);
         let watched = Input { path: input.path.clone(), file: input.file, folders: input.folders };
         // Opening a FIFO would wait for ever.
         let file = match File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&input.path) {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 // Who may put it there decides what it says.
-                let folder = watched.distrust(0, 0).map(|why| told(&why));
+                let folder = watched.distrust(0, 0).map(|why| told(&why).why);
                 self.problems.borrow_mut().extend(folder);
                 return Ok(None);
             }
-            Err(error) => return Err(told(&error)),
+            Err(error) => {
+                return Err(Closed { denied: error.kind() == ErrorKind::PermissionDenied, ..told(&error) });
+            }
         };
         let about = file.metadata().map_err(|error| told(&error))?;
         if !about.is_file() {
@@ -89,9 +104,23 @@ impl Reading<'_> {
         }
     }
 
+    /// A table's text and its compiled form.
+    fn both(&self, files: &TableFiles) -> Result<(Option<File>, Option<File>), String> {
+        let open = |number: Option<u16>| number.map(|number| self.open(number)).transpose().map(Option::flatten);
+        let text = open(files.text).map_err(|closed| closed.why)?;
+        match open(files.compiled) {
+            Ok(compiled) => Ok((text, compiled)),
+            // As `newaliases` makes it; the text, which whoever asks may read, is what it was made from, or will be.
+            Err(Closed { why, denied: true }) if text.is_some() => {
+                self.problems.borrow_mut().push(format!("{why}; {} is read instead", files.name));
+                Ok((text, None))
+            }
+            Err(closed) => Err(closed.why),
+        }
+    }
+
     fn load(&self, files: &TableFiles, format: Option<Format>) -> Result<Arc<dyn Table>, String> {
-        let text = files.text.map(|number| self.open(number)).transpose()?.flatten();
-        let compiled = files.compiled.map(|number| self.open(number)).transpose()?.flatten();
+        let (text, compiled) = self.both(files)?;
         if text.is_none() && compiled.is_none() {
             return if files.optional { Ok(Arc::new(Empty)) } else { Err(format!("{}: no such file", files.name)) };
         }

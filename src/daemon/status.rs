@@ -5,6 +5,7 @@ use crate::operate::ask;
 use crate::output::{Output, complain};
 use crate::sysexits;
 use call::operator::{Host, MailerCount, Reply, Request, Statistics};
+use compat_command::output::without_number;
 use lexopt::prelude::*;
 use mail::log::{duration, safe};
 use mail::time::Clock as _;
@@ -21,7 +22,7 @@ pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
     let mut out = Output::standard();
     let done = match name {
         "hoststat" => hoststat(arguments, &mut out),
-        "purgestat" => purgestat(),
+        "purgestat" => purgestat(&mut out),
         _ => mailstats(arguments, &mut out),
     };
     let code = done.unwrap_or_else(|error| {
@@ -35,7 +36,10 @@ pub(crate) fn run(name: &str, arguments: &[OsString]) -> u8 {
 
 /// One answer of the server; `Err` with the text of a refusal.
 fn answer(request: &Request) -> anyhow::Result<Result<Reply, String>> {
-    match ask(request)?.message::<Reply>()? {
+    let reply = ask(request)?.message::<Reply>();
+    match reply
+        .map_err(|error| anyhow::anyhow!("the server does not answer ({})", without_number(&error.to_string())))?
+    {
         Some(Reply::Refused(text)) => Ok(Err(text)),
         Some(reply) => Ok(Ok(reply)),
         None => anyhow::bail!("the server closed the connection"),
@@ -78,10 +82,14 @@ fn print_hosts(hosts: &[&Host], verbose: bool, now: i64, out: &mut impl Write) -
     Ok(())
 }
 
-fn purgestat() -> anyhow::Result<u8> {
+/// Its refusal is sendmail's own, of `-bH`, and stands where sendmail's texts do.
+fn purgestat(out: &mut impl Write) -> anyhow::Result<u8> {
     match answer(&Request::PurgeHosts)? {
         Ok(_) => Ok(sysexits::OK),
-        Err(text) => refused(&text),
+        Err(text) => {
+            writeln!(out, "{text}")?;
+            Ok(sysexits::USAGE)
+        }
     }
 }
 
@@ -91,7 +99,7 @@ fn refused(text: &str) -> anyhow::Result<u8> {
 }
 
 /// How statistics are printed.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Form {
     /// `-p`, `-P`: for programs.
     machine: bool,
@@ -101,7 +109,12 @@ struct Form {
     nameless: bool,
     /// `-c`: the counters of a queue of its own for submissions, which does not exist here.
     submission: bool,
+    /// `-f`: there is one file, and the server has it; but whoever names one that is missing is told so.
+    file: Option<String>,
 }
+
+/// EX_NOINPUT.
+const NO_INPUT: u8 = 66;
 
 fn mailstats(arguments: &[OsString], out: &mut Output) -> anyhow::Result<u8> {
     let form = match form(arguments) {
@@ -111,6 +124,10 @@ fn mailstats(arguments: &[OsString], out: &mut Output) -> anyhow::Result<u8> {
             return Ok(sysexits::USAGE);
         }
     };
+    if let Some((file, Err(error))) = form.file.as_deref().map(|file| (file, std::fs::metadata(file))) {
+        complain!("mailstats: {}: {}", safe(file), without_number(&error.to_string()));
+        return Ok(NO_INPUT);
+    }
     let mut statistics = match answer(&Request::Statistics(form.clear && !form.submission))? {
         Ok(Reply::Statistics(statistics)) => statistics,
         Ok(_) => anyhow::bail!("the server answered something else"),
@@ -121,7 +138,7 @@ fn mailstats(arguments: &[OsString], out: &mut Output) -> anyhow::Result<u8> {
     }
     let clock = crate::clock::RealClock::new();
     let from = mail::date::ctime(statistics.since, clock.zone(statistics.since).0);
-    print_statistics(&statistics, form, (&from, clock.now().seconds()), out)?;
+    print_statistics(&statistics, &form, (&from, clock.now().seconds()), out)?;
     Ok(sysexits::OK)
 }
 
@@ -134,8 +151,8 @@ fn form(arguments: &[OsString]) -> Result<Form, lexopt::Error> {
             Short('P') => form.machine = true,
             Short('o') => form.nameless = true,
             Short('c') => form.submission = true,
-            // There is one file, and the server has it.
-            Short('f' | 'C') => drop(parser.value()?),
+            Short('f') => form.file = Some(parser.value()?.string()?),
+            Short('C') => drop(parser.value()?),
             other => return Err(other.unexpected()),
         }
     }
@@ -144,7 +161,7 @@ fn form(arguments: &[OsString]) -> Result<Form, lexopt::Error> {
 
 fn print_statistics(
     statistics: &Statistics,
-    form: Form,
+    form: &Form,
     (from, now): (&str, i64),
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -208,7 +225,7 @@ mod tests {
         let statistics = Statistics { since: 1_795_292_220, mailers, connections: [7, 3, 1] };
         let print = |form: Form| {
             let mut out = Vec::new();
-            print_statistics(&statistics, form, ("Sat Nov 21 20:17:00 2026", 1_795_292_300), &mut out).unwrap();
+            print_statistics(&statistics, &form, ("Sat Nov 21 20:17:00 2026", 1_795_292_300), &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(

@@ -148,8 +148,16 @@ pub(crate) fn dispatch_children(inner: &Arc<Inner>, message: &Arc<Message>, firs
 
 fn hand_out(inner: &Arc<Inner>, message: &Arc<Message>, groups: BTreeMap<&str, Vec<u32>>) {
     let settings = inner.parts.settings.get();
+    let most = settings.recipients.max(1) as usize;
+    let (errors, groups): (Vec<_>, Vec<_>) = groups.into_iter().partition(|(route, _)| route.starts_with("error:"));
+    let mut errors: Vec<u32> = errors.into_iter().flat_map(|(_, recipients)| recipients).collect();
+    errors.sort_unstable();
+    // One job, whatever is wrong with each: one bounce tells of all.
+    for part in errors.chunks(most) {
+        refuse(inner, Job::new(message.clone(), part.to_vec()));
+    }
     for (route, recipients) in groups {
-        for part in recipients.chunks(settings.recipients.max(1) as usize) {
+        for part in recipients.chunks(most) {
             push(inner, route, Job::new(message.clone(), part.to_vec()), &settings);
         }
     }
@@ -161,22 +169,31 @@ pub(crate) fn push(inner: &Arc<Inner>, route: &str, job: Job, settings: &Setting
         Pushed::Queued => {}
         Pushed::Start(place) => inner.start_worker(place),
         Pushed::Full(job, wait) => job.give_back(inner.parts.clock.now().wall + wait as i64),
-        Pushed::NoHop(job, key) => refuse(inner, job, key),
+        Pushed::NoHop(job, Some(Key::Discard)) => discard(inner, job),
+        Pushed::NoHop(job, _) => refuse(inner, job),
     }
 }
 
-/// Recipients whose route is an error, or to be thrown away, or makes no sense to this version.
-fn refuse(inner: &Arc<Inner>, job: Job, key: Option<Key>) {
-    let now = inner.parts.clock.now().mono;
-    let (fate, attempt) = match key {
-        Some(Key::Error { status, text }) => (Fate::local(status, &text), Attempt::here("error", now)),
-        // Nobody is told that it was thrown away: no receipt either.
-        Some(Key::Discard) => {
-            let attempt = Attempt { passes_dsn: true, ..Attempt::here("discard", now) };
-            (Fate::local(Status::success(0, 0), "discarded"), attempt)
-        }
-        _ => (Fate::local(Status::temporary(3, 5), "unknown route"), Attempt::here("error", now)),
-    };
+/// Recipients to be thrown away. Nobody is told: no receipt either.
+fn discard(inner: &Arc<Inner>, job: Job) {
+    let attempt = Attempt { passes_dsn: true, ..Attempt::here("discard", inner.parts.clock.now().mono) };
     let all = job.recipients.clone();
-    conclude(inner, job, &attempt, vec![(fate, all)]);
+    conclude(inner, job, &attempt, vec![(Fate::local(Status::success(0, 0), "discarded"), all)]);
+}
+
+/// Recipients whose routes are errors, or make no sense to this version.
+fn refuse(inner: &Arc<Inner>, job: Job) {
+    let mut fates: Vec<(Fate, Vec<u32>)> = Vec::new();
+    for (index, recipient) in job.recipients() {
+        let fate = match Key::parse(&recipient.route) {
+            Some(Key::Error { status, text }) => Fate::local(status, &text),
+            _ => Fate::local(Status::temporary(3, 5), "unknown route"),
+        };
+        match fates.last_mut().filter(|(last, _)| *last == fate) {
+            Some((_, indices)) => indices.push(index),
+            None => fates.push((fate, vec![index])),
+        }
+    }
+    let attempt = Attempt::here("error", inner.parts.clock.now().mono);
+    conclude(inner, job, &attempt, fates);
 }

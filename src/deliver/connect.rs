@@ -53,7 +53,7 @@ pub(crate) async fn connect(inner: &Inner, key: &Key, settings: &Settings, told:
         let shown = shown(host);
         for &address in host.addresses.iter().filter(|a| !by_mx || may_reach(a.ip())) {
             let relay = format!("{shown} [{}]", address.ip());
-            told.begins("Connecting to", &shown, key.mailer());
+            told.begins("Connecting to", &at_port(&shown, address.port()), key.mailer());
             match open(inner, key, settings, (host, address, &shown), told).await {
                 Ok(session) => {
                     return Ok(Link { session, relay, host: shown });
@@ -100,6 +100,11 @@ fn nowhere(key: &Key) -> Trouble {
 /// A host in the log's spelling: names end in a dot, as sendmail's canonical names do.
 fn shown(host: &Host) -> String {
     if host.name.starts_with('[') || host.name.ends_with('.') { host.name.clone() } else { format!("{}.", host.name) }
+}
+
+/// A host as `-v` names it: with a port that is not the usual one.
+fn at_port(shown: &str, port: u16) -> String {
+    if port == 25 { shown.to_owned() } else { format!("{shown} port {port}") }
 }
 
 /// What the world's DNS must not make us talk to: ourselves, nobody, everybody.

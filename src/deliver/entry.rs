@@ -4,7 +4,6 @@
 use crate::agent::Agent;
 use crate::batch::{self, Packed, Parcel};
 use crate::expand;
-use crate::field::Fields;
 use crate::job::Job;
 use crate::line;
 use crate::local::{Loaded, circle, end, load, next, start, unstarted};
@@ -53,7 +52,7 @@ async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content 
     let (Key::Program(entry) | Key::File(entry)) = key else { return };
     let attempt = Attempt::here(key.mailer(), place.inner.parts.clock.now().mono);
     Told::of(&job).begins("Connecting to", "", key.mailer());
-    let packed = match pack(place, &job, content, key, entry) {
+    let packed = match pack(place, &job, content, entry) {
         Ok(packed) => packed,
         Err(error) => return end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error.to_string())),
     };
@@ -99,10 +98,9 @@ fn detail(entry: &Entry, recipient: &Recipient) -> String {
     detail.unwrap_or_else(|| entry.detail.clone())
 }
 
-fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &Entry) -> std::io::Result<Packed> {
+fn pack(place: &Place, job: &Job, content: queue::Content, entry: &Entry) -> std::io::Result<Packed> {
     let (_, recipient) = job.recipients().next().ok_or(std::io::ErrorKind::NotFound)?;
     let settings = place.inner.parts.settings.get();
-    let fields = settings.fields;
     let parcel = Parcel {
         envelope: &job.message.envelope,
         recipient,
@@ -110,8 +108,8 @@ fn pack(place: &Place, job: &Job, content: queue::Content, key: &Key, entry: &En
         unsure: job.message.is_old,
         detail: detail(entry, recipient),
         forward: false,
-        // Programs get no Return-Path (sendmail.md 3.1).
-        fields: Fields { return_path: fields.return_path && matches!(key, Key::File(_)), ..fields },
+        // A Return-Path, too, which programs do not get from sendmail: list managers throw away what has no sender.
+        fields: settings.fields,
         host: &settings.host,
     };
     let into = call::agent::Entry { file: entry.file.clone(), mark: entry.mark.clone() };

@@ -50,7 +50,9 @@ pub(crate) fn bare(given: &str) -> &str {
 pub(crate) fn is_aliased(recipient: &Recipient) -> bool {
     let given = bare(&recipient.given);
     let local = given.rsplit_once('@').map_or(given, |(local, _)| local);
-    let own = recipient.controlling.is_empty() && local.eq_ignore_ascii_case(recipient.address.local());
+    // `<>` is nobody, and no alias for whatever stands for it.
+    let own =
+        recipient.controlling.is_empty() && (given.is_empty() || local.eq_ignore_ascii_case(recipient.address.local()));
     !own && !given.eq_ignore_ascii_case(recipient.address.as_str())
 }
 

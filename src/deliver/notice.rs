@@ -202,6 +202,11 @@ impl Page<'_> {
         let full = with_domain(given, host);
         let actual = with_domain(recipient.address.as_str(), host);
         let none = String::new;
+        if self.is_refused_at_once(item) && given.is_empty() {
+            let reply = Some(format!("550 {status} {}", item.fate.stat));
+            let submitted = Submitted::Refused(reply);
+            return Names { shown: "<>".to_owned(), expanded_from: none(), actual: none(), submitted };
+        }
         if self.is_refused_at_once(item) {
             // What is no address was never asked about.
             let answered = status.subject == 7 || is_unknown(status);
@@ -317,7 +322,7 @@ fn code(status: Status) -> u16 {
 }
 
 fn with_domain(address: &str, host: &str) -> String {
-    if address.contains('@') { address.to_owned() } else { format!("{address}@{host}") }
+    if address.contains('@') { address.trim_end_matches('.').to_owned() } else { format!("{address}@{host}") }
 }
 
 fn peer(origin: &Origin) -> String {

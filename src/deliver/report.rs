@@ -260,6 +260,8 @@ impl Desk {
         let (content, line) = page.write(about, items);
         let foreign = page.is_foreign(items);
         let mut envelope = notice::envelope(id, now, &settings.host, recipients, &content, foreign);
+        // As in sendmail: whoever bounces the bounce returns as much, under the same name.
+        (envelope.ret, envelope.envid) = (self.envelope().ret, self.envelope().envid.clone());
         if about == About::Postmaster {
             envelope.origin.listener = POSTMASTER_NOTICE.to_owned();
         }

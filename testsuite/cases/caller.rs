@@ -48,8 +48,9 @@ fn verbose_shows_the_dialogue() {
     let sink = Sink::start();
     let server = Setup::default().relay_to(sink.address).start();
     let lines = shown(&server, &["u@far.test"]);
+    let relay = format!("Connecting to [127.0.0.1] port {} via relay...", sink.address.port());
     let wanted = [
-        "u@far.test... Connecting to [127.0.0.1] via relay...",
+        &format!("u@far.test... {relay}"),
         "220 ",
         ">>> EHLO mx.test",
         "250-",
@@ -71,9 +72,13 @@ fn verbose_shows_the_dialogue() {
     // Here, and nothing of it to somebody else: two recipients, two hops.
     let lines = shown(&server, &["daemon@local.test", "v@far.test"]);
     in_order(&lines, &["daemon@local.test... Connecting to local...", "daemon@local.test... Sent"]);
-    in_order(&lines, &["v@far.test... Connecting to [127.0.0.1] via relay...", "v@far.test... Sent ("]);
+    in_order(&lines, &[&format!("v@far.test... {relay}"), "v@far.test... Sent ("]);
     assert!(!lines.iter().any(|line| line.contains("u@far.test")), "{lines:?}");
     assert_eq!(shown(&server, &["-odq", "daemon@local.test"]), ["daemon@local.test... queued"]);
+    // Whoever asks for the server itself is not told that it took the message.
+    let lines = shown(&server, &["-Am", "w@far.test"]);
+    in_order(&lines, &["w@far.test... Sent (", "221 "]);
+    assert!(lines.last().unwrap().starts_with("221 "), "{lines:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use testsuite::{Server, Setup, Sink, Smtp, Zone, mbox, message, process, root_or
 /// Ports 25 and 587, /var/mail and /var/spool/postrider exist once.
 static HOST: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     let guard = HOST.lock().unwrap_or_else(|e| e.into_inner());
     for folder in ["/var/spool/postrider", "/run/postrider"] {
         let _ = fs::remove_dir_all(folder);
@@ -28,7 +28,7 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A server on the real places: port 25, /var/mail, /run/postrider.
-fn real(text: &str) -> Server {
+pub fn real(text: &str) -> Server {
     let setup = Setup { whole: Some(text.to_owned()), ..Setup::default().with_roles() };
     let mut server = Server::make(setup);
     server.address = SocketAddr::from(([127, 0, 0, 1], 25));
@@ -36,7 +36,7 @@ fn real(text: &str) -> Server {
 }
 
 /// `sendmail` as a user, with the places built in.
-fn sendmail_as(user: &str, arguments: &[&str], input: &str) -> std::process::Output {
+pub fn sendmail_as(user: &str, arguments: &[&str], input: &str) -> std::process::Output {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid", user, "--regid", "tester", "--clear-groups"])
@@ -138,6 +138,48 @@ fn a_folder_of_roots_with_something_in_it_is_not_given_away() {
     assert!(String::from_utf8_lossy(&out.stderr).contains("belongs to root and is not empty"), "{out:?}");
     let about = fs::metadata(&data).unwrap();
     assert_eq!((about.uid(), about.mode() & 0o777), (0, 0o755));
+}
+
+#[test]
+fn without_a_server_root_reads_the_queue_and_runs_it_once() {
+    if !root_or_skip("without_a_server_root_reads_the_queue") {
+        return;
+    }
+    let _alone = alone();
+    let sink = Sink::scripted(|_| Act::Drop);
+    let address = sink.address;
+    let mut server = real(&format!("smart-host \"[127.0.0.1]:{}\"\n", address.port()));
+    // A queue run names no configuration.
+    fs::copy(server.configuration(), "/etc/mail/postrider.kdl").unwrap();
+    server.start();
+    let ask = |argument: &str| {
+        let mut command = Command::new(server::programs().join("sendmail"));
+        command.arg(argument).current_dir("/");
+        server::run(command, b"")
+    };
+    let said = |out: &std::process::Output| String::from_utf8_lossy(&out.stdout).into_owned();
+    sendmail_as("u05", &["-i", "one@far.test"], "Subject: x\n\nx\n");
+    wait_for("a deferred message", seconds(15), || said(&ask("-bp")).contains("(Deferred: "));
+    server.stop();
+    drop(sink);
+    sendmail_as("u05", &["-i", "two@far.test"], "Subject: y\n\ny\n");
+
+    let list = said(&ask("-bp"));
+    assert!(list.starts_with("\t\t/var/spool/mqueue (2 requests)\n"), "{list}");
+    assert!(list.contains(" one@far.test") && list.contains(" two@far.test") && list.contains("(Deferred: "), "{list}");
+    assert!(list.ends_with("\t\tTotal requests: 2\n"), "{list}");
+    let others = sendmail_as("u05", &["-bp"], "");
+    assert_eq!(others.status.code(), Some(75), "not empty, and not for everybody: {others:?}");
+    assert_eq!(sendmail_as("u05", &["-q"], "").status.code(), Some(75));
+
+    let sink = Sink::on(address, false, |_| Act::Go);
+    let run = ask("-q");
+    assert_eq!((run.status.code(), said(&run).as_str()), (Some(0), ""), "{run:?}");
+    wait_for("both messages", seconds(20), || sink.len() == 2);
+    assert!(!server.greets(seconds(0)), "it listens to nobody");
+    wait_for("its end", seconds(20), || ask("-bp").stdout == b"/var/spool/mqueue is empty\n\t\tTotal requests: 0\n");
+    wait_for("no engine", seconds(20), || std::os::unix::net::UnixStream::connect("/run/postrider/control").is_err());
+    fs::remove_file("/etc/mail/postrider.kdl").unwrap();
 }
 
 #[test]

@@ -85,6 +85,19 @@ fn statistics_and_host_status_are_counted_kept_and_begun_anew() {
     assert_eq!(counted(&machine(&server, "-P")).len(), 2, "-p has begun anew");
     assert!(said(&server, &["hoststat", "-v", "127."], b"").contains("127.0.0.1"));
     said(&server, &["purgestat"], b"");
+    let missing = testsuite::server::run(
+        {
+            let mut command = server.command("postrider");
+            command.args(["mailstats", "-f", "/nonexistent"]);
+            command
+        },
+        b"",
+    );
+    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(
+        (missing.status.code(), told.as_str()),
+        (Some(66), "mailstats: /nonexistent: No such file or directory\n")
+    );
     assert_eq!(said(&server, &["hoststat"], b""), "");
 }
 

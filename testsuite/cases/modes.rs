@@ -1,6 +1,7 @@
 //! `sendmail` in its modes that are not about one message: lists with selectors, queue runs without a server, logs of the traffic, what scripts ask.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use testsuite::sink::Act;
@@ -85,6 +86,14 @@ fn without_a_server_the_spool_is_listed_and_one_run_is_made() {
 
     let sink = Sink::on(address, false, |_| Act::Go);
     let configuration = server.configuration();
+    // What it is to hold would be tried first.
+    let out = server::run(sendmail(&server, &["-Qreason", "-qf", "-C", configuration.to_str().unwrap()]), b"");
+    let told = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(
+        (out.status.code(), told.as_str()),
+        (Some(75), "sendmail: the mail server does not run; nothing was held\n")
+    );
+    assert!(sink.is_empty());
     let out = server::run(sendmail(&server, &["-qf", "-C", configuration.to_str().unwrap()]), b"");
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     wait_for("both messages", seconds(5), || sink.len() == 2);
@@ -110,6 +119,25 @@ fn the_traffic_is_logged() {
     let out = server.sendmail(&["-X", "/nonexistent/x", "games@local.test"], b"x\n");
     assert_eq!(out.status.code(), Some(73));
     assert_eq!(said(&out), "cannot open /nonexistent/x: No such file or directory\n");
+}
+
+#[test]
+fn who_may_not_read_the_compiled_aliases_is_answered_from_the_text() {
+    let mut server = Setup { aliases: "postmaster: nobody\nteam: daemon, games\n".into(), ..Setup::default() }.start();
+    server.stop();
+    // As newaliases leaves it where it is root's alone; newer than the text.
+    let compiled = server.path("aliases.db");
+    fs::write(&compiled, "closed").unwrap();
+    fs::set_permissions(&compiled, fs::Permissions::from_mode(0o000)).unwrap();
+    let out = server::run(sendmail(&server, &["-bv", "team"]), b"");
+    assert_eq!(out.status.code(), Some(0), "{out:?}");
+    for user in ["daemon", "games"] {
+        assert!(said(&out).contains(&format!("{user}... deliverable: mailer local, user {user}\n")), "{out:?}");
+    }
+    let text = server.path("aliases");
+    fs::set_permissions(&text, fs::Permissions::from_mode(0o000)).unwrap();
+    let out = server::run(sendmail(&server, &["-bv", "team"]), b"");
+    assert_eq!(out.status.code(), Some(75), "what nobody could look up is not unknown: {out:?}");
 }
 
 #[test]

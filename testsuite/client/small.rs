@@ -289,6 +289,8 @@ impl Away<'_> {
         for entry in fs::read_dir(self.drop.path()).unwrap() {
             let path = entry.unwrap().path();
             let dropped = String::from_utf8_lossy(&fs::read(&path).unwrap()).replace("\r\n", "\n");
+            // Theirs leaves this one to sendmail, which takes it from the envelope; ours has none there.
+            let dropped = dropped.replacen("auto-replied\nFrom: u05 <u05>\n", "auto-replied\n", 1);
             text.push_str(dropped.find("To: ").map_or("no header", |at| &dropped[at..]));
             fs::remove_file(path).unwrap();
         }

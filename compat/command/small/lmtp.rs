@@ -3,7 +3,7 @@
 //! used CRLF: a message could otherwise end in its middle and go on as commands.
 
 use super::mailbox::{Fate, Found, Mailboxes, Stored};
-use crate::output::{Output, plain};
+use crate::output::{Output, plain, without_number};
 use std::io::{self, BufRead, Read, Write};
 
 /// Longest command.
@@ -159,7 +159,7 @@ impl<R: BufRead, M: Mailboxes> Session<'_, R, M> {
         for user in std::mem::take(&mut self.recipients) {
             let fate = match &stored {
                 Ok(message) => self.mailboxes.deliver(&user, &sender, message),
-                Err(error) => Fate::Later((3, 0), format!("Temporary file write error: {error}")),
+                Err(error) => Fate::Later((3, 0), without_number(&format!("Temporary file write error: {error}"))),
             };
             let reply = self.reply(&user, fate);
             self.say(&reply);

@@ -9,7 +9,7 @@ use super::lmtp;
 use super::mailbox::{Agents, Fate, Found, Mailboxes, Stored};
 use crate::caller::Caller;
 use crate::exit;
-use crate::output::{Output, complain, plain};
+use crate::output::{Output, complain, plain, without_number};
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 use std::io::BufRead;
@@ -119,7 +119,7 @@ impl Call {
         let stored = match stored {
             Ok(stored) => stored,
             Err(error) => {
-                complain(&format!("mail.local: Temporary file write error: {error}"));
+                complain(&without_number(&format!("mail.local: Temporary file write error: {error}")));
                 return exit::TEMPORARY;
             }
         };

@@ -8,8 +8,12 @@
 use super::seen::{self, Seen};
 use super::vacation_judge::{is_program, judge};
 use super::{drain, send, syslog};
+use crate::caller::full_name_of;
 use crate::exit;
-use crate::output::{Output, complain, plain};
+use crate::heading::Heading;
+use crate::input::Input;
+use crate::output::{Output, complain, plain, without_number};
+use crate::prepare::with_name;
 use crate::zone::{Zone, now};
 use lexopt::{Arg, Parser};
 use nix::unistd::{Uid, User};
@@ -206,7 +210,8 @@ impl Call {
     /// Who gets the reply, if anybody may.
     fn whom(&self, input: &mut impl BufRead) -> Result<Option<String>, Stop> {
         let names: Vec<&str> = std::iter::once(&self.login).chain(&self.aliases).map(String::as_str).collect();
-        let judged = judge(input, &names).map_err(|error| Stop(exit::TEMPORARY, format!("standard input: {error}")))?;
+        let judged = judge(input, &names)
+            .map_err(|error| Stop(exit::TEMPORARY, without_number(&format!("standard input: {error}"))))?;
         let known = self.sender.clone().or(judged.sender);
         if known.is_none() && judged.unwanted.is_none() && (judged.addressed || self.any_recipient) {
             return Err(Stop(exit::DATA, "no initial \"From \" line.".to_owned()));
@@ -238,7 +243,11 @@ impl Call {
         seen.record(to, now)?;
         let from = self.return_address.as_deref().filter(|from| !from.is_empty()).unwrap_or("<>");
         let arguments = ["-oi", "-f", from, "--", to].map(OsString::from).to_vec();
-        let head = format!("To: {to}\nAuto-Submitted: auto-replied\n");
+        let mut head = format!("To: {to}\nAuto-Submitted: auto-replied\n");
+        // It is from the user, although a bounce of it would be nobody's.
+        if from == "<>" && !has_from(letter) {
+            head.push_str(&format!("From: {}\n", with_name(&full_name_of(&self.login), &self.login)));
+        }
         let code = send(arguments, head.as_bytes().chain(letter), output);
         if code == exit::TEMPORARY {
             seen.forget(to)?;
@@ -247,6 +256,11 @@ impl Call {
         // That a sender cannot be reached is no fault of the message that came.
         Ok(exit::OK)
     }
+}
+
+/// Whether a letter says from whom it is.
+fn has_from(letter: &[u8]) -> bool {
+    Heading::read(&mut Input::new(letter, true), false).is_ok_and(|heading| heading.has("from"))
 }
 
 /// An option's value.
@@ -320,6 +334,15 @@ mod tests {
         let without = |text: &str| call("alice").unwrap().whom(&mut text.as_bytes());
         assert_eq!(without("To: alice\n\n"), Err(Stop(exit::DATA, "no initial \"From \" line.".into())));
         assert_eq!((without("To: bob\n\n"), without("")), (Ok(None), Ok(None)));
+    }
+
+    #[test]
+    fn a_letter_says_from_whom_it_is_or_does_not() {
+        for (letter, from) in
+            [("Subject: x\nfrom: a\n\nhi\n", true), ("From: \n\nhi\n", false), ("\nFrom: a\n", false), ("hi", false)]
+        {
+            assert_eq!(has_from(letter.as_bytes()), from, "{letter:?}");
+        }
     }
 
     #[test]

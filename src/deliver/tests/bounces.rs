@@ -82,7 +82,7 @@ async fn a_remote_refusal_is_told_with_its_dialogue() {
     for part in [
         "    (reason: 550 5.1.1 no such user here)\r\n",
         "... while talking to [127.0.0.1]:\r\n>>> RCPT To:<bob@far.example>\r\n<<< 550 5.1.1 no such user here\r\n550 5.1.1 <bob@far.example>... User unknown\r\n",
-        "Original-Envelope-Id: env+201\r\n",
+        "Original-Envelope-Id: env 1\r\n",
         "Original-Recipient: rfc822;Bob@far.example\r\n",
         "Diagnostic-Code: SMTP; 550 5.1.1 no such user here\r\n",
         "text/rfc822-headers",
@@ -290,4 +290,18 @@ async fn error_routes_are_bounced_or_deferred() {
     stage.submit(stage.envelope("bob", &[("x@y", "nonsense")]), b"\r\n");
     stage.until("bounced", |s| notices(s, "alice").len() == 1).await;
     stage.until("deferred", |s| s.has_line("Deferred: no accounts") && s.has_line("Deferred: unknown route")).await;
+}
+
+#[tokio::test]
+async fn one_bounce_tells_of_everything_that_is_wrong() {
+    let stage = stage();
+    let wrong = [("zoe", "error:5.1.1 User unknown"), ("x", "error:5.7.1 Cannot mail directly to programs")];
+    stage.submit(stage.envelope("alice", &[wrong[0], ("ok", "local:ok"), wrong[1]]), b"\r\n");
+    stage.until("finished", |s| s.store.finished().len() == 1).await;
+    let bounces = notices(&stage, "alice");
+    assert_eq!(bounces.len(), 1);
+    let text = stage.store.text(bounces[0].id);
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} not in {text}"));
+    assert!(at("Final-Recipient: RFC822; zoe@mx.example.test") < at("Final-Recipient: RFC822; x@mx.example.test"));
+    assert!(stage.has_line("stat=Cannot mail directly to programs") && stage.has_line("stat=User unknown"));
 }

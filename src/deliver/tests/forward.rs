@@ -53,7 +53,7 @@ async fn each_member_gets_one_copy_and_own_names_mean_the_mailbox() {
     assert_eq!(children[1].controlling, "/home/x/.forward:2: alice@host");
     let batches = agents.batches.lock().unwrap();
     let (user, program, _) = batches.iter().find(|(_, batch, _)| batch.into.is_some()).unwrap();
-    assert_eq!((user.as_str(), program.items[0].prepend.as_str()), ("alice", ""), "no Return-Path for a program");
+    assert_eq!((user.as_str(), program.items[0].prepend.as_str()), ("alice", "Return-Path: <s@x>\r\n"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{Action, Page, Recipient, Report, one_line};
 pub(super) fn part(report: &Report<'_>) -> (Vec<u8>, bool) {
     let mut fields = Page::default();
     if !report.envid.is_empty() {
-        fields.field("Original-Envelope-Id", &crate::command::encode_xtext(&report.envid));
+        fields.field("Original-Envelope-Id", &report.envid);
     }
     fields.line(&format!("Reporting-MTA: dns; {}", one_line(&report.host)));
     typed(&mut fields, "Received-From-MTA", "DNS", &report.received_from_mta);

@@ -18,6 +18,19 @@ pub fn is_report(text: &str) -> bool {
     text.contains("report-type=delivery-status")
 }
 
+/// Whether it tells the postmaster of a bounce that nobody could be sent.
+pub fn is_postmasters(text: &str) -> bool {
+    is_report(text) && text.contains("\nSubject: Postmaster notify: ")
+}
+
+/// What a receipt says of each recipient, if it is one: `Final-Recipient: …, Action: …, Status: …`.
+pub fn receipt(text: &str) -> Option<Vec<String>> {
+    let told = |line: &&str| ["Final-Recipient: ", "Action: ", "Status: "].iter().any(|name| line.starts_with(name));
+    let lines: Vec<&str> = text.lines().filter(told).collect();
+    let only = is_report(text) && text.contains("\nSubject: Return receipt\n");
+    only.then(|| lines.chunks(3).map(|of_one| of_one.join(", ")).collect())
+}
+
 /// The normal form of one that is in the form of [`crate::normal`].
 pub fn text(report: &str) -> String {
     let mut out = String::with_capacity(report.len());
@@ -52,7 +65,7 @@ enum Place {
 
 impl Place {
     fn after(self, line: &str) -> Self {
-        let third = ["message/rfc822", "text/rfc822-headers", "message/global"];
+        let third = ["message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers"];
         match self {
             Self::Before if third.iter().any(|kind| line.starts_with(&format!("Content-Type: {kind}\n"))) => {
                 Self::PartHeader

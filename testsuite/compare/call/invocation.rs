@@ -3,6 +3,7 @@
 use crate::model::Call;
 
 const PLAIN: &[u8] = b"From: alice@mx.example.test\nTo: bob@mx.example.test\nSubject: plain\nX-Mark: @M@\n\nhi @M@\n";
+const NO_SENDER: &[u8] = b"To: bob@mx.example.test\nSubject: no sender\nX-Mark: @M@\n\nhi @M@\n";
 const LIST: &[u8] = b"To: bob@mx.example.test\nSubject: a list of people\nCc: carol@mx.example.test\nBcc: dave@mx.example.test\nMIME-Version: 1.0\nContent-Type: text/plain; charset=\"UTF-8\"\nContent-Transfer-Encoding: 8bit\n\none @M@\n.\ntwo\n";
 const NO_FROM: &[u8] = b"To: bob@mx.example.test\nSubject: no from\nMIME-Version: 1.0\nContent-Type: text/plain; charset=\"utf-8\"\nContent-Transfer-Encoding: 8bit\n\nGr\xc3\xbc\xc3\x9fe @M@\n";
 const WHOLE: &[u8] = b"Date: Thu, 01 Mar 2001 10:00:00 +0100\nFrom: Alice <alice@mx.example.test>\nTo: bob@mx.example.test, Dave <dave@mx.example.test>\nCc: carol@mx.example.test\nSubject: whole\nMessage-ID: <whole@mx.example.test>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Disposition: inline\nContent-Transfer-Encoding: 8bit\n\none @M@\n.\n\xc3\xa4 two\n";
@@ -36,6 +37,10 @@ const BARE: &[u8] = b"just text @M@\n";
 
 /// Caller, call and input of table 2.
 const PROGRAMS: &[(&str, &str, &str, &[u8])] = &[
+    // The first of all: no connection to the smart host is kept yet.
+    ("direct -v far", "root", "/usr/sbin/sendmail -Am -v -i far@away.example", PLAIN),
+    ("direct -v here", "root", "/usr/sbin/sendmail -Am -v -i bob", PLAIN),
+    ("direct -v unknown", "root", "/usr/sbin/sendmail -Am -v -i bob nosuch", PLAIN),
     ("bsd-mailx", "alice", "/usr/sbin/sendmail -i -t", LIST),
     ("bsd-mailx 8-bit", "alice", "/usr/sbin/sendmail -i -t", NO_FROM),
     ("bsd-mailx -r", "alice", "/usr/sbin/sendmail -i -t -f bounce@lists.example.test", WITH_FROM),
@@ -213,6 +218,29 @@ const WRITTEN: &[&str] = &[
     "/usr/sbin/sendmail -Am bob",
 ];
 
+/// What once differed, by alice with a plain message.
+const FURTHER: &[&str] = &[
+    "/usr/sbin/sendmail -V a+2Bb -R hdrs -f x@far.example bob nosuch",
+    "/usr/sbin/sendmail -V a+2Bb -R full -f x@far.example nosuch",
+    "/usr/sbin/sendmail -V a+2Bb -N success,failure -R hdrs far@away.example",
+    "/usr/sbin/sendmail -V a+2Bb nosuch -oem",
+    "/usr/sbin/sendmail -V a+2Bb -oem nosuch",
+    "/usr/sbin/sendmail -odb 'bob;carol'",
+    "/usr/sbin/sendmail -oem 'bob;carol'",
+    "/usr/sbin/sendmail -odb '<>'",
+    "/usr/sbin/sendmail -oem '<>' bob",
+    "/usr/sbin/sendmail -odb bob@@x nosuch",
+    "/usr/sbin/sendmail -oem '|/bin/true' nosuch",
+    "/usr/sbin/sendmail -oem :include:/tmp/x nosuch bob",
+    "/usr/sbin/sendmail -oem nosuch1 bob nosuch2",
+    "/usr/sbin/sendmail -F 'A Name' -f alice@local.test bob",
+    "/usr/sbin/sendmail -f alice@local.test bob",
+    "/usr/sbin/sendmail -N success -N never bob",
+    "/usr/sbin/sendmail -N never -N success bob",
+    "/usr/sbin/sendmail -N success -N failure nosuch bob",
+    "/usr/sbin/sendmail -N delay -N never -oem nosuch bob",
+];
+
 /// Those that look at the queue or tables; input is empty.
 const ALONE: &[(&str, &str)] = &[
     ("root", "/usr/bin/newaliases"),
@@ -237,6 +265,9 @@ pub fn calls() -> Vec<Call> {
     for line in WRITTEN {
         let line = line.replace("X@", "bob@");
         calls.push(call(&format!("invocations: {line}"), &line, PLAIN));
+    }
+    for line in FURTHER {
+        calls.push(call(&format!("further: {line}"), line, NO_SENDER));
     }
     calls.push(call("invocations: no header", "/usr/sbin/sendmail bob", BARE));
     for (user, line) in ALONE {

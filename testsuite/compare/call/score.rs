@@ -1,8 +1,9 @@
 //! What differs between both, line by line; which of that is accepted (`differences`); and the score.
 
-use crate::bounce::is_report;
+use crate::bounce::{is_postmasters, is_report, receipt};
 use crate::model::{Call, Message, Outcome};
 use crate::pattern::matches;
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -40,12 +41,15 @@ impl Row {
 }
 
 /// Counts.
+#[derive(Default)]
 pub struct Score {
     accepted: Vec<Accepted>,
     rows: BTreeMap<String, Row>,
     dangerous: Vec<String>,
     stray: Vec<String>,
     loud: bool,
+    /// Every line that an accepted difference took.
+    taken: String,
 }
 
 impl Score {
@@ -58,7 +62,7 @@ impl Score {
             };
             Accepted { call: call.into(), line: line.replace("\\t", "\t"), reason: reason.into(), used: Cell::new(0) }
         });
-        Self { accepted: accepted.collect(), rows: BTreeMap::new(), dangerous: Vec::new(), stray: Vec::new(), loud }
+        Self { accepted: accepted.collect(), loud, ..Self::default() }
     }
     /// One call and both outcomes.
     pub fn add(&mut self, call: &Call, theirs: &Outcome, ours: &Outcome) {
@@ -76,19 +80,24 @@ impl Score {
             a.line.strip_prefix('!').is_some_and(|p| matches(&a.call, &name) && lines.iter().any(|l| fits(p, l)))
         };
         let (mut reasons, mut unknown): (Vec<&Accepted>, Vec<&String>) = (Vec::new(), Vec::new());
-        if let Some(accepted) = self.accepted.iter().find(gave_up) {
-            reasons.push(accepted);
-        } else {
-            for line in &lines {
-                match self.accepted.iter().find(|a| a.takes(&name, line)) {
-                    Some(accepted) => reasons.push(accepted),
-                    None => unknown.push(line),
+        let gave_up = self.accepted.iter().find(gave_up);
+        for line in &lines {
+            match gave_up.or_else(|| self.accepted.iter().find(|a| a.takes(&name, line))) {
+                Some(accepted) => {
+                    self.taken.push_str(&format!("{}\t{}\t{name}\t{line}\n", accepted.call, accepted.line));
+                    reasons.push(accepted);
                 }
+                None => unknown.push(line),
             }
         }
         reasons.iter().for_each(|accepted| accepted.used.set(accepted.used.get() + 1));
         // Of a failure it matters only that somebody is told, by a bounce or dead.letter.
-        let notice = |l: &str| l.contains(" bounce in ") || l.contains(" dead.letter of ");
+        let notice = |l: &str| {
+            l.contains(" bounce in ")
+                || l.contains(" receipt in ")
+                || l.contains(" notice in ")
+                || l.contains(" dead.letter of ")
+        };
         let told = ours.messages.iter().any(|m| is_report(&m.text) || m.place.starts_with("dead.letter"));
         for line in unknown.iter().filter(|l| l.starts_with("mail: missing") || l.starts_with("mail: extra")) {
             if !(told && line.split('"').next().is_some_and(notice)) {
@@ -133,6 +142,9 @@ impl Score {
             }
         }
         self.stray.iter().for_each(|one| println!("without a mark: {one}"));
+        if let Some(file) = std::env::var_os("POSTRIDER_DUMP") {
+            std::fs::write(file, &self.taken).unwrap();
+        }
         for a in &self.accepted {
             println!("accepted {:5} times: {} | {} | {}", a.used.get(), a.call, a.line, a.reason);
         }
@@ -196,13 +208,29 @@ fn differences(theirs: &Outcome, ours: &Outcome) -> Vec<String> {
     lines
 }
 
-/// By place and kind: a bounce is not compared with the message itself.
-fn by_place(messages: &[Message]) -> BTreeMap<String, Vec<&str>> {
-    let mut all: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+/// By place and kind: a bounce is not compared with the message itself. Receipts in one place count as one, whoever tells of whom in which; so do
+/// notices to the postmaster.
+fn by_place(messages: &[Message]) -> BTreeMap<String, Vec<Cow<'_, str>>> {
+    let mut all: BTreeMap<String, Vec<Cow<'_, str>>> = BTreeMap::new();
+    let mut receipts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for message in messages {
-        let bounce = is_report(&message.text) && !message.place.starts_with("dead.letter");
-        let place = if bounce { format!("bounce in {}", message.place) } else { message.place.clone() };
-        all.entry(place).or_default().push(&message.text);
+        let letter = message.place.starts_with("dead.letter");
+        match receipt(&message.text) {
+            // sendmail tells him twice, its submission program and its daemon; what matters is that he is told.
+            _ if !letter && is_postmasters(&message.text) => {
+                all.insert(format!("notice in {}", message.place), vec![Cow::Borrowed("told")]);
+            }
+            Some(told) if !letter => receipts.entry(format!("receipt in {}", message.place)).or_default().extend(told),
+            _ => {
+                let bounce = is_report(&message.text) && !letter;
+                let place = if bounce { format!("bounce in {}", message.place) } else { message.place.clone() };
+                all.entry(place).or_default().push(Cow::Borrowed(&message.text));
+            }
+        }
+    }
+    for (place, mut told) in receipts {
+        told.sort();
+        all.insert(place, vec![Cow::Owned(told.join("\n"))]);
     }
     all
 }
