@@ -164,15 +164,15 @@ fn whoever_watches_does_not_see_whom_a_forward_names() {
     }
     let server = start("");
     let tmp = server.path("tmp").display().to_string();
-    forward("u09", ".forward", &format!("u10@far.test, u11\n|cat > {tmp}/secret-program\n"));
-    fs::set_permissions("/home/u09/.forward", fs::Permissions::from_mode(0o600)).unwrap();
+    forward("u30", ".forward", &format!("u10@far.test, u11\n|cat > {tmp}/secret-program\n"));
+    fs::set_permissions("/home/u30/.forward", fs::Permissions::from_mode(0o600)).unwrap();
     for (uid, sees) in [(20_007, false), (0, true)] {
         let mut command = server.command("sendmail");
-        command.args(["-v", "-i", "u09"]).uid(uid).gid(GROUP * u32::from(uid > 0));
-        let out = testsuite::server::run(command, message::text("watched", "u09", 3).as_bytes());
+        command.args(["-v", "-i", "u30"]).uid(uid).gid(GROUP * u32::from(uid > 0));
+        let out = testsuite::server::run(command, message::text("watched", "u30", 3).as_bytes());
         let shown = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(0), "{shown}");
-        assert!(shown.contains("u09... Sent") || sees, "{shown}");
+        assert!(shown.contains("u30... Sent") || sees, "{shown}");
         for secret in ["u10", "u11", "secret-program"] {
             assert_eq!(shown.contains(secret), sees, "{secret} as {uid}: {shown}");
         }

@@ -66,7 +66,7 @@ fn a_changed_configuration_is_taken_on_sighup_and_sessions_go_on() {
     // Nor does a file that is lost, or just being replaced, bring the defaults.
     fs::remove_file(server.configuration()).unwrap();
     server.reload();
-    server.wait_log("no such file");
+    wait_for("its complaint", seconds(10), || server.story().contains("no such file; the old configuration stays"));
     assert!(server.greets(seconds(5)));
     assert_eq!(old.command("NOOP").unwrap().code, 250);
     server.write_configuration();
