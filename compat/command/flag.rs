@@ -136,7 +136,7 @@ pub const FLAGS: &[Flag] = &[
     flag('t', Bare, Done, "", "recipients_from_header", "Take recipients from the fields To, Cc and Bcc as well, and remove Bcc."),
     flag('U', Bare, Ignored("every call is an initial submission, and UTF-8 is noticed without it"), "", "ignored_flags", "Initial user submission (obsolete), or a message that needs SMTPUTF8."),
     flag('V', Value, Done, "envid", "envelope_id", "Envelope id for notifications, in xtext (RFC 3461)."),
-    flag('v', Bare, Done, "", "verbose", "Verbose: shows the dialogue with the next host and what becomes of each recipient (of those that a `.forward` or list names: only to root), and waits for the first attempts, five minutes at most. The message is safe from the beginning."),
+    flag('v', Bare, Done, "", "verbose", "Verbose: shows the dialogue with the next host and what becomes of each recipient (of members of lists and forward files: only to root), and waits for the first attempts, five minutes at most. The message is safe from the beginning."),
     flag('X', Value, Done, "file", "traffic_log", "Append what is read and what is said to a file, for debugging."),
     flag('x', Bare, Ignored("mailx of AIX and OSF passes it; it never did anything on Linux"), "", "ignored_flags", "Nothing."),
 ];
