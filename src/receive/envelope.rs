@@ -24,12 +24,13 @@ pub(crate) fn are_fields(lines: &str) -> bool {
 
 /// `X-Authentication-Warning` (sendmail.md 1.9): the caller's program says why, but one of his own may keep silent about a sender who is
 /// somebody else.
-pub(crate) fn warnings(router: &Router, submission: &Submission, user: &str) -> String {
+pub(crate) fn warnings(router: &Router, submission: &Submission, user: &str, uid: u32) -> String {
     let own = match Address::parse(&submission.sender) {
         Ok(sender) => sender.user() == user && (sender.domain().is_none() || router.local(&sender).is_some()),
         Err(_) => false,
     };
-    if router.trusts_user(user) {
+    // sendmail's own `T` lines, and those that are configured.
+    if uid == 0 || matches!(user, "root" | "daemon" | "uucp") || router.trusts_user(user) {
         String::new()
     } else if own || !submission.warnings.is_empty() {
         submission.warnings.clone()
@@ -192,7 +193,7 @@ mod tests {
     fn a_caller_who_keeps_silent_about_its_sender_is_told_of_all_the_same() {
         let settings = route::Settings {
             host: "mx.test".into(),
-            trusted_users: vec!["root".into()],
+            trusted_users: vec!["list".into()],
             ..route::Settings::default()
         };
         let router = Router::new(settings, Tables::default());
@@ -208,10 +209,12 @@ mod tests {
             ("", line("<>")),
             ("a\r\nb", line("a  b")),
         ] {
-            assert_eq!(warnings(&router, &submission(sender, ""), "alice"), said, "{sender:?}");
-            assert_eq!(warnings(&router, &submission(sender, ""), "root"), "");
+            assert_eq!(warnings(&router, &submission(sender, ""), "alice", 7), said, "{sender:?}");
+            for (user, uid) in [("root", 0), ("toor", 0), ("uucp", 10), ("list", 38)] {
+                assert_eq!(warnings(&router, &submission(sender, ""), user, uid), "");
+            }
         }
-        assert_eq!(warnings(&router, &submission("bob", "X: as it says\r\n"), "alice"), "X: as it says\r\n");
+        assert_eq!(warnings(&router, &submission("bob", "X: as it says\r\n"), "alice", 7), "X: as it says\r\n");
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Submitting {
         let id = receive.store.new_id(now);
         let (offset, zone) = receive.clock.zone(now.seconds());
         let date = mail::date::rfc5322(now.seconds(), offset, &zone);
-        let warnings = warnings(&current.router, &submission, &user);
+        let warnings = warnings(&current.router, &submission, &user, uid);
         let named = Submission { user: user.clone(), warnings, ..submission };
         let rewriter = Rewriter::new(&current.router, draft.any_remote());
         let preparing = Preparing::new(&named, &draft, id, &date, now.seconds(), settings, rewriter);
