@@ -83,16 +83,16 @@ fn account_lookups_hang() {
     }
     let sink = Sink::start();
     let server = Setup::default().relay_to(sink.address).start();
-    let users: Vec<i32> = server
-        .processes()
-        .iter()
-        .filter(|p| {
-            let line = std::fs::read(format!("/proc/{}/cmdline", p.pid)).unwrap_or_default();
+    let users = || -> Vec<i32> {
+        let is_users = |pid: i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).split('\0').any(|w| w == "users" || w.ends_with("postrider-users"))
-        })
-        .map(|p| p.pid)
-        .collect();
-    assert_eq!(users.len(), 1, "one account process: {:?}", server.processes());
+        };
+        server.processes().iter().map(|process| process.pid).filter(|pid| is_users(*pid)).collect()
+    };
+    // The first greeting may come before it has begun.
+    wait_for("the account process", seconds(10), || users().len() == 1);
+    let users = users();
     process::signal(users[0], Signal::STOP);
     let mut session = Smtp::hello(server.address).unwrap();
     session.patience(seconds(60));
