@@ -40,7 +40,7 @@ ids @HOME@/@P@ >saved-ids; kept=$(ids @BOX@ | comm -12 - saved-ids)
 test -z \"$kept\" || { echo saved and not removed: $kept >&2; rc=1; }; (exit $rc); }";
 
 fn mutt_with(program: &str) -> String {
-    MUTT.replace("@P@", program).replace("@SYNC@", &"<quit>".repeat(30))
+    MUTT.replace("@P@", program).replace("@SYNC@", &"<quit>".repeat(300))
 }
 
 /// fcntl, then the dot-lock by `mutt_dotlock`.
