@@ -14,7 +14,7 @@ pub use dot_lock::Watch;
 use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,10 @@ pub struct Mailbox {
     dot: DotLock,
     file: File,
     path: PathBuf,
+    /// Its size under the locks; nothing below is ours.
     before: u64,
+    /// Its size as far as we know.
+    end: u64,
     atime: Timespec,
     appended: bool,
     settled: bool,
@@ -93,11 +96,13 @@ impl Mailbox {
         }
         // The size counts only now, under both locks.
         let stat = judge_file(path, &file, owner)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
         Ok(Self {
             dot,
             file,
             path: path.to_owned(),
-            before: u64::try_from(stat.st_size).unwrap_or(0),
+            before: size,
+            end: size,
             atime: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
             appended: false,
             settled: false,
@@ -130,11 +135,24 @@ impl Mailbox {
     /// Appends; touches the dot-lock when a minute has passed.
     ///
     /// # Errors
-    /// The system call's; the caller lets go, which cuts the file back.
+    /// The system call's, or a program without our locks has cut the file (movemail, mbox-locking.md §6); the caller lets go, which
+    /// cuts the file back.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.dot.touch_if_due();
         self.appended = true;
-        (&self.file).write_all(bytes)
+        (&self.file).write_all(bytes)?;
+        let end = (&self.file).stream_position()?;
+        let begin = end.saturating_sub(bytes.len() as u64);
+        if begin < self.end {
+            self.before = self.before.min(begin);
+            return Err(self.cut_by_another());
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    fn cut_by_another(&self) -> io::Error {
+        io::Error::other(format!("another program cut {} short while we had its locks", self.path.display()))
     }
 
     /// Takes away the end of the old content, from `size` on: a piece of the very message that is delivered now, left by an
@@ -144,8 +162,8 @@ impl Mailbox {
     /// The system call's; nothing has changed.
     pub fn drop_tail(&mut self, size: u64) -> io::Result<()> {
         let size = size.min(self.before);
-        self.file.set_len(size)?;
-        self.before = size;
+        shrink(&self.file, size)?;
+        (self.before, self.end) = (size, size);
         Ok(())
     }
 
@@ -154,16 +172,17 @@ impl Mailbox {
     /// # Errors
     /// The system call's.
     pub fn cut(&mut self, size: u64) -> io::Result<()> {
-        self.file.set_len(size.max(self.before))
+        self.end = size.max(self.before);
+        shrink(&self.file, self.end)
     }
 
     /// Sets atime before mtime (step 6), syncs, and lets go of the locks.
     ///
     /// # Errors
-    /// The sync's; the file is then cut back.
+    /// The sync's, or what we wrote is there no more; the file is then cut back.
     pub fn commit(mut self) -> io::Result<()> {
         self.settle_atime();
-        if let Err(error) = self.sync() {
+        if let Err(error) = self.sync().and_then(|()| self.still_there()) {
             return Err(self.give_up(error));
         }
         self.settled = true;
@@ -175,7 +194,7 @@ impl Mailbox {
     #[must_use]
     pub fn give_up(mut self, error: io::Error) -> io::Error {
         self.settled = true;
-        let outcome = self.file.set_len(self.before);
+        let outcome = shrink(&self.file, self.before);
         self.settle_atime();
         match outcome {
             Ok(()) => error,
@@ -190,6 +209,11 @@ impl Mailbox {
         // It may have been made a moment ago, also by an attempt that then failed: its name must last as well.
         self.file.sync_all()?;
         sync_folder(self.path.parent().unwrap_or(Path::new("/")))
+    }
+
+    /// Whether the file is as long as we made it. Between this look and the locks' end nobody can help.
+    fn still_there(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() < self.end { Err(self.cut_by_another()) } else { Ok(()) }
     }
 
     /// Lets go without a sync: nothing was appended.
@@ -214,10 +238,18 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         if !self.settled {
             // Nothing better is possible here.
-            let _ = self.file.set_len(self.before);
+            let _ = shrink(&self.file, self.before);
             self.settle_atime();
         }
     }
+}
+
+/// Cuts a file back to `size`. A shorter one stays as it is: zeros would fill what another program has cut off.
+///
+/// # Errors
+/// The system call's.
+pub fn shrink(file: &File, size: u64) -> io::Result<()> {
+    if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) }
 }
 
 /// The locks of an open file that is kept as an mbox in a place of somebody's choice: a mailbox's two, and the `flock` that sendmail takes.

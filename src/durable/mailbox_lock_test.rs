@@ -39,6 +39,42 @@ fn an_append_is_whole_or_the_file_is_as_before() {
 }
 
 #[test]
+fn what_another_program_cuts_off_under_our_locks_is_noticed_and_never_filled_with_zeros() {
+    let folder = folder("cut");
+    let path = folder.join("alice");
+    let set = |text: &str| std::fs::write(&path, text).unwrap();
+    let text = || std::fs::read_to_string(&path).unwrap();
+    let told = |result: io::Result<()>| result.unwrap_err().to_string().contains("cut");
+    // Before we wrote, between two writes, after we wrote; and when we let go.
+    set("old\n");
+    let mut mailbox = lock(&path).unwrap();
+    set("");
+    assert!(told(mailbox.append(b"new message\n")));
+    drop(mailbox);
+    assert_eq!(text(), "");
+    set("old\n");
+    let mut mailbox = lock(&path).unwrap();
+    mailbox.append(b"one\n").unwrap();
+    set("");
+    assert!(told(mailbox.append(b"two and more\n")));
+    drop(mailbox);
+    assert_eq!(text(), "");
+    set("old\n");
+    let mut mailbox = lock(&path).unwrap();
+    mailbox.append(b"one\n").unwrap();
+    set("");
+    assert!(told(mailbox.commit()));
+    assert_eq!(text(), "");
+    set("old\n");
+    let mailbox = lock(&path).unwrap();
+    set("");
+    drop(mailbox);
+    assert_eq!(text(), "");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no lock stays");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_held_lock_of_either_kind_is_respected_and_the_dot_lock_given_back() {
     let folder = folder("held");
     let path = folder.join("alice");

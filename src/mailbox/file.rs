@@ -64,7 +64,7 @@ pub(crate) fn deliver(
                 gap = b"";
                 results.push(Done::Delivered(format!("file {name}")));
             }
-            Err(CopyError::Source(error)) if file.set_len(size).is_ok() => {
+            Err(CopyError::Source(error)) if mailbox_lock::shrink(&file, size).is_ok() => {
                 results.push(trouble("read message", &error))
             }
             Err(CopyError::Source(error) | CopyError::Target(error)) => {
@@ -105,7 +105,7 @@ fn drop_torn<'a>(file: &File, messages: impl Iterator<Item = &'a Message<'a>>) -
     let size = file.metadata()?.len();
     for (item, content) in messages.filter(|(item, _)| item.perhaps_delivered) {
         if let Some(start) = found::torn(&Opened(file, size), &head(item), *content)? {
-            file.set_len(start)?;
+            mailbox_lock::shrink(file, start)?;
             return Ok(start);
         }
     }
@@ -127,7 +127,7 @@ fn is_there(file: &File, size: u64, (item, content): &Message<'_>, read: bool) -
 }
 
 fn undo(file: &File, before: u64, name: &str, error: &io::Error) -> Done {
-    match file.set_len(before) {
+    match mailbox_lock::shrink(file, before) {
         Ok(()) => trouble(&format!("write {name}"), error),
         Err(second) => Done::Temporary(2, 0, format!("cannot write {name}: {error}; cutting it back: {second}")),
     }

@@ -343,6 +343,7 @@ pub fn tell(name: &str, count: &Count, deaths: &Deaths, slowest: Duration) {
         count.doubled.len(),
         count.torn.len()
     );
+    count.torn.iter().for_each(|why| println!("{name:17} torn: {}", why.chars().take(300).collect::<String>()));
 }
 
 /// No lock stays, nor a file that only told the time.
