@@ -18,7 +18,8 @@ const STALE_ALIVE: i64 = 1_024;
 const STALE_DEAD: i64 = 60;
 /// Whoever holds a lock longer than this touches it (step 11).
 const TOUCH: Duration = Duration::from_secs(60);
-/// Of a lock of ours that is still empty: nobody else makes such. Who is killed in this moment must not hold up mail for minutes.
+/// Of a lock of ours that is still empty or has just got its content, which nobody can read yet: nobody else makes such. Who is killed in
+/// this moment must not hold up mail for minutes.
 const UNFINISHED: u32 = 0o200;
 /// No lock holds more than a pid and a few names, bytes.
 const LARGEST: u64 = 512;
@@ -161,7 +162,7 @@ impl Machine {
 enum Holder {
     /// One of ours that is certainly gone.
     Gone,
-    /// One of ours that should have written into it at once.
+    /// One of ours that should have finished it at once.
     Unfinished,
     /// A process that lives here.
     Alive,
@@ -250,8 +251,10 @@ impl Watch {
             _ => Instant::now(),
         };
         self.seen = Some((stat, since));
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = fs::open(path, flags, Mode::empty()).ok().map(File::from);
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let open = |how| fs::open(path, flags | how, Mode::empty());
+        // Ours, unfinished, can only be written.
+        let file = open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY)).ok().map(File::from);
         let file = file.filter(|file| fs::fstat(file).is_ok_and(|now| same(&now, &stat)));
         let mut content = Vec::new();
         if let Some(file) = &file {
@@ -261,7 +264,7 @@ impl Watch {
             return Err(Failure::Refused(format!("{} is there and is no lock", path.display())));
         }
         let holder = match stat {
-            Stat { st_size: 0, st_mode, st_uid, .. }
+            Stat { st_mode, st_uid, .. }
                 if st_mode & 0o7777 == UNFINISHED && st_uid == rustix::process::geteuid().as_raw() =>
             {
                 Holder::Unfinished

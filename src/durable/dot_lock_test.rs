@@ -84,12 +84,16 @@ fn an_old_foreign_lock_goes_when_it_stood_unchanged_before_our_eyes_a_touched_on
         let then = std::time::SystemTime::now() - Duration::from_secs(seconds.unsigned_abs());
         file.set_modified(then).unwrap();
     };
-    let mut watch = Watch::default();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    drop(fs::open(&path, flags, Mode::from_raw_mode(UNFINISHED)).unwrap());
-    assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "it may be written this moment");
-    watch.seen.as_mut().unwrap().1 -= Duration::from_secs(3);
-    drop(DotLock::take(&mailbox, &mut watch).unwrap());
+    // Killed before it wrote, and after.
+    for content in ["", signature()] {
+        let mut watch = Watch::default();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file = File::from(fs::open(&path, flags, Mode::from_raw_mode(UNFINISHED)).unwrap());
+        file.write_all(content.as_bytes()).unwrap();
+        assert!(matches!(DotLock::take(&mailbox, &mut watch), Err(Failure::Busy(_))), "it may be written this moment");
+        watch.seen.as_mut().unwrap().1 -= Duration::from_secs(3);
+        drop(DotLock::take(&mailbox, &mut watch).unwrap());
+    }
     let mut watch = Watch::default();
     let seen_long_ago = |watch: &mut Watch| {
         let (_, since) = watch.seen.as_mut().unwrap();

@@ -73,6 +73,7 @@ impl Traced {
     /// Each of these was written by us in one of movemail's windows, or was in its hands when it crashed.
     pub fn explain(mut self, traces: &Path, lost: &[String]) {
         let crashed = fs::read_to_string(traces.with_file_name("crashed")).unwrap_or_default();
+        print!("{}", fs::read_to_string(traces.with_file_name("troubles")).unwrap_or_default());
         process::signal(self.child.id() as i32, rustix::process::Signal::TERM);
         let _ = self.child.wait();
         let ours = fs::read_to_string(&self.file).unwrap_or_default();
@@ -96,15 +97,19 @@ impl Traced {
     }
 }
 
+/// It gives up with these words if somebody else has the lock. Whatever else it ends with is its own trouble, and what it had in hand then
+/// is put aside.
+const PASS: &str = r#"test ! -s @BOX@ || {
+strace -f -qq -ttt -e trace=close,fcntl,ftruncate -P @BOX@ -o @TRACE@ movemail.mailutils @BOX@ @HOME@/part 2>said; s=$?
+if test $s = 0; then f=movemail; else f=crashed; cat said >&2; echo "movemail: $s, the mailbox began with $(head -c 60 @BOX@ | tr '\000\n' '@|')" >>troubles; fi
+test ! -e @HOME@/part || { cat @HOME@/part >>@HOME@/$f && rm @HOME@/part; }
+! grep -q 'Conflict with previous locker' said; }"#;
+
 /// movemail, traced into a folder.
 pub fn reader_in(user: &str) -> (Reader, PathBuf) {
     let traces = Path::new("/home").join(user).join("traces");
-    let pass = format!(
-        "mkdir -p {0}; test ! -s @BOX@ || {{ strace -f -qq -ttt -e trace=close,fcntl,ftruncate -P @BOX@ -o {0}/$$ \
-         movemail.mailutils @BOX@ @HOME@/part; s=$?; f=movemail; test $s = 0 || f=crashed; test ! -e @HOME@/part || \
-         {{ cat @HOME@/part >>@HOME@/$f && rm @HOME@/part; }}; exit $s; }}",
-        traces.display()
-    );
+    let pass = format!("mkdir -p {0}; {PASS}", traces.display());
+    let pass = pass.replace("@TRACE@", &traces.join("$$").to_string_lossy());
     (reader("movemail", user, "movemail", "10 s", &pass), traces)
 }
 
@@ -119,6 +124,10 @@ fn movemail() {
         traced.explain(&traces, &count.lost);
         // What it cut off while we wrote begins in the middle.
         count.torn.truncate(count.torn.len().saturating_sub(count.lost.len()));
+        // Copied and cut off before we had let go: it came again, for nobody can know of the copy.
+        let log = server.log();
+        let cut = |id: &str| log.lines().any(|line| line.contains(id) && line.contains("another program cut "));
+        count.doubled.retain(|_, copies| !copies.iter().any(|copy| cut(&copy.queue_id)));
         judge(&server, &count, &deaths, gave_up);
     }
 }
