@@ -34,12 +34,17 @@ pub struct Reader {
     pub patience: &'static str,
 }
 
+/// The exit code of such a pass.
+const LEFT: i32 = 3;
+
 /// What became of the passes of a reader.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Passes {
     pub good: usize,
     /// In which it gave up. Then what it had saved is still in the mailbox, and it saves that again.
     pub failed: usize,
+    /// In which it had its lock ([`LEFT`]) and went without writing; to be told from its trace. It saves that again too.
+    pub left: usize,
     pub longest: Duration,
     pub all: Duration,
 }
@@ -125,6 +130,10 @@ pub fn read_once(reader: &Reader, passes: &mut Passes) {
     passes.all += took;
     if out.status.success() {
         passes.good += 1;
+        return;
+    }
+    if out.status.code() == Some(LEFT) {
+        passes.left += 1;
         return;
     }
     passes.failed += 1;
@@ -308,7 +317,7 @@ pub fn one_run(server: &mut Server, user: &str, reader: &Reader, victims: &'stat
     assert!(passes.good > 1 && count.saved > 0, "the reader did its part: {passes:?}");
     starved(reader, &passes, &deaths, slowest);
     assert_no_locks(user);
-    (count, deaths, passes.failed)
+    (count, deaths, passes.failed + passes.left)
 }
 
 /// A reader that gave up was starved, unless the disk took that long; of a dead agent's lock nobody gets rid before our next agent.
@@ -322,11 +331,15 @@ pub fn starved(reader: &Reader, passes: &Passes, deaths: &Deaths, slowest: Durat
 }
 
 pub fn report(reader: &Reader, passes: &Passes) {
-    let mean = passes.all.as_secs_f32() / (passes.good + passes.failed).max(1) as f32;
+    let all = passes.good + passes.failed + passes.left;
+    let mean = passes.all.as_secs_f32() / all.max(1) as f32;
+    if passes.left > 0 {
+        println!("{}: {} times it had the lock and left without writing", reader.name, passes.left);
+    }
     println!(
         "{:17} {:4} passes, {} gave up; a pass took {mean:.1} s, at most {:.1} s (it waits {} for a lock)",
         reader.name,
-        passes.good + passes.failed,
+        all,
         passes.failed,
         passes.longest.as_secs_f32(),
         reader.patience

@@ -62,7 +62,7 @@ fn run(server: &mut Server, rows: &[&[Reader]], theirs: usize, victims: &'static
         readers.iter().zip(&passes).for_each(|(reader, passes)| starved(reader, passes, &deaths, slowest));
     }
     assert!(count.lost.is_empty(), "lost: {:?}\n{}", count.lost, server.story());
-    judge(server, &count, &deaths, passes.iter().map(|passes| passes.failed).sum());
+    judge(server, &count, &deaths, passes.iter().map(|passes| passes.failed + passes.left).sum());
     assert_no_locks(USER);
 }
 

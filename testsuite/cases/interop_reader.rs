@@ -34,10 +34,10 @@ const MUTT: &str = "test ! -s @BOX@ || { cat >@HOME@/@P@.rc <<'RC'
 set folder=@HOME@ confirmcreate=no confirmappend=no delete=yes quit=yes move=no mark_old=no mbox_type=mbox wait_key=no sleep_time=0
 push \"<tag-pattern>~A<enter><tag-prefix><save-message>@HOME@/@P@<enter>@SYNC@\"
 RC
-timeout 20 /usr/bin/python3 -c 'import pty,sys; sys.exit(pty.spawn([\"@P@\",\"-n\",\"-F\",\"@HOME@/@P@.rc\",\"-f\",\"@BOX@\"]) >> 8)' >@HOME@/@P@.out 2>&1
+timeout 20 /usr/bin/python3 -c 'import pty,sys; sys.exit(pty.spawn([@TRACED@\"@P@\",\"-n\",\"-F\",\"@HOME@/@P@.rc\",\"-f\",\"@BOX@\"]) >> 8)' >@HOME@/@P@.out 2>&1
 rc=$?; ids() { grep -ah '^X-Test-Id' $1 | sort; }
 ids @HOME@/@P@ >saved-ids; kept=$(ids @BOX@ | comm -12 - saved-ids)
-test -z \"$kept\" || { echo saved and not removed: $kept >&2; rc=1; }; (exit $rc); }";
+test -z \"$kept\" || { echo saved and not removed: $kept >&2; rc=1; @LEFT@ }; (exit $rc); }";
 
 fn mutt_with(program: &str) -> String {
     MUTT.replace("@P@", program).replace("@SYNC@", &"<quit>".repeat(300))
@@ -45,7 +45,7 @@ fn mutt_with(program: &str) -> String {
 
 /// fcntl, then the dot-lock by `mutt_dotlock`.
 pub fn mutt_at(user: &str) -> Reader {
-    reader("mutt", user, "mutt", "5 s", &mutt_with("mutt"))
+    reader("mutt", user, "mutt", "5 s", &mutt_with("mutt").replace("@TRACED@", "").replace("@LEFT@", ""))
 }
 
 #[test]
@@ -63,10 +63,14 @@ fn mutt() {
     rewrites("interop mutt", "u03", &["mutt", "mutt_dotlock"], &mutt_at("u03"));
 }
 
-/// fcntl only.
+/// fcntl only. If mail arrives while it waits for the lock to write, it gets the lock, reads the new mail, and leaves at the next `<quit>`
+/// as if nothing were to be removed. So its locks are traced: only who never got the last one has been starved.
 #[test]
 fn neomutt() {
-    let reader = reader("neomutt", "u04", "neomutt", "4 s", &mutt_with("neomutt"));
+    let traced = r#""strace","-qq","-o","@HOME@/trace","-e","trace=fcntl","-P","@BOX@","#;
+    let left = "grep F_WRLCK @HOME@/trace | tail -n 1 | grep -q ' = 0$' && rc=3;";
+    let pass = mutt_with("neomutt").replace("@TRACED@", traced).replace("@LEFT@", left);
+    let reader = reader("neomutt", "u04", "neomutt", "4 s", &pass);
     rewrites("interop neomutt", "u04", &["neomutt"], &reader);
 }
 
