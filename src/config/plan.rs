@@ -97,7 +97,7 @@ fn agent_arguments(config: &Config, ids: &Ids, program_seconds: u64) -> Vec<Stri
         ("--unsafe-folder", format!("{folder:03o}")),
         ("--shell", local.shell.clone()),
         ("--program-time", program_seconds.to_string()),
-        ("--socket-fd", "3".to_owned()),
+        ("--socket-fd", "0".to_owned()),
     ];
     let command = config.draft.mailbox_command.iter().filter(|_| config.mailbox.kind == MailboxKind::Command);
     let command = command.map(|word| ("--command", word.clone()));

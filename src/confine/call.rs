@@ -3,6 +3,7 @@
 use crate::Work;
 use seccompiler::{
     BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
 };
 use std::collections::BTreeMap;
 
@@ -148,54 +149,136 @@ const MODES: &[(libc::c_long, u8)] = &[
 const UNKNOWN: &[libc::c_long] = &[libc::SYS_clone3];
 const UNKNOWN_TO_WRITER: &[libc::c_long] = &[libc::SYS_openat2];
 
-type Refused = BTreeMap<i64, Vec<SeccompRule>>;
+/// x32 has its own numbers for everything, from here on.
+const X32: u32 = 0x4000_0000;
+
+/// Refused under conditions.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The filters for this machine; of all that say something about a call the strictest counts.
 pub(crate) fn filters(work: Option<Work>) -> Result<[BpfProgram; 2], Error> {
-    let mut refused: Refused = BTreeMap::new();
-    let mut unknown: Refused = UNKNOWN.iter().map(|&number| (number, Vec::new())).collect();
-    for flag in NAME_SPACES {
-        let flag = u64::from(flag.unsigned_abs());
-        if_so(&mut refused, libc::SYS_clone, &[(0, SeccompCmpOp::MaskedEq(flag), flag)])?;
-    }
-    if let Some(work) = work {
-        only_writes(&mut refused, work)?;
-        unknown.extend(UNKNOWN_TO_WRITER.iter().map(|&number| (number, Vec::new())));
-    }
-    refused.extend(REFUSED.iter().map(|&number| (number, Vec::new())));
-    Ok([filter(refused, libc::EPERM)?, filter(unknown, libc::ENOSYS)?])
+    let (refused, unknown) = by_number(work);
+    Ok([refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)]), by_arguments(work)?])
 }
 
-fn only_writes(refused: &mut Refused, work: Work) -> Result<(), Error> {
-    for &(number, at) in MODES {
-        for bit in [u64::from(libc::S_ISUID), u64::from(libc::S_ISGID)] {
-            if_so(refused, number, &[(at, SeccompCmpOp::MaskedEq(bit), bit)])?;
+/// What is refused whatever its arguments are, and what is not known.
+fn by_number(work: Option<Work>) -> (Vec<libc::c_long>, Vec<libc::c_long>) {
+    let (mut refused, mut unknown) = (REFUSED.to_vec(), UNKNOWN.to_vec());
+    if work.is_some() {
+        refused.extend(REFUSED_TO_WRITER.iter().chain(OLDER.0));
+        unknown.extend(UNKNOWN_TO_WRITER);
+    }
+    if work == Some(Work::Append) {
+        refused.extend(REFUSED_TO_APPENDER.iter().chain(OLDER.1));
+    }
+    (refused, unknown)
+}
+
+/// One comparison for each number. The library takes four steps, and the kernel translates them anew for every agent: with this the
+/// filters cost a fifteenth of an agent's start instead of a sixth. That the calls are this machine's the other filter sees to.
+fn refuse(groups: &[(&[libc::c_long], i32)]) -> BpfProgram {
+    // From a group's last comparison a step is counted in eight bits.
+    const AT_ONCE: usize = 200;
+    let step = |code: u32, k: u32, jt: usize, jf: u8| sock_filter {
+        code: code as u16,
+        jt: u8::try_from(jt).unwrap_or(u8::MAX),
+        jf,
+        k,
+    };
+    let answer = |errno: i32| step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs(), 0, 0);
+    // The number is the first field of what a filter sees.
+    let mut program = vec![
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 0, 1),
+        answer(libc::EPERM),
+    ];
+    for (numbers, errno) in groups {
+        for some in numbers.chunks(AT_ONCE) {
+            let to_answer = (1..=some.len()).rev();
+            let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+            program.extend(some.iter().zip(to_answer).map(|(number, far)| step(equal, *number as u32, far, 0)));
+            program.extend([step(libc::BPF_JMP | libc::BPF_JA, 1, 0, 0), answer(*errno)]);
         }
     }
-    // Whether a process is there may be asked (the holder of a lock), and it may end itself.
-    let own = u64::from(std::process::id());
-    if_so(refused, libc::SYS_kill, &[(0, SeccompCmpOp::Ne, own), (1, SeccompCmpOp::Ne, 0)])?;
-    if_so(refused, libc::SYS_tgkill, &[(0, SeccompCmpOp::Ne, own)])?;
-    let all = |numbers: &[libc::c_long]| numbers.iter().map(|&number| (number, Vec::new())).collect::<Vec<_>>();
-    refused.extend(all(REFUSED_TO_WRITER).into_iter().chain(all(OLDER.0)));
-    if work == Work::Append {
-        refused.extend(all(REFUSED_TO_APPENDER).into_iter().chain(all(OLDER.1)));
+    program.push(step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0));
+    program
+}
+
+/// What is refused because of its arguments.
+fn by_arguments(work: Option<Work>) -> Result<BpfProgram, Error> {
+    let mut rules = Rules::new();
+    if work.is_none() {
+        for flag in NAME_SPACES {
+            let flag = u64::from(flag.unsigned_abs());
+            if_so(&mut rules, libc::SYS_clone, &[(0, SeccompCmpOp::MaskedEq(flag), flag)])?;
+        }
+    } else {
+        for &(number, at) in MODES {
+            for bit in [u64::from(libc::S_ISUID), u64::from(libc::S_ISGID)] {
+                if_so(&mut rules, number, &[(at, SeccompCmpOp::MaskedEq(bit), bit)])?;
+            }
+        }
+        // Whether a process is there may be asked (the holder of a lock), and it may end itself.
+        let own = u64::from(std::process::id());
+        if_so(&mut rules, libc::SYS_kill, &[(0, SeccompCmpOp::Ne, own), (1, SeccompCmpOp::Ne, 0)])?;
+        if_so(&mut rules, libc::SYS_tgkill, &[(0, SeccompCmpOp::Ne, own)])?;
     }
-    Ok(())
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
+    Ok(filter.try_into()?)
 }
 
 /// Refuses a call if all of these hold of its arguments, or what was said of it before does.
-fn if_so(refused: &mut Refused, number: i64, conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<(), Error> {
+fn if_so(rules: &mut Rules, number: i64, conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<(), Error> {
     let of = |(at, is, value): &(u8, SeccompCmpOp, u64)| {
         SeccompCondition::new(*at, SeccompCmpArgLen::Dword, is.clone(), *value)
     };
     let conditions: Result<Vec<_>, _> = conditions.iter().map(of).collect();
-    refused.entry(number).or_default().push(SeccompRule::new(conditions?)?);
+    rules.entry(number).or_default().push(SeccompRule::new(conditions?)?);
     Ok(())
 }
 
-fn filter(calls: Refused, errno: i32) -> Result<BpfProgram, Error> {
-    let refuse = SeccompAction::Errno(errno.unsigned_abs());
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
-    Ok(filter.try_into()?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a filter made by [`refuse`] answers.
+    fn answer(program: &[sock_filter], number: u32) -> u32 {
+        let mut at = 0;
+        loop {
+            let step = &program[at];
+            at += 1;
+            let jump = |holds: bool| usize::from(if holds { step.jt } else { step.jf });
+            match u32::from(step.code) {
+                code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS && step.k == 0 => {}
+                code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => at += jump(number == step.k),
+                code if code == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => at += jump(number >= step.k),
+                code if code == libc::BPF_JMP | libc::BPF_JA => at += step.k as usize,
+                code if code == libc::BPF_RET | libc::BPF_K => return step.k,
+                code => panic!("{code:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_answer() {
+        let errno = |number: i32| libc::SECCOMP_RET_ERRNO | number as u32;
+        for work in [None, Some(Work::Append), Some(Work::Arrange)] {
+            let (refused, unknown) = by_number(work);
+            let program = refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)]);
+            for number in 0..1_000 {
+                let expected = match i64::from(number) {
+                    it if refused.contains(&it) => errno(libc::EPERM),
+                    it if unknown.contains(&it) => errno(libc::ENOSYS),
+                    _ => libc::SECCOMP_RET_ALLOW,
+                };
+                assert_eq!(answer(&program, number), expected, "{number}");
+                assert_eq!(answer(&program, number | X32), errno(libc::EPERM), "x32 {number}");
+            }
+        }
+        let many: Vec<libc::c_long> = (0..999).step_by(2).collect();
+        let program = refuse(&[(&many, libc::EPERM)]);
+        assert!((0..1_000).all(|n| (answer(&program, n) == errno(libc::EPERM)) == (n % 2 == 0)));
+        assert_eq!(refuse(&[(&[], libc::EPERM)]).last().unwrap().k, libc::SECCOMP_RET_ALLOW);
+    }
 }

@@ -281,16 +281,15 @@ impl Keeper {
         if self.now.children.len() >= LIMIT {
             return Err("fork: too many processes".to_owned());
         }
-        let (command, ids, life) = match role {
-            Role::Users => (command("users"), self.root.then_some(self.opened.plan.users), None),
+        let (started, life) = match role {
+            Role::Users => (start(command("users"), &socket, self.root.then_some(self.opened.plan.users)), None),
             Role::Agent(kind) => {
                 let planned =
                     self.opened.plan.agents.iter().find(|planned| planned.kind == kind).ok_or("not planned")?;
-                (agent(planned, user), None, Some(planned.life))
+                (agent(planned, user).stdin(socket).spawn(), Some(planned.life))
             }
         };
-        let child = start(command, &socket, ids).map_err(|error| format!("fork: {error}"))?;
-        self.now.children.add(ticket, child, life);
+        self.now.children.add(ticket, started.map_err(|error| format!("fork: {error}"))?, life);
         Ok(())
     }
 
@@ -349,6 +348,7 @@ impl Keeper {
     }
 }
 
+/// Its socket will be its standard input: without steps of ours before exec, std need not copy our memory.
 fn agent(planned: &Recipe, user: &str) -> Command {
     let mut agent = command("agent");
     agent.args([planned.kind.name(), planned.user.as_deref().unwrap_or(user)]).args(&planned.arguments);

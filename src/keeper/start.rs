@@ -27,7 +27,8 @@ pub(crate) fn command(name: &str) -> Command {
     }
     let wanted = |name: &str| ENVIRONMENT.contains(&name) || name.starts_with("POSTRIDER_");
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(wanted)));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // A Ctrl-C reaches only the keeper.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
     if std::env::var_os("POSTRIDER_DETACHED").is_some() {
         // Ours is for whoever started us, and nobody reads it any more when we serve.
         command.stderr(Stdio::null());
@@ -35,12 +36,10 @@ pub(crate) fn command(name: &str) -> Command {
     command
 }
 
-/// Starts a command with `socket` as its fd 3, under the given uid and gid without further groups; `None` keeps ours.
+/// Starts another role with `socket` as its fd 3, under the given uid and gid without further groups; `None` keeps ours.
 #[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
 pub(crate) fn start(mut command: Command, socket: &OwnedFd, ids: Option<(u32, u32)>) -> io::Result<Child> {
     let socket = socket.as_raw_fd();
-    // A Ctrl-C reaches only the keeper.
-    command.process_group(0);
     // SAFETY: only async-signal-safe system calls, no allocation; the socket stays open in the parent until
     // `spawn` returns. It is never number 3 itself (`occupy_three`), so dup2 clears close-on-exec.
     unsafe {

@@ -101,20 +101,26 @@ impl Event {
     #[must_use]
     pub fn lines(&self, level: u8) -> Vec<Line> {
         let line = |text, known| Line { text, known };
+        let whole = || {
+            // Most lines fit: it need not grow.
+            let mut text = String::with_capacity(256);
+            let _ = write!(text, "{self}");
+            text
+        };
         match self {
             Self::Connected { .. } if level < CONNECTIONS => Vec::new(),
             Self::Decision { id, why, .. } if level >= REASONS && !why.is_empty() => {
                 let reason = format!("{}: reason={}", Named(*id), safe_line(why));
-                vec![line(self.to_string(), true), line(reason, false)]
+                vec![line(whole(), true), line(reason, false)]
             }
             Self::Encrypted { certificate: Some(certificate), .. } if level >= CERTIFICATES => {
-                vec![line(self.to_string(), true), line(safe_line(certificate), true)]
+                vec![line(whole(), true), line(safe_line(certificate), true)]
             }
             Self::Server { text } => {
                 let known = KNOWN.iter().any(|known| text.starts_with(known)) || text.contains(" aliases, longest ");
-                vec![line(self.to_string(), known)]
+                vec![line(whole(), known)]
             }
-            _ => vec![line(self.to_string(), true)],
+            _ => vec![line(whole(), true)],
         }
     }
 }
@@ -211,27 +217,34 @@ const FIELD: usize = 400;
 /// `\u{N}`, cut to 400 characters.
 #[must_use]
 pub fn safe(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for (n, c) in text.chars().enumerate() {
-        if n == FIELD {
-            out.push_str("...");
-            break;
+    Safe(text).to_string()
+}
+
+/// The text of [`safe`], written where it goes.
+struct Safe<'a>(&'a str);
+
+impl fmt::Display for Safe<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        if text.len() <= FIELD && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return f.write_str(text);
         }
-        match c {
-            c if (c as u32) < 0x20 || c == '\u{7f}' => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
+        for (n, c) in text.chars().enumerate() {
+            if n == FIELD {
+                return f.write_str("...");
             }
-            '\u{80}'..='\u{9f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' => {
-                let _ = write!(out, "\\u{{{:x}}}", c as u32);
+            match c {
+                c if (c as u32) < 0x20 || c == '\u{7f}' => write!(f, "\\x{:02x}", c as u32)?,
+                '\u{80}'..='\u{9f}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' => write!(f, "\\u{{{:x}}}", c as u32)?,
+                c => f.write_char(c)?,
             }
-            c => out.push(c),
         }
+        Ok(())
     }
-    out
 }
 
 /// A length of time as sendmail logs it: `00:00:07`, `6+00:00:00` from a day on.
@@ -268,7 +281,7 @@ fn safe_line(text: &str) -> String {
 }
 
 fn from_line(line: &FromLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{}: from={}, size={}, class=0, nrcpts={}", line.id, safe(&line.from), line.size, line.nrcpts)?;
+    write!(f, "{}: from={}, size={}, class=0, nrcpts={}", line.id, Safe(&line.from), line.size, line.nrcpts)?;
     for (name, value) in [
         ("msgid", &line.msgid),
         ("bodytype", &line.bodytype),
@@ -277,29 +290,29 @@ fn from_line(line: &FromLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ("relay", &line.relay),
     ] {
         if !value.is_empty() {
-            write!(f, ", {name}={}", safe(value))?;
+            write!(f, ", {name}={}", Safe(value))?;
         }
     }
     Ok(())
 }
 
 fn to_line(line: &ToLine, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{}: to={}", line.id, safe(&line.to.join(",")))?;
+    write!(f, "{}: to={}", line.id, Safe(&line.to.join(",")))?;
     if !line.ctladdr.is_empty() {
-        write!(f, ", ctladdr={}", safe(&line.ctladdr))?;
+        write!(f, ", ctladdr={}", Safe(&line.ctladdr))?;
     }
     write!(f, ", delay={}, xdelay={}", duration(line.delay), duration(line.xdelay))?;
-    write!(f, ", mailer={}, pri={}", safe(&line.mailer), line.pri)?;
+    write!(f, ", mailer={}, pri={}", Safe(&line.mailer), line.pri)?;
     if !line.relay.is_empty() {
-        write!(f, ", relay={}", safe(&line.relay))?;
+        write!(f, ", relay={}", Safe(&line.relay))?;
     }
     if let Some(dsn) = line.dsn {
         write!(f, ", dsn={dsn}")?;
     }
     if !line.reply.is_empty() {
-        write!(f, ", reply={}", safe(&line.reply))?;
+        write!(f, ", reply={}", Safe(&line.reply))?;
     }
-    write!(f, ", stat={}", safe(&line.stat))
+    write!(f, ", stat={}", Safe(&line.stat))
 }
 
 /// Whoever writes events down: syslog, a file, a test.

@@ -84,7 +84,7 @@ fn serve_for(life: Duration, socket: UnixStream, desk: &Desk<'_>) -> Result<(), 
                 connection.send(&expansion, &[])?;
             }
         }
-        nix::unistd::alarm::cancel();
+        // The alarm stays: the next order sets it anew, and without one the agent is gone long before it comes.
     }
 }
 

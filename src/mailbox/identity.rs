@@ -219,19 +219,21 @@ fn limit_ourselves() -> Result<(), Error> {
 /// Takes over the socket that the keeper put at `number`: no program that is started here may speak to the engine by it.
 #[allow(unsafe_code, reason = "a descriptor's number from the command line has no safe owner yet")]
 pub(crate) fn take_descriptor(number: i32) -> Result<OwnedFd, Error> {
-    if number < 3 || nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_GETFD).is_err() {
+    if number < 0 || nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_GETFD).is_err() {
         return Err(Error::Usage("--socket-fd is not an open descriptor".to_owned()));
     }
     // Whatever else we inherited is nobody's business here. SAFETY: only numbers; nothing of ours is open above 2 yet.
-    for (first, last) in [(3, number - 1), (number + 1, i32::MAX)] {
+    for (first, last) in [(3, number - 1), (number.max(2) + 1, i32::MAX)] {
         if first <= last {
             unsafe { nix::libc::syscall(nix::libc::SYS_close_range, first, last, 0) };
         }
     }
-    // SAFETY: open (asked above), and nothing else in this process owns it: it was passed for us.
-    let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    // It came through an exec, so it would pass through the next one as well.
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).map_err(io::Error::from)?;
+    // It came through an exec; a copy above the standard numbers does not pass through the next one.
+    let socket = rustix::io::fcntl_dupfd_cloexec(borrow(number), 3).map_err(io::Error::from)?;
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: open (asked above), and nothing else in this process owns it: it was passed for us. It stays open, as nothing.
+    let mut passed = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    rustix::io::dup2(&null, &mut passed).map_err(io::Error::from)?;
     Ok(socket)
 }
 

@@ -83,6 +83,7 @@ impl Reading {
             let pending = wire.pending();
             if !pending.is_empty() {
                 chunk.clear();
+                chunk.reserve(pending.len());
                 let (used, done) = self.decoder.feed(pending, &mut chunk);
                 wire.consume(used);
                 self.take(&chunk);

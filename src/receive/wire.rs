@@ -10,7 +10,9 @@ use tokio::time::timeout;
 const LINE: usize = 2_048;
 /// First size of the input buffer: an idle session should cost little.
 const SMALL: usize = 2_048;
-/// Size while content arrives.
+/// Size when content begins: most messages are no larger, and the C library's memory can be had and given back cheaply up to here.
+const MEDIUM: usize = 16 * 1_024;
+/// Size while more content arrives.
 const LARGE: usize = 64 * 1_024;
 /// Replies waiting to be written; a client that pipelines commands must read them.
 const REPLIES: usize = 64 * 1_024;
@@ -40,13 +42,15 @@ pub(crate) struct Wire<S> {
     input: Vec<u8>,
     /// How much of `input` is consumed.
     start: usize,
+    /// The last piece was a large one: more of them come.
+    filled: bool,
     output: Vec<u8>,
     patience: Duration,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, input: Vec::new(), start: 0, output: Vec::new(), patience }
+        Self { stream, input: Vec::new(), start: 0, filled: false, output: Vec::new(), patience }
     }
     /// The stream back, for STARTTLS.
     pub(crate) fn into_stream(self) -> S {
@@ -93,15 +97,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.input.drain(..self.start);
             self.start = 0;
         }
-        let room = if large { LARGE } else { SMALL };
-        if self.input.is_empty() && self.input.capacity() > LARGE.min(room) {
+        let room = match large {
+            false => SMALL,
+            true if self.filled => LARGE,
+            true => MEDIUM,
+        };
+        if !large && self.input.is_empty() && self.input.capacity() > room {
             self.input = Vec::new();
         }
         self.input.reserve(room);
         match timeout(self.patience, self.stream.read_buf(&mut self.input)).await {
             Err(_) => Err(Lost::TimedOut),
             Ok(Ok(0)) | Ok(Err(_)) => Err(Lost::Closed),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(n)) => {
+                self.filled = n >= MEDIUM;
+                Ok(())
+            }
         }
     }
     /// Whether something comes within this time; a client that hangs up says nothing.
