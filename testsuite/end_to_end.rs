@@ -5,6 +5,8 @@
 
 #[path = "cases/access.rs"]
 mod access;
+#[path = "cases/alias_database.rs"]
+mod alias_database;
 #[path = "cases/auth.rs"]
 mod auth;
 #[path = "cases/borrowed.rs"]

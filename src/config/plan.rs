@@ -62,6 +62,9 @@ pub fn plan_text(config: &Config, ids: &Ids) -> String {
     }
     for file in config.tables.aliases.iter().filter(|file| file.text.is_some()) {
         told.extend(["--aliases".to_owned(), file.name.clone()]);
+        if file.compiled.is_some() {
+            told.extend(["--aliases".to_owned(), format!("{}.db", file.name)]);
+        }
     }
     plan.agent(&["system-agent", &life_with_program, &ids.default_user], &told);
     plan.line(&["pid-file", run.pid_file.as_deref().unwrap_or_default()]);

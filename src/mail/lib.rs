@@ -1,4 +1,4 @@
-//! Mail itself: addresses, messages, the SMTP grammar and its state machines, delivery status notifications.
+//! Mail itself: addresses, messages, the SMTP grammar and its state machines, delivery status notifications, and what alias files say.
 //!
 //! Pure: no sockets, no files, no clock. Everything that can be decided about mail without asking the
 //! world is decided here, so it can be tested with plain values and fuzzed (`testsuite/fuzz`).
@@ -10,6 +10,7 @@ pub mod alias;
 pub mod client;
 pub mod command;
 pub mod content;
+pub mod database;
 pub mod date;
 pub mod dsn;
 pub mod encryption;

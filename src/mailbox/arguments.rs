@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     pub shell: PathBuf,
     /// Longest time that a program may take.
     pub program_time: Duration,
-    /// The alias files, for a system agent.
+    /// The alias files, for a system agent: texts, and `X.db` beside those that may have one.
     pub aliases: Vec<String>,
     /// The administrator's command, with what stands in braces.
     pub command: Vec<String>,

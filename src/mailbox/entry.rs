@@ -9,7 +9,8 @@ use crate::forward::{candidates, trust};
 use crate::identity::Person;
 use crate::trusted::{Refusal, Trust, open};
 use call::agent::{Done, Entry, Kind};
-use mail::alias::{AliasEntry, lines::all_entries};
+use mail::alias::{AliasEntry, entries, lines::all_entries};
+use mail::database::{Broken, Database};
 use mail::forward::lines;
 use std::fs::File;
 use std::io::Read;
@@ -18,7 +19,7 @@ use std::path::Path;
 /// Largest alias file, bytes.
 const ALIASES: u64 = 256 << 20;
 
-/// The alias files, open.
+/// The alias files, open: texts, and the data bases beside them.
 #[derive(Debug, Default)]
 pub(crate) struct AliasFiles(Vec<(String, Result<File, Refusal>)>);
 
@@ -37,25 +38,49 @@ impl AliasFiles {
         Self(arguments.aliases.iter().map(open_one).collect())
     }
 
-    /// Of `X.db` the text is `X`: what that does not say is not done, whatever decides where mail goes.
-    fn text(&self, path: &str) -> Result<Vec<u8>, Done> {
-        let is_it = |known: &str| known == path || path.strip_suffix(".db") == Some(known);
-        match self.0.iter().find(|(known, _)| is_it(known)) {
-            None => Err(later(format!("{path} is no alias file"))),
-            Some((name, Ok(file))) => text(file, name),
-            Some((name, Err(why @ Refusal::Absent))) => {
-                Err(later(format!("{}; its programs, files and lists are not taken from {name}.db", told(name, why))))
+    /// What an alias's entry says: in the text `X`, whichever of the two decides where mail goes, and in `X.db` where the text is lost.
+    pub(crate) fn find(&self, entry: &Entry) -> Result<AliasEntry, Done> {
+        let of_database = entry.file.strip_suffix(".db").filter(|name| self.named(name).is_some());
+        let name = of_database.unwrap_or(&entry.file);
+        match self.named(name) {
+            None => Err(later(format!("{name} is no alias file"))),
+            Some(Ok(file)) => {
+                let text = text(file, name)?;
+                let found = all_entries(&text).map(|(_, said)| said).find(|said| said.mark() == entry.mark);
+                found.ok_or_else(|| gone(entry))
             }
-            Some((name, Err(why))) => Err(refused(name, why)),
+            Some(Err(Refusal::Absent)) => self.find_in_database(name, &entry.mark),
+            Some(Err(why)) => Err(refused(name, why)),
         }
     }
 
-    /// What an alias's entry says.
-    pub(crate) fn find(&self, entry: &Entry) -> Result<AliasEntry, Done> {
-        let text = self.text(&entry.file)?;
-        let found = all_entries(&text).map(|(_, said)| said).find(|said| said.mark() == entry.mark);
-        found.ok_or_else(|| gone(entry))
+    fn find_in_database(&self, name: &str, mark: &str) -> Result<AliasEntry, Done> {
+        let entry = Entry { file: format!("{name}.db"), mark: mark.to_owned() };
+        let file = match self.named(&entry.file) {
+            Some(Ok(file)) => file,
+            Some(Err(why @ (Refusal::Unsafe(_) | Refusal::Unavailable(_)))) => return Err(refused(&entry.file, why)),
+            Some(Err(Refusal::Absent)) | None => return Err(refused(name, &Refusal::Absent)),
+        };
+        let bytes = text(file, &entry.file)?;
+        let found = entry_of_database(&bytes, mark);
+        let found = found.map_err(|why| Done::Temporary(3, 0, format!("cannot read {}: {why}", entry.file)))?;
+        found.ok_or_else(|| gone(&entry))
     }
+
+    fn named(&self, path: &str) -> Option<&Result<File, Refusal>> {
+        self.0.iter().find(|(known, _)| known == path).map(|(_, file)| file)
+    }
+}
+
+/// The entry with this mark. Whoever writes the file while it is read leaves it damaged, or the entry in it: then it stood there.
+fn entry_of_database(bytes: &[u8], mark: &str) -> Result<Option<AliasEntry>, Broken> {
+    for record in Database::new(bytes)?.records() {
+        let said = entries(&String::from_utf8_lossy(&record?.value));
+        if let Some(found) = said.into_iter().find(|said| said.mark() == mark) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// What an entry of the user's `.forward` says.
@@ -142,16 +167,81 @@ mod tests {
         arguments.aliases = vec![path.to_string_lossy().into_owned(), "/nonexistent/a".into()];
         let files = AliasFiles::open(&arguments);
         assert_eq!(files.find(&entry(&path, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
-        let compiled = path.with_extension("db");
-        // It serves one order.
+        // What decides where mail goes may be the data base: what is done stands in the text.
         let files = AliasFiles::open(&arguments);
-        assert_eq!(files.find(&entry(&compiled, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
-        let lost = why(files.find(&entry(Path::new("/nonexistent/a.db"), "|x")));
-        assert_eq!(
-            lost,
-            "/nonexistent/a: No such file or directory; its programs, files and lists are not taken from /nonexistent/a.db"
-        );
+        let database = path.with_extension("db");
+        assert_eq!(files.find(&entry(&database, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
         assert!(why(files.find(&entry(Path::new("/etc/passwd"), "|/bin/cat x"))).contains("is no alias file"));
         assert!(why(files.find(&entry(Path::new("/nonexistent/a"), "|x"))).contains("No such file"));
+    }
+
+    /// Made by sendmail's `newaliases`.
+    const HASH: &[u8] = include_bytes!("../mail/database/golden/aliases-hash.db");
+    const BTREE: &[u8] = include_bytes!("../mail/database/golden/aliases-btree.db");
+    const WITHOUT: &[u8] = include_bytes!("../mail/database/golden/aliases-without.db");
+
+    /// A folder with `a.db`, and what the keeper says to an agent there.
+    fn lost(database: &[u8]) -> (tempfile::TempDir, Arguments) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.db"), database).unwrap();
+        let mut arguments = crate::arguments::tests::arguments();
+        arguments.kind = Kind::System;
+        arguments.aliases = ["a", "a.db"].map(|name| folder.path().join(name).to_string_lossy().into_owned()).into();
+        (folder, arguments)
+    }
+
+    #[test]
+    fn where_the_text_is_lost_the_data_base_tells() {
+        for database in [HASH, BTREE] {
+            let (folder, arguments) = lost(database);
+            for (said, text) in [
+                (AliasEntry::Program("/home/lost/run".into()), "|/home/lost/run"),
+                (AliasEntry::File("/home/lost/file".into()), "/home/lost/file"),
+                (AliasEntry::Include("/home/lost/list".into()), ":include:/home/lost/list"),
+            ] {
+                // It serves one order.
+                let found = AliasFiles::open(&arguments).find(&entry(&folder.path().join("a"), text));
+                assert_eq!(found, Ok(said));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_data_base_says_no_more_is_not_done() {
+        let (folder, arguments) = lost(WITHOUT);
+        let (text, database) = (folder.path().join("a"), folder.path().join("a.db"));
+        let ask = || AliasFiles::open(&arguments).find(&entry(&text, "|/home/lost/run"));
+        assert!(why(ask()).ends_with(&format!("stands no more in {}", database.display())));
+        // A text that is there again counts alone.
+        std::fs::write(&database, HASH).unwrap();
+        assert!(ask().is_ok());
+        std::fs::write(&text, "plain: u01\n").unwrap();
+        assert!(why(ask()).ends_with(&format!("stands no more in {}", text.display())));
+    }
+
+    #[test]
+    fn a_data_base_that_cannot_be_trusted_or_read_is_told() {
+        let (folder, mut arguments) = lost(HASH);
+        let (text, database) = (folder.path().join("a"), folder.path().join("a.db"));
+        let ask = |arguments: &Arguments| AliasFiles::open(arguments).find(&entry(&text, "|/home/lost/run"));
+        let mode =
+            |mode| std::fs::set_permissions(&database, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        mode(0o646);
+        assert_eq!(why(ask(&arguments)), format!("{}: World writable file", database.display()));
+        mode(0o644);
+        for (bytes, what) in [(&HASH[..5_000], "cut short"), (b"a: |x\n", "of no known format")] {
+            std::fs::write(&database, bytes).unwrap();
+            let Err(Done::Temporary(3, 0, told)) = ask(&arguments) else { panic!("{what}") };
+            assert!(told.starts_with(&format!("cannot read {}: {what}", database.display())), "{told}");
+        }
+        // One that the keeper did not name is none, and one that is not there neither.
+        let absent = format!("{}: No such file or directory", text.display());
+        std::fs::write(&database, HASH).unwrap();
+        let named = std::mem::take(&mut arguments.aliases);
+        arguments.aliases = vec![named[0].clone()];
+        assert_eq!(why(ask(&arguments)), absent);
+        arguments.aliases = named;
+        std::fs::remove_file(&database).unwrap();
+        assert_eq!(why(ask(&arguments)), absent);
     }
 }

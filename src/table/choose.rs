@@ -1,7 +1,8 @@
 //! Which of a table's two files decides: its text `X` or its compiled form `X.db`. Called by the kinds here and by
 //! `compat/table` for aliases; the reason goes to the log and to `postrider explain`.
 
-use crate::{Compiled, Database, Origin, Source, Stamp, Table, Unavailable, text};
+use crate::database::origin_of;
+use crate::{Database, Origin, Source, Stamp, Table, Unavailable, text};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -59,10 +60,8 @@ fn stamp(name: &str, file: Option<&File>) -> Result<Option<Stamp>, Unavailable> 
 /// Which version of the text beside it the compiled form was made from; `None` if that is not known.
 #[must_use]
 pub fn made_from(source: &Source) -> Option<Origin> {
-    let compiled = source.compiled.as_ref()?.try_clone().ok()?;
-    let compiled = Compiled::new(Arc::clone(&source.name), compiled).ok()?;
-    let origin = compiled.origin();
-    (*origin.name == *source.name && origin.modified != 0).then(|| origin.clone())
+    let origin = origin_of(source.compiled.as_ref()?.try_clone().ok()?)?;
+    (*origin.name == *source.name && origin.modified != 0).then_some(origin)
 }
 
 /// The text alone, where the compiled form decides but is damaged: only if it is the very version which that was made from, as its

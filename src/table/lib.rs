@@ -4,42 +4,37 @@
 //! `daemon` fills a [`Registry`] with both, so that a table kind named in the configuration is found.
 
 mod accounts;
-mod berkeley;
 mod choose;
 pub mod cidr;
-mod compiled;
 mod database;
 mod demand;
-mod hash;
 mod inline;
-mod layout;
 #[cfg(test)]
 mod linear_test;
 mod lined;
 mod lmdb;
 mod new_file;
-mod page;
 pub mod pattern;
 mod question;
 mod registry;
 mod several;
 pub mod socketmap;
 mod stamp;
+mod stored;
 pub mod text;
 mod words;
 mod writer;
 
 pub use accounts::{Account, Accounts};
-pub use berkeley::Berkeley;
 pub use choose::{Chosen, Form, choose, load_map, made_from, text_instead};
-pub use compiled::{Compiled, Record, Records};
 pub use database::Database;
 pub use demand::{Demand, Features, Requirement, Unmet};
 pub use inline::Inline;
-pub use layout::Origin;
 pub use lined::Lined;
 pub use lmdb::{Lmdb, load as load_lmdb};
 pub use mail::alias::{AliasEntry, alias_entries, alias_value};
+pub use mail::database::Record;
+pub use mail::database::layout::Origin;
 pub use new_file::{NewFile, open_at_once, origin};
 pub use question::{
     Access, Client, Credentials, Found, Generics, Hop, Host, Judgement, Mailbox, Mailers, Nothing, Redirect, Refusal,

@@ -3,7 +3,7 @@
 use crate::cidr::Cidr;
 use crate::pattern::Pattern;
 use crate::text::Text;
-use crate::{Berkeley, Compiled, Duplicate, Inline, Lmdb, Origin, Table, Writer};
+use crate::{Database, Duplicate, Inline, Lmdb, Origin, Table, Writer};
 use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -28,11 +28,13 @@ fn a_key_of_megabytes_is_answered_at_once() {
     let mut writer = Writer::new(&compiled);
     writer.put(b"alice", b"bob", 1, Duplicate::Keep).unwrap();
     writer.finish(Origin::default()).unwrap();
-    let compiled = Compiled::new("/t".into(), compiled).unwrap();
-    let berkeley = [&include_bytes!("golden/postfix-hash.db")[..], include_bytes!("golden/postfix-btree.db")].map(file);
-    // A Berkeley file is not read in the moment in which it was written.
-    std::thread::sleep(Duration::from_millis(25));
-    let berkeley = berkeley.map(|file| Berkeley::new("/t".into(), file).unwrap());
+    let compiled = Database::new("/t".into(), compiled).unwrap();
+    let berkeley = [
+        &include_bytes!("../mail/database/golden/postfix-hash.db")[..],
+        include_bytes!("../mail/database/golden/postfix-btree.db"),
+    ]
+    .map(file);
+    let berkeley = berkeley.map(|file| Database::new("/t".into(), file).unwrap());
     let lmdb = Lmdb::new("/t", &file(include_bytes!("golden/map.lmdb"))).unwrap();
     let text = Text::new("/t", b"alice bob\n".to_vec()).unwrap();
     let inline = Inline::new("/t", [("alice".to_owned(), "bob".to_owned())]);

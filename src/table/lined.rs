@@ -55,7 +55,7 @@ impl Table for Lined {
 mod tests {
     use super::*;
     use crate::text::Text;
-    use crate::{Compiled, Database, Duplicate, Origin, Writer};
+    use crate::{Database, Duplicate, Origin, Writer};
 
     fn ask(table: &Lined, key: &str) -> String {
         let waker = std::task::Waker::noop();
@@ -73,7 +73,7 @@ mod tests {
             writer.put(key.as_bytes(), value.as_bytes(), 0, Duplicate::Keep).unwrap();
         }
         writer.finish(Origin::default()).unwrap();
-        let table = Arc::new(Database::Ours(Compiled::new("/t".into(), file).unwrap()));
+        let table = Arc::new(Database::new("/t".into(), file).unwrap());
         let load = || Ok(Arc::new(Text::new("/t", b"# c\nSame v\nchanged new\nnew v\n".to_vec())?) as Arc<dyn Table>);
         let lined = Lined::new(Arc::clone(&table) as Arc<dyn Table>, load);
         assert_eq!(ask(&lined, "same"), "/t:2: same v");

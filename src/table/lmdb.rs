@@ -6,8 +6,8 @@
 //! with the newer transaction names the root of the tree. A writer copies what it changes and takes pages again only after one more
 //! transaction: while the meta pages are the same, so is the tree.
 
-use crate::layout::{u32_at, u64_at};
 use crate::{Answer, Hit, Record, Source, Stamp, Table, Unavailable, Why};
+use mail::database::layout::{u32_at, u64_at};
 use std::fs::File;
 use std::future::ready;
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! Like sendmail's tools it refuses links and devices under that name, and it keeps owner and mode of the file it replaces. A
 //! file there that is not ours, sendmail's own, is first kept as `X.db.sendmail`: the way back.
 
-use crate::{Compiled, Stamp};
+use crate::Stamp;
+use mail::database::compiled;
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
@@ -126,7 +127,7 @@ fn keep(path: &Path, old: &File) -> io::Result<Option<PathBuf>> {
     let mut start = [0; 16];
     let read = durable::read_at_most(old, &mut start, 0)?;
     let to = kept_name(path);
-    if read == 0 || Compiled::is_one(&start) || to.symlink_metadata().is_ok() {
+    if read == 0 || compiled::is_one(&start) || to.symlink_metadata().is_ok() {
         return Ok(None);
     }
     match durable::link(path, &to) {
@@ -167,7 +168,8 @@ pub fn origin(text: &File, path: Option<&Path>) -> io::Result<crate::Origin> {
     let path = path.map(Path::to_owned).or_else(|| std::fs::read_link(descriptor).ok());
     let same = |other: Metadata| (other.dev(), other.ino()) == (data.dev(), data.ino());
     let path = path.filter(|path| data.is_file() && path.metadata().is_ok_and(same));
-    let Some(name) = path.as_deref().and_then(Path::to_str).filter(|name| name.len() <= crate::layout::NAME) else {
+    let Some(name) = path.as_deref().and_then(Path::to_str).filter(|name| name.len() <= mail::database::layout::NAME)
+    else {
         return Ok(crate::Origin::default());
     };
     let stamp = Stamp::of(text)?;
@@ -189,7 +191,7 @@ mod tests {
     }
 
     fn value(path: &Path) -> Vec<u8> {
-        let table = Compiled::new("x".into(), File::open(path).unwrap()).unwrap();
+        let table = crate::Database::new("x".into(), File::open(path).unwrap()).unwrap();
         table.get(b"k").unwrap().unwrap().value
     }
 

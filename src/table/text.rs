@@ -4,8 +4,9 @@
 //! [`rows`] is the reader for everybody (the formats in `compat/table`, `makemap`, the other kinds here); [`load`] keeps a file
 //! in memory: the text as it is, and 11 bytes for each row.
 
-use crate::hash::{Salt, hash};
+use crate::writer::random_salt;
 use crate::{Answer, Hit, Source, Table, Unavailable, Why};
+use mail::database::salted::{Salt, hash};
 use std::fmt;
 use std::fs::File;
 use std::future::ready;
@@ -244,8 +245,7 @@ impl Text {
         }
         let count = rows(&text).filter(Result::is_ok).count();
         let slots = vec![EMPTY; count + count / 3 + 1].into_boxed_slice();
-        let mut table =
-            Self { name: name.into(), text: text.into(), salt: Salt::random(), slots, warnings: Vec::new() };
+        let mut table = Self { name: name.into(), text: text.into(), salt: random_salt(), slots, warnings: Vec::new() };
         table.index();
         Ok(table)
     }

@@ -1,11 +1,11 @@
-//! Makes a compiled table (`layout`): records are streamed out, the index follows, and the header last, so that a file that
+//! Makes a compiled table (`mail::database::layout`): records are streamed out, the index follows, and the header last, so that a file that
 //! was not finished is not one. Called by `makemap`, `newaliases` and `editmap`, which see [`NewFile`](crate::NewFile) for
 //! putting it in place.
 //!
 //! Memory: about 24 bytes for each key.
 
-use crate::hash::{Salt, hash};
-use crate::layout::{BLOCK, HEAD, HEADER, Head, Header, MORE, Origin, SLOTS, VALUE, check, home};
+use mail::database::layout::{BLOCK, HEAD, HEADER, Head, Header, MORE, Origin, SLOTS, VALUE, check, home};
+use mail::database::salted::{Salt, hash};
 use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -53,13 +53,19 @@ impl Hasher for Hashed {
     }
 }
 
+/// From the system's randomness.
+pub(crate) fn random_salt() -> Salt {
+    let name = durable::random_name();
+    Salt(u64::from_str_radix(name.get(..16).unwrap_or_default(), 16).unwrap_or(0))
+}
+
 impl<'f> Writer<'f> {
     /// Starts in an empty file that can be read, too.
     #[must_use]
     pub fn new(file: &'f File) -> Self {
         let mut buffer = Vec::with_capacity(BUFFER + 4_096);
         buffer.resize(HEADER, 0);
-        Self { file, salt: Salt::random(), buffer, written: 0, index: HashMap::default(), same_hash: Vec::new() }
+        Self { file, salt: random_salt(), buffer, written: 0, index: HashMap::default(), same_hash: Vec::new() }
     }
 
     /// Number of keys so far.
@@ -215,3 +221,7 @@ enum Before {
     Index,
     Same(usize),
 }
+
+#[cfg(test)]
+#[path = "writer_test.rs"]
+mod tests;

@@ -8,7 +8,7 @@ use super::{Ended, Output, bytes, c_string, database_path, exit, open, open_map,
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use table::{Database, Duplicate, Form, NewFile, Origin, Source, Writer};
+use table::{Database, Duplicate, Form, NewFile, Source, Writer};
 
 const USAGE: &str = "Usage: editmap [-C cffile] [-N] [-f] [-q|-u|-x] maptype mapname key [ \"value ...\" ]";
 
@@ -125,10 +125,6 @@ fn rewrite(new: NewFile, old: Option<&Database>, key: &[u8], value: Option<&[u8]
     if let Some(value) = value {
         writer.put(key, value, 0, Duplicate::Replace).map_err(failed)?;
     }
-    let origin = match old {
-        Some(Database::Ours(old)) => old.origin().clone(),
-        _ => Origin::default(),
-    };
-    writer.finish(origin).map_err(failed)?;
+    writer.finish(old.and_then(Database::origin).cloned().unwrap_or_default()).map_err(failed)?;
     new.put_in_place().map(drop).map_err(failed)
 }

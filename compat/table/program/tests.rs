@@ -166,7 +166,7 @@ rc=65";
 #[test]
 fn a_berkeley_file_is_listed_appended_to_and_kept() {
     let room = Room::new();
-    let old = include_bytes!("../../../src/table/golden/terminated.db");
+    let old = include_bytes!("../../../src/mail/database/golden/terminated.db");
     room.put("m.db", old);
     assert_eq!(room.run("makemap -u hash /w/m", b"").lines().count(), 65);
     assert_eq!(room.run("editmap -q hash /w/m Alice", b""), "value one # no comment \nrc=0");
@@ -248,7 +248,7 @@ fn editmap_beside_a_newer_text() {
 #[test]
 fn an_old_map_with_many_values_is_listed_whole() {
     let room = Room::new();
-    room.put("m.db", include_bytes!("../../../src/table/golden/many-hash.db"));
+    room.put("m.db", include_bytes!("../../../src/mail/database/golden/many-hash.db"));
     assert_eq!(room.run("editmap -u hash /w/m k new", b""), "rc=0");
     let listed = room.run("makemap -u hash /w/m", b"");
     assert_eq!(listed.lines().filter(|line| line.starts_with("dup\tu")).count(), 1_500);
@@ -401,7 +401,7 @@ fn messages_have_the_bytes_of_the_text() {
 #[test]
 fn a_berkeley_file_of_this_moment_is_waited_for() {
     let room = Room::new();
-    room.put("m.db", include_bytes!("../../../src/table/golden/terminated.db"));
+    room.put("m.db", include_bytes!("../../../src/mail/database/golden/terminated.db"));
     assert_eq!(room.run("makemap -u hash /w/m", b"").lines().count(), 65);
 }
 

@@ -1,16 +1,12 @@
 //! Berkeley DB files: whatever is in one, a look-up and a listing end, and together records are no larger than the file.
 #![no_main]
 
-#[allow(dead_code)]
-mod stored;
-
 use libfuzzer_sys::fuzz_target;
-use stored::stored;
-use table::Berkeley;
+use mail::database::{Berkeley, berkeley};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = Berkeley::is_one(data);
-    let Ok(table) = Berkeley::new("/t".into(), stored(data)) else { return };
+    let _ = berkeley::is_one(data);
+    let Ok(table) = Berkeley::new(data) else { return };
     let mut bytes = 0;
     for (n, record) in table.records().enumerate() {
         let Ok(record) = record else { break };

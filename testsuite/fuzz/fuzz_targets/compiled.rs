@@ -6,11 +6,12 @@
 mod stored;
 
 use libfuzzer_sys::fuzz_target;
+use mail::database::Compiled;
+use mail::database::layout::{BLOCK, HEADER, Head, Header, check, u64_at};
+use mail::database::salted::Salt;
 use std::os::unix::fs::FileExt;
 use stored::stored;
-use table::{Compiled, Duplicate, Origin, Writer};
-
-const HEADER: usize = 512;
+use table::{Database, Duplicate, Origin, Writer};
 
 fuzz_target!(|data: &[u8]| {
     read(data);
@@ -22,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn read(bytes: &[u8]) {
-    let Ok(table) = Compiled::new("/t".into(), stored(bytes)) else { return };
+    let Ok(table) = Compiled::new(bytes) else { return };
+    let _ = table.verify();
     for (n, record) in table.records().enumerate() {
         let Ok(record) = record else { break };
         if n < 20 {
@@ -34,23 +36,26 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// Lengths and checksums as if the writer had made it.
+/// Header, lengths and checksums as if the writer had made it.
 fn put_right(bytes: &mut [u8]) -> Option<()> {
-    let number = |bytes: &[u8], at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let length = bytes.len() as u64;
-    bytes.get_mut(24..32)?.copy_from_slice(&length.to_le_bytes());
-    bytes.get_mut(8..12)?.copy_from_slice(&1u32.to_le_bytes());
-    let (salt, index, blocks) = (number(bytes, 16)?, number(bytes, 40)?, number(bytes, 48)?);
-    let sum = crc32fast::hash(bytes.get(..HEADER - 4)?);
-    bytes.get_mut(HEADER - 4..HEADER)?.copy_from_slice(&sum.to_le_bytes());
-    for block in 0..blocks.min(length / 64) {
-        let offset = index.checked_add(block * 64)?;
-        let block = bytes.get_mut(usize::try_from(offset).ok()?..)?.get_mut(..64)?;
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&salt.to_le_bytes());
-        sum.update(&offset.to_le_bytes());
-        sum.update(&block[..60]);
-        block[60..].copy_from_slice(&sum.finalize().to_le_bytes());
+    let room = bytes.len().checked_sub(HEADER + BLOCK)?;
+    let blocks = room.min(usize::from(bytes[0])) / BLOCK + 1;
+    let index = bytes.len() - blocks * BLOCK;
+    let (salt, number) = (Salt(u64_at(bytes, 1)?), |n: usize| n as u64);
+    let (length, index_at, blocks) = (number(bytes.len()), number(index), number(blocks));
+    let header = Header { salt, length, count: 1, index: index_at, blocks, origin: Origin::default() };
+    bytes[..HEADER].copy_from_slice(&header.encode());
+    for at in (index..bytes.len()).step_by(BLOCK) {
+        let (body, sum) = bytes[at..at + BLOCK].split_at_mut(BLOCK - 4);
+        sum.copy_from_slice(&check(salt, at as u64, &[body]).to_le_bytes());
+    }
+    let mut at = HEADER;
+    while let Some(record) =
+        Head::decode(&bytes[at..index]).and_then(|head| bytes[..index].get_mut(at..at + head.length()))
+    {
+        let sum = check(salt, at as u64, &[&record[4..]]);
+        record[..4].copy_from_slice(&sum.to_le_bytes());
+        at += record.len();
     }
     Some(())
 }
@@ -68,7 +73,7 @@ fn damage(data: &[u8]) {
     let size = file.metadata().expect("a file").len();
     let at = u64::from(u16::from_le_bytes([damage[0], damage[1]])) % size;
     file.write_all_at(&damage[2..], at.min(size - 6)).expect("room");
-    let Ok(table) = Compiled::new("/t".into(), file) else { return };
+    let Ok(table) = Database::new("/t".into(), file) else { return };
     for key in &keys {
         if let Ok(found) = table.get(key) {
             assert_eq!(found.map(|record| record.value).as_deref(), Some(*key));

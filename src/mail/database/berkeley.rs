@@ -1,20 +1,13 @@
-//! Reads Berkeley DB files (hash and btree, as `makemap`, `newaliases` and `postmap` made them with libdb 3.1 to 5.3), for hosts
-//! that have nothing else or have not yet made ours. Read-only, with `pread`; every offset is checked against its page and
-//! every page against the file. The file has no checksums: a change under us is told by its size and time, and then the
-//! answer is [`Unavailable`] until the table is loaded again.
+//! Berkeley DB files (hash and btree, as `makemap`, `newaliases` and `postmap` made them with libdb 3.1 to 5.3), for hosts that have
+//! nothing else or have not yet made ours. Read-only; every offset is checked against its page, every page against the file, and no chain
+//! is followed for longer than there are pages. There are no checksums: whoever reads from a file sees to it that the file does not change.
 //!
-//! Format: the structures of libdb's `db_page.h`, as documented by their names here. Called by [`crate::Database`].
+//! Format: the structures of libdb's `db_page.h`, as documented by their names here. Called by [`Database`](super::Database).
 
-use crate::page::{self, Item, Order, Page};
-use crate::{Record, Stamp, Unavailable};
+use super::page::{self, Item, Order, Page};
+use super::{Broken, Bytes, Record};
 use std::collections::VecDeque;
-use std::fs::File;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-/// A file changed so recently may change again within the same tick of its clock, unseen.
-#[allow(unexpected_cfgs, reason = "testsuite/fuzz/run sets it: a file of that moment is read")]
-const STILL: Duration = Duration::from_millis(if cfg!(fuzzing) { 0 } else { 20 });
 const HASH: u32 = 0x0006_1561;
 const BTREE: u32 = 0x0005_3162;
 /// Bytes of the first page that hold the fields we need.
@@ -24,11 +17,9 @@ const DEPTH: usize = 32;
 
 /// A Berkeley DB file.
 #[derive(Debug)]
-pub struct Berkeley {
-    /// `X.db`: there are no lines to point to in `X`.
-    name: Arc<str>,
-    file: File,
-    stamp: Stamp,
+pub struct Berkeley<B> {
+    bytes: B,
+    size: u64,
     order: Order,
     page_size: u32,
     last_page: u32,
@@ -44,73 +35,48 @@ enum Kind {
 }
 
 /// What stands for a value that cannot be made out.
-type Broken = &'static str;
-const NO_VALUE: Broken = "damaged: no duplicate";
-const TOO_MUCH: Broken = "damaged: several records in one place";
+const NO_VALUE: &str = "damaged: no duplicate";
+const TOO_MUCH: &str = "damaged: several records in one place";
 
-impl Berkeley {
-    /// Whether a file that begins with these 16 bytes is one, of any version.
-    #[must_use]
-    pub fn is_one(start: &[u8]) -> bool {
-        let known =
-            |at| [Order::Little, Order::Big].iter().any(|order| matches!(order.u32(start, at), Some(HASH | BTREE)));
-        known(12) || known(0)
-    }
+/// Whether a file that begins with these 16 bytes is one, of any version.
+#[must_use]
+pub fn is_one(start: &[u8]) -> bool {
+    let known = |at| [Order::Little, Order::Big].iter().any(|order| matches!(order.u32(start, at), Some(HASH | BTREE)));
+    known(12) || known(0)
+}
 
-    /// Opens one. `name` is the path of the text beside it.
+impl<B: Bytes> Berkeley<B> {
+    /// Takes one.
     ///
     /// # Errors
-    /// If it cannot be read, is of a version we do not know, is damaged, or is being written. One that was written this moment is waited
-    /// for, at most 20 ms.
-    pub fn new(name: Arc<str>, file: File) -> Result<Self, Unavailable> {
-        let table = Self::unsettled(name, file)?;
-        let fresh = STILL.saturating_sub(table.stamp.apart_from(SystemTime::now()));
-        if !fresh.is_zero() {
-            std::thread::sleep(fresh);
-            // Not for ever: who writes on will have another version, which is another table.
-            table.unchanged().map_err(|_| Unavailable(format!("{}: is being written", table.name)))?;
-        }
-        Ok(table)
-    }
-
-    fn unsettled(name: Arc<str>, file: File) -> Result<Self, Unavailable> {
-        let name: Arc<str> = format!("{name}.db").into();
-        let failed = |what: &dyn std::fmt::Display| Unavailable(format!("{name}: {what}"));
-        let stamp = Stamp::of(&file).map_err(|error| failed(&error))?;
+    /// If it cannot be read, is of a version we do not know, is damaged, or was not finished.
+    pub fn new(bytes: B) -> Result<Self, Broken> {
         let mut meta = [0; META];
-        let read = durable::read_at_most(&file, &mut meta, 0).map_err(|error| failed(&error))?;
-        if read < META {
-            return Err(failed(&"cut short"));
+        if bytes.read_at(&mut meta, 0)? < META {
+            return Err("cut short".into());
         }
         let order = if matches!(Order::Little.u32(&meta, 12), Some(HASH | BTREE)) { Order::Little } else { Order::Big };
-        let kind = kind(&meta, order).map_err(|what| failed(&what))?;
+        let kind = kind(&meta, order)?;
         let field = |at| order.u32(&meta, at).unwrap_or(0);
-        let (page_size, last_page) = (field(20), field(32));
-        let pages = u32::try_from(stamp.size / u64::from(page_size.max(1))).unwrap_or(u32::MAX);
+        let (size, page_size, last_page) = (bytes.size()?, field(20), field(32));
+        let pages = u32::try_from(size / u64::from(page_size.max(1))).unwrap_or(u32::MAX);
         // libdb writes the last page of a hash even where it leaves holes before it; should one of an old version end before, what
         // lies behind its end is told as cut short: a half copied file must not look like one without the keys.
         if !(512..=65_536).contains(&page_size) || !page_size.is_power_of_two() || pages == 0 {
-            return Err(failed(&"its first page is damaged"));
+            return Err("its first page is damaged".into());
         }
         // The first page is written last: a makemap that was killed leaves one that knows of few pages, or of none.
         if pages - 1 > last_page {
-            return Err(failed(&"was not finished: it has pages that its first page does not know; make it again"));
+            return Err("was not finished: it has pages that its first page does not know; make it again".into());
         }
-        let table = Self { file, stamp, order, page_size, last_page, pages, kind, name: Arc::clone(&name) };
-        Ok(table)
-    }
-
-    /// The path that hits name.
-    #[must_use]
-    pub const fn source(&self) -> &Arc<str> {
-        &self.name
+        Ok(Self { bytes, size, order, page_size, last_page, pages, kind })
     }
 
     /// The record of a key, stored with or without a NUL at its end.
     ///
     /// # Errors
-    /// If the file cannot be read, changed or is damaged.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Record>, Unavailable> {
+    /// If the bytes cannot be had or are damaged.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Record>, Broken> {
         let plain = self.find(key)?;
         if plain.is_some() || key.ends_with(&[0]) {
             return Ok(plain);
@@ -120,46 +86,35 @@ impl Berkeley {
         Ok(self.find(&terminated)?.map(without_nul))
     }
 
-    fn find(&self, key: &[u8]) -> Result<Option<Record>, Unavailable> {
+    fn find(&self, key: &[u8]) -> Result<Option<Record>, Broken> {
         let found = match &self.kind {
             Kind::Hash { max_bucket, high_mask, low_mask, spares } => {
                 let hash = hash(key);
                 let bucket = if hash & high_mask > *max_bucket { hash & low_mask } else { hash & high_mask };
-                bucket_page(bucket, spares).and_then(|page| self.find_in_bucket(page, key))
+                self.find_in_bucket(bucket_page(bucket, spares)?, key)
             }
             Kind::Btree { root } => self.find_in_tree(*root, key),
         };
-        // After reading: what was read counts only if nobody had written until now.
-        self.unchanged()?;
-        let found = found.map_err(|what| Unavailable(format!("{}: {what}", self.name)))?;
-        Ok(found.map(|value| Record { key: key.to_vec(), value, line: 0 }))
-    }
-
-    fn unchanged(&self) -> Result<(), Unavailable> {
-        let now = Stamp::of(&self.file).map_err(|error| Unavailable(format!("{}: {error}", self.name)))?;
-        // Not the time of the inode's change: it moves when another file takes this one's name, which harms nobody.
-        let same = (now.size, now.modified) == (self.stamp.size, self.stamp.modified);
-        if same { Ok(()) } else { Err(Unavailable(format!("{} changed", self.name))) }
+        Ok(found?.map(|value| Record { key: key.to_vec(), value, line: 0 }))
     }
 
     fn page(&self, number: u32) -> Result<Page, Broken> {
-        Page::new(self.page_bytes(number)?, self.order, number)
+        Ok(Page::new(self.page_bytes(number)?, self.order, number)?)
     }
 
     /// The first page of a bucket; `None`: an empty one.
     fn bucket(&self, number: u32) -> Result<Option<Page>, Broken> {
-        Page::first_of_bucket(self.page_bytes(number)?, self.order, number)
+        Ok(Page::first_of_bucket(self.page_bytes(number)?, self.order, number)?)
     }
 
     fn page_bytes(&self, number: u32) -> Result<Vec<u8>, Broken> {
         if number == 0 || number > self.last_page {
-            return Err("damaged: it names a page that it does not have");
+            return Err("damaged: it names a page that it does not have".into());
         }
         let offset = u64::from(number) * u64::from(self.page_size);
         let mut bytes = vec![0; self.page_size as usize];
-        let read = durable::read_at_most(&self.file, &mut bytes, offset).map_err(|_| "cannot be read")?;
-        if read < bytes.len() {
-            return Err("cut short");
+        if self.bytes.read_at(&mut bytes, offset)? < bytes.len() {
+            return Err("cut short".into());
         }
         Ok(bytes)
     }
@@ -178,7 +133,7 @@ impl Berkeley {
                 next => page = self.page(next)?,
             }
         }
-        Err("damaged: a bucket has no end")
+        Err("damaged: a bucket has no end".into())
     }
 
     fn find_in_tree(&self, root: u32, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
@@ -202,7 +157,7 @@ impl Berkeley {
                 next => leaf = self.page(next)?,
             }
         }
-        Err("damaged: its leaves have no end")
+        Err("damaged: its leaves have no end".into())
     }
 
     /// Down to a leaf: on each level to the last child whose key is `before` what is looked for, or the first.
@@ -223,7 +178,7 @@ impl Berkeley {
             }
             page = self.page(child.ok_or("damaged: a page without children")?)?;
         }
-        Err("damaged: too deep")
+        Err("damaged: too deep".into())
     }
 
     fn is_key(&self, item: &Item<'_>, key: &[u8]) -> Result<bool, Broken> {
@@ -241,7 +196,9 @@ impl Berkeley {
                 let leaf = self.descend(root, &mut |_| Ok(false))?;
                 self.bytes(leaf.duplicates()?.next().unwrap_or(Err(NO_VALUE))?)
             }
-            Item::Several(set) => self.order.values(set)?.first().map(|value| value.to_vec()).ok_or(NO_VALUE),
+            Item::Several(set) => {
+                self.order.values(set)?.first().map(|value| value.to_vec()).ok_or_else(|| NO_VALUE.into())
+            }
             item => self.bytes(item),
         }
     }
@@ -254,11 +211,11 @@ impl Berkeley {
     fn start(&self, item: Item<'_>, most: usize) -> Result<Vec<u8>, Broken> {
         match item {
             Item::Here(bytes) => Ok(bytes.to_vec()),
-            Item::Duplicates(_) | Item::Several(_) => Err("damaged: a key with duplicates"),
+            Item::Duplicates(_) | Item::Several(_) => Err("damaged: a key with duplicates".into()),
             Item::Elsewhere { page, length } => {
                 let length = u64::from(length);
-                if length > self.stamp.size {
-                    return Err("damaged: an item longer than the file");
+                if length > self.size {
+                    return Err("damaged: an item longer than the file".into());
                 }
                 let (mut out, mut next) = (Vec::new(), page);
                 while (out.len() as u64) < length && out.len() < most {
@@ -266,20 +223,20 @@ impl Berkeley {
                     let content = page.overflow()?;
                     // libdb fills them: a chain of others would have no end.
                     if page.next() != 0 && content.len() < page::overflow_room(self.page_size as usize) {
-                        return Err("damaged: an overflow page that is not full");
+                        return Err("damaged: an overflow page that is not full".into());
                     }
                     out.extend_from_slice(content);
                     next = page.next();
                 }
                 let whole = out.len() as u64 == length || (out.len() >= most && (out.len() as u64) < length);
-                if whole { Ok(out) } else { Err("damaged: an item of another length") }
+                if whole { Ok(out) } else { Err("damaged: an item of another length".into()) }
             }
         }
     }
 
     /// All records, NULs at the end of key and value taken off; ends after the first error.
     #[must_use]
-    pub fn records(&self) -> Records<'_> {
+    pub fn records(&self) -> Records<'_, B> {
         Records { table: self, at: At::Bucket(0), steps: 0, bytes: 0, ready: VecDeque::new() }
     }
 }
@@ -294,7 +251,7 @@ fn without_nul(mut record: Record) -> Record {
     record
 }
 
-fn kind(meta: &[u8; META], order: Order) -> Result<Kind, Broken> {
+fn kind(meta: &[u8; META], order: Order) -> Result<Kind, &'static str> {
     let field = |at| order.u32(meta, at).unwrap_or(0);
     let byte = |at: usize| meta.get(at).copied().unwrap_or(0);
     match (field(12), field(16)) {
@@ -328,7 +285,7 @@ fn hash(key: &[u8]) -> u32 {
 }
 
 /// The page a bucket begins on: buckets were allocated in doublings, each after the overflow pages of those before.
-fn bucket_page(bucket: u32, spares: &[u32]) -> Result<u32, Broken> {
+fn bucket_page(bucket: u32, spares: &[u32]) -> Result<u32, &'static str> {
     let doubling = u32::BITS - bucket.leading_zeros();
     let spare = spares.get(doubling as usize).ok_or("damaged: a bucket that cannot be")?;
     bucket.checked_add(*spare).ok_or("damaged: a bucket that cannot be")
@@ -336,8 +293,8 @@ fn bucket_page(bucket: u32, spares: &[u32]) -> Result<u32, Broken> {
 
 /// Iterator of [`Berkeley::records`].
 #[derive(Debug)]
-pub struct Records<'a> {
-    table: &'a Berkeley,
+pub struct Records<'a, B> {
+    table: &'a Berkeley<B>,
     at: At,
     /// Pages read; never more than there are.
     steps: u32,
@@ -354,10 +311,10 @@ enum At {
     End,
 }
 
-impl Records<'_> {
+impl<B: Bytes> Records<'_, B> {
     fn step(&mut self) -> Result<(), Broken> {
         self.steps += 1;
-        if self.steps > self.table.pages { Err("damaged: its pages have no end") } else { Ok(()) }
+        if self.steps > self.table.pages { Err("damaged: its pages have no end".into()) } else { Ok(()) }
     }
 
     fn fill(&mut self) -> Result<(), Broken> {
@@ -399,7 +356,7 @@ impl Records<'_> {
     /// No more than the file has.
     fn count(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.bytes += bytes.len() as u64;
-        if self.bytes > self.table.stamp.size { Err(TOO_MUCH) } else { Ok(()) }
+        if self.bytes > self.table.size { Err(TOO_MUCH.into()) } else { Ok(()) }
     }
 
     /// All values of a key.
@@ -428,13 +385,12 @@ impl Records<'_> {
     }
 }
 
-impl Iterator for Records<'_> {
-    type Item = Result<Record, Unavailable>;
+impl<B: Bytes> Iterator for Records<'_, B> {
+    type Item = Result<Record, Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() && !matches!(self.at, At::End) {
-            let filled = self.fill().map_err(|what| Unavailable(format!("{}: {what}", self.table.name)));
-            if let Err(error) = filled.and_then(|()| self.table.unchanged()) {
+            if let Err(error) = self.fill() {
                 self.at = At::End;
                 self.ready.clear();
                 return Some(Err(error));

@@ -1,18 +1,11 @@
-//! The hash of keys in memory and in compiled files. It must never change: files made by one release are read by the next.
+//! The hash of keys in compiled files, and of texts in memory (`table`). It must never change: files made by one release are read by the
+//! next.
 //!
 //! Salted at random, so that whoever may put keys into a table (a hosting customer, say) cannot choose them to collide.
 
 /// What makes each table's hashes its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Salt(pub(crate) u64);
-
-impl Salt {
-    /// From the system's randomness.
-    pub(crate) fn random() -> Self {
-        let name = durable::random_name();
-        Self(u64::from_str_radix(name.get(..16).unwrap_or_default(), 16).unwrap_or(0))
-    }
-}
+pub struct Salt(pub u64);
 
 /// Folded multiplication: both halves of the 128-bit product.
 const fn mix(a: u64, b: u64) -> u64 {
@@ -21,7 +14,8 @@ const fn mix(a: u64, b: u64) -> u64 {
 }
 
 /// 64 bits of `bytes`.
-pub(crate) fn hash(salt: Salt, bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn hash(salt: Salt, bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = salt.0 ^ mix(bytes.len() as u64 ^ ODD, 0xd6e8_feb8_6659_fd93);
     let (words, rest) = bytes.as_chunks::<8>();
@@ -54,7 +48,7 @@ mod tests {
 
     #[test]
     fn spreads() {
-        let salt = Salt::random();
+        let salt = Salt(0x5bd1_e995_9d2c_5680);
         let mut seen: Vec<u64> =
             (0..100_000).map(|n| hash(salt, format!("user{n}@virt.example").as_bytes()) >> 32).collect();
         seen.sort_unstable();

@@ -1,4 +1,4 @@
-//! The layout of a compiled table, shared by its reader (`compiled`) and its writer (`writer`). A constant data base: records,
+//! The layout of a compiled table, shared by its reader ([`compiled`](super::compiled)) and its writer (`table`). A constant data base: records,
 //! then one hash table over them. Integers are little-endian.
 //!
 //! | at | what |
@@ -14,26 +14,26 @@
 //! random salt and its own place. So bytes of another file that an administrator copies over this one while we read, zeros
 //! of a truncated one, and damage are all told from "not there", which plain cdb (an empty slot is a zero) cannot do.
 
-use crate::hash::Salt;
+use super::salted::Salt;
 
 /// The first bytes of a compiled table.
-pub(crate) const MAGIC: [u8; 8] = *b"\x89PRtable";
+pub const MAGIC: [u8; 8] = *b"\x89PRtable";
 /// A reader takes this version only; another one means "make it again".
 const VERSION: u32 = 2;
 /// Bytes of the header: where the first record stands.
-pub(crate) const HEADER: usize = 512;
+pub const HEADER: usize = 512;
 /// Bytes before a record's key.
-pub(crate) const HEAD: usize = 14;
+pub const HEAD: usize = 14;
 /// The longest value: what a damaged length may make a reader ask memory for.
-pub(crate) const VALUE: usize = 16 << 20;
+pub const VALUE: usize = 16 << 20;
 /// In a record's line: one more value of a key that stands before (`makemap -d`). Only a listing shows it; the index has the first.
-pub(crate) const MORE: u32 = 1 << 31;
+pub const MORE: u32 = 1 << 31;
 /// Bytes of a block of the index.
-pub(crate) const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 /// Entries of a block.
-pub(crate) const SLOTS: usize = 7;
+pub const SLOTS: usize = 7;
 /// The longest name that the header holds.
-pub(crate) const NAME: usize = 384;
+pub const NAME: usize = 384;
 const CHECK: usize = HEADER - 4;
 /// Where the salt and the other numbers of eight bytes stand.
 const NUMBERS: usize = 32;
@@ -51,21 +51,25 @@ pub struct Origin {
 
 /// The header's fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) salt: Salt,
+pub struct Header {
+    /// Of every hash and checksum in the file.
+    pub salt: Salt,
     /// Of the whole file.
-    pub(crate) length: u64,
+    pub length: u64,
     /// Keys that can be found.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Where the records end and the index begins.
-    pub(crate) index: u64,
+    pub index: u64,
     /// Blocks of the index.
-    pub(crate) blocks: u64,
-    pub(crate) origin: Origin,
+    pub blocks: u64,
+    /// What it was made from.
+    pub origin: Origin,
 }
 
 impl Header {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let name = self.origin.name.as_bytes();
         let name = name.get(..name.len().min(NAME)).unwrap_or_default();
         let mut out = Vec::with_capacity(HEADER);
@@ -84,8 +88,11 @@ impl Header {
         out
     }
 
-    /// Reads a header; the text says what is wrong.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         if !bytes.starts_with(&MAGIC) {
             return Err("not a compiled table of ours");
         }
@@ -118,17 +125,20 @@ impl Header {
 }
 
 /// The number at a place, if the bytes are there.
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+#[must_use]
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four))
 }
 
 /// The number at a place, if the bytes are there.
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+#[must_use]
+pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))
 }
 
 /// The checksum of a part that stands at `offset`.
-pub(crate) fn check(salt: Salt, offset: u64, parts: &[&[u8]]) -> u32 {
+#[must_use]
+pub fn check(salt: Salt, offset: u64, parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&salt.0.to_le_bytes());
     hasher.update(&offset.to_le_bytes());
@@ -139,23 +149,30 @@ pub(crate) fn check(salt: Salt, offset: u64, parts: &[&[u8]]) -> u32 {
 }
 
 /// Block and tag of a key's hash.
-pub(crate) fn home(hash: u64, blocks: u64) -> (u64, u32) {
+#[must_use]
+pub fn home(hash: u64, blocks: u64) -> (u64, u32) {
     // The high half by multiplication: even for any number of blocks, and without a division.
     let block = (u128::from(hash) * u128::from(blocks)) >> 64;
     (u64::try_from(block).unwrap_or(0), hash as u32)
 }
 
-/// One record: its key and value borrowed from what was read.
+/// What stands before a record's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) check: u32,
-    pub(crate) line: u32,
-    pub(crate) value: usize,
-    pub(crate) key: usize,
+pub struct Head {
+    /// Checksum of the rest of the record.
+    pub check: u32,
+    /// Line in the text, and [`MORE`].
+    pub line: u32,
+    /// Bytes of the value.
+    pub value: usize,
+    /// Bytes of the key.
+    pub key: usize,
 }
 
 impl Head {
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Reads one; `None` if there are too few bytes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
         let key = u16::from_le_bytes(*bytes.get(12..)?.first_chunk()?);
         Some(Self {
             check: u32_at(bytes, 0)?,
@@ -165,8 +182,9 @@ impl Head {
         })
     }
 
-    /// Of the whole record.
-    pub(crate) const fn length(&self) -> usize {
+    /// Bytes of the whole record.
+    #[must_use]
+    pub const fn length(&self) -> usize {
         HEAD + self.key + self.value
     }
 }

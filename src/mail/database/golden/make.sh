@@ -24,4 +24,18 @@ for type in hash btree; do
     run /usr/sbin/makemap -d $type /tmp/golden/many-$type
 done
 for type in hash btree; do cp big postfix-$type; run /usr/sbin/postmap -c /tmp/golden $type:/tmp/golden/postfix-$type; done
+# Aliases as newaliases makes them: keys and values end in NUL, and there is an `@`. The paths are those of
+# testsuite/cases/alias_database.rs; in the last one the program is gone.
+{ echo 'plain: u01'; echo 'program: "|/home/lost/run"'; echo 'file: /home/lost/file'; echo 'list: :include:/home/lost/list'; } > aliases-hash
+cp aliases-hash aliases-btree
+grep -v '^program' aliases-hash > aliases-without
+mkdir queue
+for name in hash:aliases-hash btree:aliases-btree hash:aliases-without; do
+  { echo V10/Berkeley; echo 'O QueueDirectory=/tmp/golden/queue'; echo 'O DontProbeInterfaces=true'; echo Djmx.test; echo Dwmx
+    echo "O AliasFile=${name%%:*}:/tmp/golden/${name#*:}"; echo 'O DontBlameSendmail=MapInUnsafeDirPath'
+    echo 'Mlocal, P=/bin/true, F=lsDFMAw5:/|@q, A=true'; echo 'Mprog, P=/bin/sh, F=lsDFMoqeu9, A=sh -c $u'
+    printf 'S3\nR$*\t$: $1\nS0\nR$+\t$#local $: $1\n'; } > cf
+  run /usr/libexec/sendmail/sendmail -C/tmp/golden/cf -bi || [ -s ${name#*:}.db ] # "Who are you?" in a folder without accounts
+done
 cp ./*.db "$out"/
+# ours.db: `printf 'alice one\nbob two\ncarol three\n' > text; postrider makemap hash ours < text`.

@@ -22,8 +22,9 @@ pub(crate) const fn overflow_room(page_size: usize) -> usize {
     page_size.saturating_sub(PAGE_HEADER)
 }
 
-type Broken = &'static str;
-const BROKEN: Broken = "damaged: an item outside its page";
+/// What is wrong.
+type Damage = &'static str;
+const OUTSIDE: Damage = "damaged: an item outside its page";
 
 /// The byte order of the machine that made the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,12 @@ impl Order {
         })
     }
     /// The values of an item that has several: each between its length and its length.
-    pub(crate) fn values(self, mut set: &[u8]) -> Result<Vec<&[u8]>, Broken> {
+    pub(crate) fn values(self, mut set: &[u8]) -> Result<Vec<&[u8]>, Damage> {
         let mut all = Vec::new();
         while !set.is_empty() {
-            let length = usize::from(self.u16(set, 0).ok_or(BROKEN)?);
-            all.push(set.get(2..2 + length).ok_or(BROKEN)?);
-            set = set.get(4 + length..).ok_or(BROKEN)?;
+            let length = usize::from(self.u16(set, 0).ok_or(OUTSIDE)?);
+            all.push(set.get(2..2 + length).ok_or(OUTSIDE)?);
+            set = set.get(4 + length..).ok_or(OUTSIDE)?;
         }
         Ok(all)
     }
@@ -75,7 +76,7 @@ pub(crate) enum Item<'a> {
 }
 
 /// Key and value.
-pub(crate) type Pair<'a> = Result<(Item<'a>, Item<'a>), Broken>;
+pub(crate) type Pair<'a> = Result<(Item<'a>, Item<'a>), Damage>;
 
 /// A whole page.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// Takes a page that should have this number.
-    pub(crate) fn new(bytes: Vec<u8>, order: Order, number: u32) -> Result<Self, Broken> {
+    pub(crate) fn new(bytes: Vec<u8>, order: Order, number: u32) -> Result<Self, Damage> {
         let page = Self { bytes, order };
         let right = page.u32(8) == Some(number) && PAGE_HEADER + page.entries() * 2 <= page.bytes.len();
         // Overflow pages count references where others count entries.
@@ -98,7 +99,7 @@ impl Page {
     }
 
     /// The first page of a hash bucket. `None`: it was set aside for the bucket and never written, as libdb does for the empty ones.
-    pub(crate) fn first_of_bucket(bytes: Vec<u8>, order: Order, number: u32) -> Result<Option<Self>, Broken> {
+    pub(crate) fn first_of_bucket(bytes: Vec<u8>, order: Order, number: u32) -> Result<Option<Self>, Damage> {
         if bytes.iter().all(|&byte| byte == 0) { Ok(None) } else { Self::new(bytes, order, number).map(Some) }
     }
 
@@ -129,31 +130,31 @@ impl Page {
     }
 
     /// The pairs of a hash page.
-    pub(crate) fn hash_pairs(&self) -> Result<Box<dyn Iterator<Item = Pair<'_>> + '_>, Broken> {
+    pub(crate) fn hash_pairs(&self) -> Result<Box<dyn Iterator<Item = Pair<'_>> + '_>, Damage> {
         if !matches!(self.kind(), HASH_UNSORTED | HASH_SORTED) {
             return Err("damaged: not a page of a hash");
         }
         Ok(Box::new((0..self.entries() / 2).map(|n| Ok((self.hash_item(n * 2)?, self.hash_item(n * 2 + 1)?)))))
     }
 
-    fn hash_item(&self, entry: usize) -> Result<Item<'_>, Broken> {
+    fn hash_item(&self, entry: usize) -> Result<Item<'_>, Damage> {
         // Items lie in the order of their entries from the end of the page, each up to the one before.
         let end = if entry == 0 { self.bytes.len() } else { self.offset(entry - 1) };
         let start = self.offset(entry);
         let table_end = PAGE_HEADER + self.entries() * 2;
-        let item = self.bytes.get(start..end).filter(|item| start >= table_end && !item.is_empty()).ok_or(BROKEN)?;
-        let number = |at| self.order.u32(item, at).ok_or(BROKEN);
+        let item = self.bytes.get(start..end).filter(|item| start >= table_end && !item.is_empty()).ok_or(OUTSIDE)?;
+        let number = |at| self.order.u32(item, at).ok_or(OUTSIDE);
         match item.first() {
             Some(1) => Ok(Item::Here(item.get(1..).unwrap_or_default())),
             Some(2) => Ok(Item::Several(item.get(1..).unwrap_or_default())),
             Some(3) => Ok(Item::Elsewhere { page: number(4)?, length: number(8)? }),
             Some(4) => Ok(Item::Duplicates(number(4)?)),
-            _ => Err(BROKEN),
+            _ => Err(OUTSIDE),
         }
     }
 
     /// The pairs of a leaf that are not deleted.
-    pub(crate) fn tree_pairs(&self) -> Result<Box<dyn Iterator<Item = Pair<'_>> + '_>, Broken> {
+    pub(crate) fn tree_pairs(&self) -> Result<Box<dyn Iterator<Item = Pair<'_>> + '_>, Damage> {
         if self.kind() != TREE_LEAF {
             return Err("damaged: not a leaf of a tree");
         }
@@ -168,7 +169,7 @@ impl Page {
     }
 
     /// The values of a leaf of duplicates: sorted ones lie in leaves of duplicates, those in the order they came in numbered ones.
-    pub(crate) fn duplicates(&self) -> Result<impl Iterator<Item = Result<Item<'_>, Broken>>, Broken> {
+    pub(crate) fn duplicates(&self) -> Result<impl Iterator<Item = Result<Item<'_>, Damage>>, Damage> {
         if !matches!(self.kind(), DUPLICATE_LEAF | NUMBER_LEAF | TREE_LEAF) {
             return Err("damaged: not a leaf of duplicates");
         }
@@ -176,10 +177,10 @@ impl Page {
     }
 
     /// `None`: deleted.
-    fn tree_item(&self, entry: usize) -> Result<Option<Item<'_>>, Broken> {
+    fn tree_item(&self, entry: usize) -> Result<Option<Item<'_>>, Damage> {
         let start = self.offset(entry);
-        let item = self.bytes.get(start..).filter(|_| start >= PAGE_HEADER + self.entries() * 2).ok_or(BROKEN)?;
-        let kind = *item.get(2).ok_or(BROKEN)?;
+        let item = self.bytes.get(start..).filter(|_| start >= PAGE_HEADER + self.entries() * 2).ok_or(OUTSIDE)?;
+        let kind = *item.get(2).ok_or(OUTSIDE)?;
         if kind & 0x80 != 0 {
             return Ok(None);
         }
@@ -187,42 +188,42 @@ impl Page {
     }
 
     /// An item of a tree: length at 0, type at 2, content at `at`, or page at 4 and length at 8.
-    fn typed<'a>(&self, kind: u8, item: &'a [u8], at: usize) -> Result<Item<'a>, Broken> {
-        let number = |bytes: &[u8], at| self.order.u32(bytes, at).ok_or(BROKEN);
+    fn typed<'a>(&self, kind: u8, item: &'a [u8], at: usize) -> Result<Item<'a>, Damage> {
+        let number = |bytes: &[u8], at| self.order.u32(bytes, at).ok_or(OUTSIDE);
         match kind & 0x7f {
             1 => {
-                let length = self.order.u16(item, 0).ok_or(BROKEN)?;
-                Ok(Item::Here(item.get(at..at + usize::from(length)).ok_or(BROKEN)?))
+                let length = self.order.u16(item, 0).ok_or(OUTSIDE)?;
+                Ok(Item::Here(item.get(at..at + usize::from(length)).ok_or(OUTSIDE)?))
             }
             2 => Ok(Item::Duplicates(number(item, 4)?)),
             3 => Ok(Item::Elsewhere { page: number(item, 4)?, length: number(item, 8)? }),
-            _ => Err(BROKEN),
+            _ => Err(OUTSIDE),
         }
     }
 
     /// Children of an inner page, each with its smallest key.
-    pub(crate) fn tree_children(&self) -> Result<impl Iterator<Item = Result<(u32, Item<'_>), Broken>>, Broken> {
+    pub(crate) fn tree_children(&self) -> Result<impl Iterator<Item = Result<(u32, Item<'_>), Damage>>, Damage> {
         let numbered = self.kind() == NUMBER_INTERNAL;
         Ok((0..self.entries()).map(move |n| {
             let start = self.offset(n);
-            let item = self.bytes.get(start..).filter(|_| start >= PAGE_HEADER + self.entries() * 2).ok_or(BROKEN)?;
+            let item = self.bytes.get(start..).filter(|_| start >= PAGE_HEADER + self.entries() * 2).ok_or(OUTSIDE)?;
             if numbered {
-                return Ok((self.order.u32(item, 0).ok_or(BROKEN)?, Item::Here(&[])));
+                return Ok((self.order.u32(item, 0).ok_or(OUTSIDE)?, Item::Here(&[])));
             }
-            let child = self.order.u32(item, 4).ok_or(BROKEN)?;
-            let kind = *item.get(2).ok_or(BROKEN)?;
+            let child = self.order.u32(item, 4).ok_or(OUTSIDE)?;
+            let kind = *item.get(2).ok_or(OUTSIDE)?;
             // A long key is on overflow pages; its place stands where the key would.
             let key = if kind & 0x7f == 1 {
                 self.typed(kind, item, 12)?
             } else {
-                self.typed(kind, item.get(12..).ok_or(BROKEN)?, 0)?
+                self.typed(kind, item.get(12..).ok_or(OUTSIDE)?, 0)?
             };
             Ok((child, key))
         }))
     }
 
     /// The content of an overflow page; never empty.
-    pub(crate) fn overflow(&self) -> Result<&[u8], Broken> {
+    pub(crate) fn overflow(&self) -> Result<&[u8], Damage> {
         let content = self.bytes.get(PAGE_HEADER..PAGE_HEADER + self.u16(22));
         content.filter(|content| self.kind() == OVERFLOW && !content.is_empty()).ok_or("damaged: not an overflow page")
     }
