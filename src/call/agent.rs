@@ -79,6 +79,8 @@ pub enum Named {
     Members(Vec<Member>),
     /// It cannot be looked at now: enhanced status `4.x.y` as (subject, detail) and why.
     Unavailable(u16, u16, String),
+    /// The list's own entry is [`Done::Gone`].
+    Gone(String),
 }
 
 /// One member.
@@ -171,4 +173,7 @@ pub enum Done {
     Permanent(u16, u16, String),
     /// Nothing was done: there may be a `.forward`, which a user's agent has to read first.
     Forward,
+    /// Nothing was done: the file can be read, or was removed, and the entry stands in it no more. The engine asks anew what the mail's
+    /// recipient stands for; until then it is temporary, with this text.
+    Gone(String),
 }

@@ -42,7 +42,7 @@ pub(crate) fn make(mut plan: Plan, held: &[&str]) -> Result<Bound, Failure> {
     let told = |path: &Path, error: io::Error| {
         let taken = error.kind() == io::ErrorKind::AddrInUse;
         let holder = if taken { holder(&plan.pid_file) } else { String::new() };
-        Failure { taken, text: format!("cannot create {}: {error}{holder}", path.display()) }
+        Failure { taken, text: format!("cannot create {}: {}{holder}", path.display(), config::plain(&error)) }
     };
     let (mut sockets, mut listeners) = (Vec::new(), Vec::new());
     for wanted in &plan.listen {

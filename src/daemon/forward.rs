@@ -17,6 +17,6 @@ pub(crate) async fn note(snapshot: &Snapshot, target: &Target) -> Option<String>
     paths(snapshot.config.forward_path(), owner).into_iter().find_map(|path| match std::fs::symlink_metadata(&path) {
         Ok(_) => Some(format!("{path}: read as {user} when mail comes; what it says is not followed here")),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
-        Err(error) => Some(format!("{path}: {error}; looked for as {user} when mail comes")),
+        Err(error) => Some(format!("{path}: {}; looked for as {user} when mail comes", config::plain(&error))),
     })
 }

@@ -119,10 +119,12 @@ impl Input {
                 let (file, busy) = (File::from(descriptor), state == InputState::Busy);
                 match Version::of(&file) {
                     Ok(version) => Now::There { file, version, busy },
-                    Err(error) => Now::Refused(error.to_string()),
+                    Err(error) => Now::Refused(config::plain(&error)),
                 }
             }
-            (InputState::Unreadable(errno), _) => Now::Refused(std::io::Error::from_raw_os_error(errno).to_string()),
+            (InputState::Unreadable(errno), _) => {
+                Now::Refused(config::plain(&std::io::Error::from_raw_os_error(errno)))
+            }
             (InputState::Unsafe(why), _) => Now::Refused(why.to_string()),
             (InputState::Absent | InputState::Open | InputState::Busy, _) => Now::Absent,
         };

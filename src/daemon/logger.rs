@@ -55,7 +55,7 @@ impl Logger {
         match serde_json::to_value(event) {
             Ok(serde_json::Value::Object(mut fields)) => {
                 fields.insert("time_ms".into(), ms.into());
-                serde_json::Value::Object(fields).to_string()
+                mail::log::without_numbers(&serde_json::Value::Object(fields).to_string()).into_owned()
             }
             _ => event.to_string(),
         }

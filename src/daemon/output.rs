@@ -70,7 +70,8 @@ pub(crate) fn print(text: &str) -> u8 {
 
 /// Writes a line on standard error; that nobody listens is no reason to stop.
 pub(crate) fn tell(text: fmt::Arguments<'_>) {
-    let _nobody_listens = io::stderr().write_all(format!("{text}\n").as_bytes());
+    let text = format!("{text}\n");
+    let _nobody_listens = io::stderr().write_all(mail::log::without_numbers(&text).as_bytes());
 }
 
 /// `eprintln!` that does not panic.

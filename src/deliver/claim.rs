@@ -100,10 +100,10 @@ pub(crate) fn submit(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc
     }
 }
 
-/// Takes over an envelope that recipients of `of` have become.
-pub(crate) fn submit_clone(of: &Arc<Message>, inner: &Arc<Inner>, accepted: Accepted) {
+/// Takes over an envelope that recipients of `of` have become, in a second expansion if `anew`.
+pub(crate) fn submit_clone(of: &Arc<Message>, inner: &Arc<Inner>, accepted: Accepted, anew: bool) {
     if has_room(inner, &accepted) {
-        dispatch(inner, &Message::cloned(of, accepted));
+        dispatch(inner, &Message::cloned(of, accepted, anew));
     }
 }
 
@@ -137,11 +137,11 @@ fn dispatch(inner: &Arc<Inner>, message: &Arc<Message>) {
     hand_out(inner, message, groups);
 }
 
-/// Hands out what recipients have become: those of `message` from `first` on whose parent is one of `parents`.
-pub(crate) fn dispatch_children(inner: &Arc<Inner>, message: &Arc<Message>, first: usize, parents: &[u32]) {
+/// Hands out what recipients have become: those of `message` from `first` on with this parent.
+pub(crate) fn dispatch_children(inner: &Arc<Inner>, message: &Arc<Message>, first: usize, parent: Option<u32>) {
     let is_child = |index: u32| {
-        let parent = message.envelope.recipients.get(index as usize).and_then(|recipient| recipient.parent);
-        index as usize >= first && parent.is_some_and(|parent| parents.contains(&parent))
+        let recipient = message.envelope.recipients.get(index as usize);
+        index as usize >= first && recipient.is_some_and(|recipient| recipient.parent == parent)
     };
     hand_out(inner, message, groups(&message.envelope, is_child));
 }

@@ -2,6 +2,7 @@
 //! now, the agent reads itself (DESIGN §2). One message at a time: a program takes as long as it takes.
 
 use crate::agent::Agent;
+use crate::anew;
 use crate::batch::{self, Packed, Parcel};
 use crate::expand;
 use crate::job::Job;
@@ -10,7 +11,7 @@ use crate::local::{Loaded, circle, end, load, next, start, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use crate::told::Told;
-use call::agent::{Kind, Outcomes};
+use call::agent::{Done, Kind, Outcome};
 use mail::{Address, Status};
 use queue::Recipient;
 use route::{Entry, Key};
@@ -69,25 +70,22 @@ async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content 
                 Err(error) => return unstarted(place, vec![job], &attempt, &error),
             },
         };
-        let fate = match tokio::time::timeout(limit, agent.deliver(&packed)).await {
+        let done = match tokio::time::timeout(limit, agent.deliver(&packed)).await {
             // A kept one had ended: it did nothing. A program that may have run is not run again at once.
             Ok(Err(broken)) if used && !broken.begun => continue,
-            Ok(Err(broken)) => Fate::local(Status::temporary(3, 0), &format!("agent: {}", broken.error)),
-            Err(_) => Fate::local(Status::temporary(3, 0), "agent timed out"),
+            Ok(Err(broken)) => Err(format!("agent: {}", broken.error)),
+            Err(_) => Err("agent timed out".to_owned()),
             Ok(Ok(outcomes)) => {
                 // A system agent serves one order.
                 *kept = (kind == Kind::User).then_some(agent);
-                first(outcomes)
+                outcomes.outcomes.into_iter().next().ok_or_else(|| "agent gave no outcome".to_owned())
             }
         };
-        return end(place, job, &attempt, fate);
-    }
-}
-
-fn first(outcomes: Outcomes) -> Fate {
-    match outcomes.outcomes.into_iter().next() {
-        Some(outcome) => Fate::of_agent(outcome.result, outcome.program),
-        None => Fate::local(Status::temporary(3, 0), "agent gave no outcome"),
+        return match done {
+            Ok(Outcome { result: Done::Gone(why), .. }) => anew::again(place, kept, job, &attempt, &why).await,
+            Ok(outcome) => end(place, job, &attempt, Fate::of_agent(outcome.result, outcome.program)),
+            Err(why) => end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &why)),
+        };
     }
 }
 

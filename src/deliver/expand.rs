@@ -2,11 +2,13 @@
 //! child is tried). Called by the workers of mailboxes and entries.
 //!
 //! States of a recipient: in flight → asked (an agent reads) → routed → **expanded** (commit point) → its children are in flight. Whatever
-//! fails before the commit defers it, and the file will be asked again; after it nothing asks again. Members of a list with an owner become
-//! recipients of another envelope (`listed`), in the same commit.
+//! fails before the commit defers it, and the file will be asked again; after it nothing asks again, unless an entry stands no more (`anew`).
+//! Members of a list with an owner become recipients of another envelope (`listed`), in the same commit.
 
 use crate::agent::Agent;
+use crate::anew;
 use crate::claim::dispatch_children;
+use crate::crowd::Crowd;
 use crate::entry::agent_for;
 use crate::job::{Job, Message};
 use crate::listed;
@@ -18,9 +20,8 @@ use crate::told;
 use call::agent::{Expansion, Kind, Member, Named, Question};
 use mail::alias::{AliasEntry, alias_entries};
 use mail::{Address, Status};
-use queue::{Envelope, Recipient, State};
+use queue::{Envelope, Recipient};
 use route::{Entry, Key};
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,14 +81,14 @@ pub(crate) async fn list(place: &Place, job: Job, entry: &Entry) {
 }
 
 /// Why recipients stay what they are, and whether for good.
-type Refused = (Status, String);
+pub(crate) type Refused = (Status, String);
 
-enum Failed {
+pub(crate) enum Failed {
     Start(String),
     Answer(String),
 }
 
-async fn ask(
+pub(crate) async fn ask(
     place: &Place,
     reader: &mut Option<Agent>,
     (kind, user): (Kind, &str),
@@ -133,34 +134,62 @@ async fn obey(place: &Place, mut job: Job, attempt: &Attempt, expansion: &Expans
         Named::Unavailable(subject, detail, why) => {
             end(place, job, attempt, Fate::local(Status::temporary(*subject, *detail), why));
         }
+        Named::Gone(why) => anew::again(place, &mut None, job, attempt, why).await,
         // Never accepted and forgotten, as for an alias without members.
         Named::Members(members) if members.is_empty() => {
             let text = "aliasing/forwarding loop broken (a list without members)";
             end(place, job, attempt, Fate::local(Status::permanent(4, 6), text));
         }
         Named::Members(members) => {
-            if let Err((job, (status, why))) = commit(&place.inner, job, members, source).await {
+            let under = job.recipients.first().copied();
+            let successors = Successors { under, who: Who::Members(members, source), anew: None };
+            if let Err((job, (status, why))) = commit(&place.inner, job, successors).await {
                 end(place, job, attempt, Fate::local(status, &why));
             }
         }
     }
 }
 
-/// Replaces the job's recipients by these members, and hands out what they are now.
-async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &Entry) -> Result<(), (Job, Refused)> {
+/// What takes the place of recipients.
+pub(crate) struct Successors<'a> {
+    /// Below whom it stands: the recipients themselves; or whoever named what stands no more in his file.
+    pub(crate) under: Option<u32>,
+    /// Who they are.
+    pub(crate) who: Who<'a>,
+    /// It is not the first time, and why.
+    pub(crate) anew: Option<&'a str>,
+}
+
+/// Who that is.
+pub(crate) enum Who<'a> {
+    /// Members of a file, and whose it is.
+    Members(&'a [Member], &'a Entry),
+    /// What an alias stands for now.
+    Alias(Address),
+    /// A mailbox.
+    Mailbox(Key),
+}
+
+/// Replaces the job's recipients by what they have become, and hands that out; how many there are.
+pub(crate) async fn commit(
+    inner: &Arc<Inner>,
+    mut job: Job,
+    successors: Successors<'_>,
+) -> Result<usize, (Job, Refused)> {
     let message = job.message.clone();
     let root = Message::root(&message);
     // Nobody else adds recipients meanwhile, so that each person is seen.
     let mut latest = root.latest.lock().await;
-    let children = match children(inner, &latest, &job.recipients, members, source).await {
+    let children = match children(inner, &latest, &job.recipients, &successors).await {
         Ok(children) => children,
         Err(why) => {
             drop(latest);
             return Err((job, why));
         }
     };
-    let (first, id) = (latest.recipients.len(), message.envelope.id);
-    let (children, clones) = listed::split(inner, &message, &latest, &job.recipients, children);
+    let (first, count, id) = (latest.recipients.len(), children.len(), message.envelope.id);
+    let (under, anew) = (successors.under, successors.anew.is_some());
+    let (children, clones) = listed::split(inner, &message, &latest, under, children);
     let expansion = queue::Expansion { parents: job.recipients.clone(), children, clones };
     let expanded = match inner.parts.store.expand(id, expansion).await {
         Ok(expanded) => expanded,
@@ -170,59 +199,114 @@ async fn commit(inner: &Arc<Inner>, mut job: Job, members: &[Member], source: &E
         }
     };
     told::expanded(&job);
-    let parents = std::mem::take(&mut job.recipients);
+    job.recipients.clear();
     if let Some(envelope) = expanded.envelope {
         latest.clone_from(&envelope);
         drop(latest);
-        dispatch_children(inner, &Message::expanded(&message, envelope), first, &parents);
+        dispatch_children(inner, &Message::expanded(&message, envelope, anew), first, under);
     }
-    listed::hand_out(inner, &message, expanded.clones);
-    Ok(())
+    listed::hand_out(inner, &message, expanded.clones, anew);
+    Ok(count)
 }
 
-/// The recipients that the members are, without those who get the message anyway.
+/// The recipients that those at `replaced` have become, without those who get the message anyway.
 async fn children(
     inner: &Inner,
     envelope: &Envelope,
-    parents: &[u32],
-    members: &[Member],
-    source: &Entry,
+    replaced: &[u32],
+    successors: &Successors<'_>,
 ) -> Result<Vec<Routed>, Refused> {
-    let Some((parent, from)) = parents.first().and_then(|&at| Some((at, envelope.recipients.get(at as usize)?))) else {
-        return Ok(Vec::new());
+    let at = |index: u32| envelope.recipients.get(index as usize);
+    let Some(of) = replaced.first().and_then(|&first| at(first)) else { return Ok(Vec::new()) };
+    let above = successors.under.and_then(at).unwrap_or(of);
+    let mut brood = Brood {
+        of,
+        under: successors.under,
+        anew: successors.anew,
+        ancestors: successors.under.map_or_else(Vec::new, |under| ancestors(envelope, under)),
+        crowd: Crowd::of(envelope, replaced, successors.anew.map(|_| successors.under)),
+        room: MOST.saturating_sub(envelope.recipients.len()),
+        found: Vec::new(),
     };
-    let ancestors = ancestors(envelope, parent);
-    let mut crowd = Crowd::of(envelope, parents);
-    let mut found: Vec<Routed> = Vec::new();
-    for member in members {
-        for Routed { recipient: mut child, owner } in recipients_of(inner, member, source).await? {
-            if ancestors.len() > DEEP {
-                let text = format!("aliasing/forwarding loop broken ({} aliases deep; {DEEP} max)", ancestors.len());
-                child.route = Key::Error { status: Status::permanent(4, 6), text }.to_string();
-            }
-            // Who comes back to himself stays at home: his own name, or a circle of forwarders.
-            if let Some(Key::Local { user, detail, plain: false }) = Key::parse(&child.route)
-                && ancestors.contains(&user)
-            {
-                child.route = Key::Local { user, detail, plain: true }.to_string();
-            }
-            if !crowd.admits(&child, owner.is_some()) {
-                continue;
-            }
-            child.given.clone_from(&from.given);
-            child.orcpt.clone_from(&from.orcpt);
-            child.notify = from.notify;
-            child.parent = Some(parent);
-            if child.controlling.is_empty() {
-                child.controlling = format!("{}:{}: {}", member.file, member.line, from.address);
-            }
-            found.push(Routed { recipient: child, owner });
-            if envelope.recipients.len() + found.len() > MOST {
-                return Err((Status::permanent(4, 6), format!("more than {MOST} recipients after forwarding")));
+    match &successors.who {
+        Who::Members(members, source) => {
+            for member in *members {
+                let named = || format!("{}:{}: {}", member.file, member.line, above.address);
+                for routed in recipients_of(inner, member, source).await? {
+                    brood.add(routed, named)?;
+                }
             }
         }
+        Who::Alias(name) => {
+            for routed in routed(inner, name).await? {
+                brood.add(routed, String::new)?;
+            }
+        }
+        Who::Mailbox(key) if brood.crowd.has_mailbox(key) => {}
+        Who::Mailbox(key) => {
+            let recipient = Recipient::new("", of_mailbox(key), &key.to_string());
+            brood.add(Routed { recipient, owner: None }, || above.controlling.clone())?;
+        }
     }
-    Ok(found)
+    Ok(brood.found)
+}
+
+/// The address of a mailbox, as `route` makes it.
+fn of_mailbox(key: &Key) -> Address {
+    let name = match key {
+        Key::Local { user, detail, .. } if !detail.is_empty() => format!("{user}+{detail}"),
+        Key::Local { user, .. } => user.clone(),
+        other => other.to_string(),
+    };
+    Address::from_parts(&route::quoted(&name), None)
+}
+
+/// Children as they are found.
+struct Brood<'a> {
+    /// The recipient that they replace.
+    of: &'a Recipient,
+    under: Option<u32>,
+    anew: Option<&'a str>,
+    ancestors: Vec<String>,
+    crowd: Crowd,
+    room: usize,
+    found: Vec<Routed>,
+}
+
+impl Brood<'_> {
+    /// Takes one more, if nobody has it already; `named` says who named it if its route does not.
+    fn add(&mut self, routed: Routed, named: impl Fn() -> String) -> Result<(), Refused> {
+        let Routed { recipient: mut child, owner } = routed;
+        if let Some(why) = self.anew.filter(|_| child.route == self.of.route) {
+            // The tables are behind the file, or somebody is writing it just now.
+            return Err((Status::temporary(3, 5), format!("{why}, but what is in force names it still")));
+        }
+        if self.ancestors.len() > DEEP {
+            let text = format!("aliasing/forwarding loop broken ({} aliases deep; {DEEP} max)", self.ancestors.len());
+            child.route = Key::Error { status: Status::permanent(4, 6), text }.to_string();
+        }
+        // Who comes back to himself stays at home: his own name, or a circle of forwarders.
+        if let Some(Key::Local { user, detail, plain: false }) = Key::parse(&child.route)
+            && self.ancestors.contains(&user)
+        {
+            child.route = Key::Local { user, detail, plain: true }.to_string();
+        }
+        if !self.crowd.admits(&child, owner.is_some()) {
+            return Ok(());
+        }
+        child.given.clone_from(&self.of.given);
+        child.orcpt.clone_from(&self.of.orcpt);
+        child.notify = self.of.notify;
+        child.parent = self.under;
+        if child.controlling.is_empty() {
+            child.controlling = named();
+        }
+        self.found.push(Routed { recipient: child, owner });
+        if self.found.len() > self.room {
+            return Err((Status::permanent(4, 6), format!("more than {MOST} recipients after forwarding")));
+        }
+        Ok(())
+    }
 }
 
 /// The local users that became `recipient`, itself included; empty names for what else did.
@@ -242,55 +326,6 @@ fn ancestors(envelope: &Envelope, recipient: u32) -> Vec<String> {
 /// The parent, which stands before its children: going up ends.
 pub(crate) fn elder(recipient: &Recipient, at: Option<u32>) -> Option<u32> {
     recipient.parent.filter(|parent| at.is_some_and(|at| *parent < at))
-}
-
-/// Who has the message or will get it.
-struct Crowd {
-    /// Those themselves.
-    reached: HashSet<String>,
-    /// Those who became others, of whom at least one is reached. (Two who forward to each other reach nobody: one of them keeps it.)
-    leading: HashSet<String>,
-}
-
-impl Crowd {
-    /// Everybody but `parents`, who are about to become others.
-    fn of(envelope: &Envelope, parents: &[u32]) -> Self {
-        let (mut crowd, mut leads) = (Self { reached: HashSet::new(), leading: HashSet::new() }, HashSet::new());
-        for (index, recipient) in (0..).zip(&envelope.recipients) {
-            let gone = recipient.route.strip_prefix(listed::GONE);
-            let became_others = recipient.state == State::Expanded && gone.is_none();
-            if parents.contains(&index) || became_others || recipient.route.starts_with("error:") {
-                continue;
-            }
-            crowd.reached.insert(person(gone.unwrap_or(&recipient.route), recipient));
-            if let (State::Delivered, Some(Key::Local { user, detail, .. })) =
-                (recipient.state, Key::parse(&recipient.route))
-            {
-                // Without a `.forward`: his mailbox has it.
-                crowd.reached.insert(Key::Local { user, detail, plain: true }.to_string());
-            }
-            let mut at = elder(recipient, Some(index));
-            while let Some(above) = at.filter(|at| leads.insert(*at)) {
-                at = envelope.recipients.get(above as usize).and_then(|recipient| elder(recipient, at));
-            }
-        }
-        let leading = leads.iter().filter_map(|at| envelope.recipients.get(*at as usize));
-        crowd.leading = leading.map(|recipient| person(&recipient.route, recipient)).collect();
-        crowd
-    }
-    /// Whether the child is somebody new; he is known from now on.
-    fn admits(&mut self, child: &Recipient, listed: bool) -> bool {
-        let name = person(&child.route, child);
-        let plain = matches!(Key::parse(&child.route), Some(Key::Local { plain: true, .. }));
-        // Errors are told each for itself, but not again and again to the owner of a list.
-        (child.route.starts_with("error:") && !listed)
-            || ((plain || !self.leading.contains(&name)) && self.reached.insert(name))
-    }
-}
-
-/// One name for one person. `alice` and `\alice` are two: the first may have a `.forward` (see [`Job::has_twin`]).
-fn person(route: &str, recipient: &Recipient) -> String {
-    if route.starts_with("local:") { route.to_owned() } else { format!("{route} {}", recipient.address) }
 }
 
 /// What one member is. An error is for all: a table cannot be asked now, and nothing routes a committed child again.
@@ -329,7 +364,12 @@ async fn recipients_of(inner: &Inner, member: &Member, source: &Entry) -> Result
     let Some(address) = address.filter(|address| !address.is_null()) else {
         return refused(Status::permanent(1, 3), &format!("{text}... bad address in {}", member.file), &source.user);
     };
-    let found = inner.parts.routes.route(&address).await;
+    routed(inner, &address).await
+}
+
+/// What an address stands for, as the tables are now.
+async fn routed(inner: &Inner, address: &Address) -> Result<Vec<Routed>, Refused> {
+    let found = inner.parts.routes.route(address).await;
     for routed in &found {
         if let Some(Key::Error { status, text }) = Key::parse(&routed.recipient.route)
             && status.is_temporary()

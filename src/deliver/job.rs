@@ -63,6 +63,9 @@ pub(crate) struct Message {
     witness: Watcher,
     /// The message that was claimed, if this is what some of its recipients became: it alone gives the claim back.
     root: Option<Arc<Self>>,
+    /// It was made in place of entries that stand no more in their files (`anew`). What of it stands no more either waits for its next
+    /// attempt: nothing goes round within one.
+    pub(crate) anew: bool,
     /// How many further envelopes `.forward` files and lists have made of it, together.
     pub(crate) clones: Arc<AtomicUsize>,
     /// Of a claimed message: its envelope with all recipients that it has by now. Whoever adds some holds this, so that two
@@ -71,28 +74,29 @@ pub(crate) struct Message {
 }
 
 /// What a message has in common with those that are made of it.
-type Shared = (Option<Arc<dyn Witness>>, Arc<AtomicUsize>);
+type Shared = (Option<Arc<dyn Witness>>, Arc<AtomicUsize>, bool);
 
 impl Message {
     /// Takes a claimed message in hand.
     pub(crate) fn claimed(inner: &Arc<Inner>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(inner, envelope, None, true, None, (None, Arc::default()))
+        Self::new(inner, envelope, None, true, None, (None, Arc::default(), false))
     }
     /// Takes a message in hand that was just accepted; content beyond the budget is dropped.
     pub(crate) fn accepted(inner: &Arc<Inner>, accepted: Accepted, witness: Option<Arc<dyn Witness>>) -> Arc<Self> {
-        Self::new(inner, accepted.envelope, accepted.content, false, None, (witness, Arc::default()))
+        Self::new(inner, accepted.envelope, accepted.content, false, None, (witness, Arc::default(), false))
     }
     /// What recipients of `of` have become: `envelope` has them too, and none of the new ones was ever tried.
-    pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>) -> Arc<Self> {
-        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), of.shared())
+    pub(crate) fn expanded(of: &Arc<Self>, envelope: Arc<Envelope>, anew: bool) -> Arc<Self> {
+        Self::new(&of.inner, envelope, None, false, Some(Self::root(of).clone()), of.shared(anew))
     }
     /// A further envelope that recipients of `of` have become.
-    pub(crate) fn cloned(of: &Arc<Self>, accepted: Accepted) -> Arc<Self> {
-        Self::new(&of.inner, accepted.envelope, accepted.content, false, None, of.shared())
+    pub(crate) fn cloned(of: &Arc<Self>, accepted: Accepted, anew: bool) -> Arc<Self> {
+        Self::new(&of.inner, accepted.envelope, accepted.content, false, None, of.shared(anew))
     }
     /// What has become of a recipient has these as well; a witness, if he may see the members.
-    fn shared(&self) -> Shared {
-        (self.witness().filter(|witness| witness.may_see_members()).cloned(), self.clones.clone())
+    fn shared(&self, anew: bool) -> Shared {
+        let witness = self.witness().filter(|witness| witness.may_see_members()).cloned();
+        (witness, self.clones.clone(), self.anew || anew)
     }
     /// The message that was claimed.
     pub(crate) fn root(this: &Arc<Self>) -> &Arc<Self> {
@@ -104,7 +108,7 @@ impl Message {
         content: Option<Content>,
         is_old: bool,
         root: Option<Arc<Self>>,
-        (witness, clones): Shared,
+        (witness, clones, anew): Shared,
     ) -> Arc<Self> {
         let load = &inner.load;
         load.messages.fetch_add(1, Ordering::Relaxed);
@@ -118,6 +122,7 @@ impl Message {
         Arc::new(Self {
             latest: tokio::sync::Mutex::new(envelope.clone()),
             root,
+            anew,
             clones,
             envelope,
             is_old,
@@ -198,6 +203,11 @@ impl Job {
     /// A job for these recipients.
     pub(crate) fn new(message: Arc<Message>, recipients: Vec<u32>) -> Self {
         Self { message, recipients, again: false, looked: false }
+    }
+    /// One for each of its recipients.
+    pub(crate) fn each(mut self) -> Vec<Self> {
+        let one = |recipient| Self::new(self.message.clone(), vec![recipient]);
+        std::mem::take(&mut self.recipients).into_iter().map(one).collect()
     }
     /// Its recipients, with their index.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = (u32, &queue::Recipient)> {

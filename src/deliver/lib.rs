@@ -3,10 +3,12 @@
 //! The daemon calls [`Deliver::start`] with its [`Parts`], and `receive` hands accepted messages to [`Deliver::submit`].
 
 mod agent;
+mod anew;
 mod auth;
 mod batch;
 mod claim;
 mod connect;
+mod crowd;
 mod demand;
 mod entry;
 mod expand;

@@ -18,23 +18,19 @@ use std::sync::atomic::Ordering;
 /// Why a member is in an envelope of its own: whose list named it, and whether it is to have what `Fields::forwarded` says.
 type Apart = (Option<Owner>, bool);
 
-/// Before the route of a recipient that went to another envelope. It stays here, finished, so that whoever else leads to it is no reason to
-/// send it again (sendmail's QS_CLONED). No other envelope learns of it: two that left it to each other would lose it.
-pub(crate) const GONE: &str = "clone:";
 /// Most envelopes that are made of one message: lists with owners whose members forward to each other's lists could go on for long.
 /// What is beyond keeps the sender that it has.
 const MOST: usize = 100;
 
-/// What `parents` have become: recipients of their own envelope, and other envelopes: one for each owner who is not its sender already.
+/// What stands below `parent` now: recipients of his own envelope, and other envelopes: one for each owner who is not its sender already.
 pub(crate) fn split(
     inner: &Inner,
     message: &Message,
     envelope: &Envelope,
-    parents: &[u32],
+    parent: Option<u32>,
     found: Vec<Routed>,
 ) -> (Vec<Recipient>, Vec<Envelope>) {
     let settings = inner.parts.settings.get();
-    let parent = parents.first().copied();
     let from = parent.and_then(|at| envelope.recipients.get(at as usize));
     let field = from.and_then(|from| settings.fields.forwarded(from, &settings.host));
     let room = MOST.saturating_sub(message.clones.load(Ordering::Relaxed));
@@ -69,8 +65,7 @@ fn sort(
             own.push(recipient);
             continue;
         }
-        let gone = format!("{GONE}{}", recipient.route);
-        own.push(Recipient { route: gone, state: State::Expanded, ..recipient.clone() });
+        own.push(recipient.elsewhere());
         let at = *places.entry(why.clone()).or_insert(apart.len());
         if at == apart.len() {
             apart.push((why, Vec::new()));
@@ -126,11 +121,11 @@ fn list(clone: &mut Envelope, owner: &Owner, members: usize) {
 }
 
 /// Hands out the clones of `message`.
-pub(crate) fn hand_out(inner: &Arc<Inner>, message: &Arc<Message>, clones: Vec<Accepted>) {
+pub(crate) fn hand_out(inner: &Arc<Inner>, message: &Arc<Message>, clones: Vec<Accepted>, anew: bool) {
     for clone in clones {
         let (id, sender) = (clone.envelope.id, &clone.envelope.sender);
         let why = if *sender == message.envelope.sender { "forwarded".into() } else { format!("owner={sender}") };
         inner.note(message.envelope.id, format!("{id}: clone: {why}"));
-        submit_clone(message, inner, clone);
+        submit_clone(message, inner, clone, anew);
     }
 }

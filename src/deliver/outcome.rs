@@ -68,9 +68,10 @@ impl Fate {
     }
     /// Decided on this side, or by an agent.
     pub(crate) fn local(status: Status, text: &str) -> Self {
+        let text = mail::log::without_numbers(text);
         let stat = match status.severity {
             Severity::Temporary => format!("Deferred: {text}"),
-            Severity::Success | Severity::Permanent => text.to_owned(),
+            Severity::Success | Severity::Permanent => text.into_owned(),
         };
         Self::without_reply(status, stat)
     }
@@ -84,6 +85,7 @@ impl Fate {
             Done::Temporary(subject, detail, text) => Self::local(Status::temporary(subject, detail), &text),
             Done::Permanent(subject, detail, text) => Self::local(Status::permanent(subject, detail), &text),
             Done::Forward => Self::local(Status::temporary(3, 0), "there is a .forward now"),
+            Done::Gone(text) => Self::local(Status::temporary(3, 5), &text),
         };
         Self { program: program.map(Box::new), ..fate }
     }
@@ -229,6 +231,12 @@ fn wait(settings: &Settings, recipient: &Recipient, attempt: &Attempt, random: f
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_told_in_words() {
+        let fate = Fate::local(Status::temporary(3, 0), &std::io::Error::from_raw_os_error(13).to_string());
+        assert_eq!(fate.stat, "Deferred: Permission denied");
+    }
 
     #[test]
     fn a_quoted_reply_has_an_end() {

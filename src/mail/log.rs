@@ -3,6 +3,7 @@
 
 use crate::{Encryption, QueueId, Status, Verify};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// One log line.
@@ -271,8 +272,27 @@ impl fmt::Display for Event {
     }
 }
 
+/// A text without the ` (os error 2)` that Rust's errors end in: what the administrator reads says it in words.
+#[must_use]
+pub fn without_numbers(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = " (os error ";
+    if !text.contains(BEGIN) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(BEGIN);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => kept.push_str(rest),
+            _ => kept.extend([BEGIN, part]),
+        }
+    }
+    Cow::Owned(kept)
+}
+
 /// Like [`safe`] for a line that was put together of several fields: up to 900 bytes (syslog's 1,024 with its prefix).
 fn safe_line(text: &str) -> String {
+    let text = &*without_numbers(text);
     let mut end = text.len().min(900);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -324,6 +344,20 @@ pub trait Log: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_have_no_numbers() {
+        let error = std::io::Error::from_raw_os_error(2);
+        for (text, plain) in [
+            (format!("a: {error}, b: {error}"), "a: No such file or directory, b: No such file or directory"),
+            ("said (os error x) and (os error".into(), "said (os error x) and (os error"),
+            (" (os error 1".into(), " (os error 1"),
+        ] {
+            assert_eq!(without_numbers(&text), plain);
+        }
+        let note = Event::Server { text: format!("queue: {error}") };
+        assert_eq!(note.to_string(), "queue: No such file or directory");
+    }
 
     #[test]
     fn lines_have_sendmails_shape() {

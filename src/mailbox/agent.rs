@@ -122,6 +122,7 @@ impl Desk<'_> {
             Done::Temporary(subject, detail, why) | Done::Permanent(subject, detail, why) => {
                 Expansion { answer: Named::Unavailable(subject, detail, why), notes: Vec::new() }
             }
+            Done::Gone(why) => Expansion { answer: Named::Gone(why), notes: Vec::new() },
             Done::Delivered(_) | Done::Forward => Expansion { answer: Named::Mailbox, notes: Vec::new() },
         };
         let person = match self.settled {

@@ -88,7 +88,11 @@ pub(crate) fn of_user(entry: &Entry, person: &Person, arguments: &Arguments, det
     if !candidates(person, arguments, detail).contains(&entry.file) {
         return Err(later(format!("{} is no .forward of {}", entry.file, person.name)));
     }
-    let file = open(Path::new(&entry.file), &trust(person, arguments)).map_err(|why| refused(&entry.file, &why))?;
+    let file = match open(Path::new(&entry.file), &trust(person, arguments)) {
+        // Not if its folder is missing as well: it may be a home that was not mounted.
+        Err(Refusal::Absent) if Path::new(&entry.file).parent().is_some_and(Path::is_dir) => return Err(gone(entry)),
+        opened => opened.map_err(|why| refused(&entry.file, &why))?,
+    };
     let text = text(&file, &entry.file)?;
     let found = lines(&text).into_iter().flat_map(|line| line.entries).find(|said| said.mark() == entry.mark);
     let found = found.ok_or_else(|| gone(entry))?;
@@ -102,7 +106,7 @@ fn text(file: &File, path: &str) -> Result<Vec<u8>, Done> {
 }
 
 fn gone(entry: &Entry) -> Done {
-    later(format!("what was named stands no more in {}", entry.file))
+    Done::Gone(format!("what was named stands no more in {}", entry.file))
 }
 
 fn refused(path: &str, why: &Refusal) -> Done {
@@ -134,6 +138,7 @@ mod tests {
     fn why(found: Result<AliasEntry, Done>) -> String {
         match found {
             Err(Done::Temporary(3, 5, why)) => why,
+            Err(Done::Gone(why)) => format!("gone: {why}"),
             other => panic!("{other:?}"),
         }
     }
@@ -148,13 +153,20 @@ mod tests {
         let named = entry(&forward, "|/bin/cat x");
         assert_eq!(ask(&named, ""), Ok(AliasEntry::Program("/bin/cat x".into())));
         assert_eq!(ask(&named, "detail"), Ok(AliasEntry::Program("/bin/cat x".into())));
-        assert!(why(ask(&entry(&forward, "|/bin/cat y"), "")).contains("stands no more"));
+        assert!(why(ask(&entry(&forward, "|/bin/cat y"), "")).starts_with("gone: what was named stands no more in "));
         // Mail of strangers lies in files of his too.
         let mail = home.path().join("Maildir");
         std::fs::write(&mail, "\"|/bin/sh\"\n").unwrap();
         assert!(why(ask(&entry(&mail, "|/bin/sh"), "")).contains("is no .forward of al"));
         let no_shell = Person { has_shell: false, ..own.clone() };
         assert!(why(of_user(&named, &no_shell, &arguments, "")).contains("no valid shell"));
+        // Others could have written it: it waits for its owner. Removed it is gone, unless it went with its home.
+        std::fs::set_permissions(&forward, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(why(ask(&named, "")).ends_with(": World writable file"));
+        std::fs::remove_file(&forward).unwrap();
+        assert!(why(ask(&named, "")).starts_with("gone: what was named stands no more in "));
+        drop(home);
+        assert!(why(ask(&named, "")).ends_with(": No such file or directory"));
     }
 
     #[test]
@@ -172,6 +184,8 @@ mod tests {
         let database = path.with_extension("db");
         assert_eq!(files.find(&entry(&database, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
         assert!(why(files.find(&entry(Path::new("/etc/passwd"), "|/bin/cat x"))).contains("is no alias file"));
+        let files = AliasFiles::open(&arguments);
+        assert!(why(files.find(&entry(&path, "|/bin/cat y"))).starts_with("gone: "));
         assert!(why(files.find(&entry(Path::new("/nonexistent/a"), "|x"))).contains("No such file"));
     }
 

@@ -205,7 +205,7 @@ mod tests {
         std::fs::write(home.join(".forward"), text).unwrap();
         match of_user(&person(home), &arguments(), "").answer {
             Named::Mailbox => vec!["mailbox".into()],
-            Named::Unavailable(_, _, why) => vec![why],
+            Named::Unavailable(_, _, why) | Named::Gone(why) => vec![why],
             Named::Members(members) => {
                 members.into_iter().map(|m| format!("{}:{}", m.line, m.entry.unwrap_or_else(|why| why))).collect()
             }

@@ -171,7 +171,16 @@ pub struct Recipient {
     pub warned: bool,
 }
 
+/// Before the route of a recipient that another envelope of the same message has. It stands here finished, so that whoever else leads to it
+/// is no reason to send it again (sendmail's QS_CLONED).
+pub const ELSEWHERE: &str = "clone:";
+
 impl Recipient {
+    /// The same, as an envelope remembers whom another one has.
+    #[must_use]
+    pub fn elsewhere(&self) -> Self {
+        Self { route: format!("{ELSEWHERE}{}", self.route), state: State::Expanded, ..self.clone() }
+    }
     /// A new recipient, due at once.
     #[must_use]
     pub fn new(given: &str, address: Address, route: &str) -> Self {

@@ -10,7 +10,7 @@ pub mod settings;
 pub mod spool;
 pub mod store;
 
-pub use envelope::{Body, Change, Envelope, NewState, Notify, Origin, Protocol, Recipient, Ret, State};
+pub use envelope::{Body, Change, ELSEWHERE, Envelope, NewState, Notify, Origin, Protocol, Recipient, Ret, State};
 pub use settings::Settings;
 pub use store::{
     Accepted, Content, ContentId, ContentWriter, Error, Expanded, Expansion, Notice, Part, Pattern, Pending, See,

@@ -256,6 +256,39 @@ fn a_slow_program_of_one_user_delays_nobody_else() {
 }
 
 #[test]
+fn a_forward_that_was_edited_is_obeyed_anew() {
+    if !root_or_skip("a_forward_that_was_edited_is_obeyed_anew") {
+        return;
+    }
+    let server = start("");
+    let tmp = server.path("tmp").display().to_string();
+    let (before, after) = (["u25", "u27", "u29"].map(|user| server.mailbox(user)), seconds(20));
+    let counts = || before.each_ref().map(|path| mbox::read(path).unwrap_or_default().len());
+    let had = counts();
+    // Another program; another address; no file at all.
+    forward("u18", ".forward", &format!("u29, \"|echo one >> {tmp}/one #\", \"|exit 75; u18\"\n"));
+    forward("u21", ".forward", "\"|exit 75; u21\"\n");
+    forward("u25", ".forward", "\"|exit 75; u25\", \"|exit 75; again\"\n");
+    for user in ["u18", "u21", "u25"] {
+        send(&server, &[&format!("{user}+x@local.test")], user);
+        server.wait_log(&format!("to=\"|exit 75; {user}\", "));
+    }
+    forward("u18", ".forward", &format!("u29, \"|echo one >> {tmp}/one #\", \"|echo $EXTENSION >> {tmp}/two #\"\n"));
+    forward("u21", ".forward", "u27\n");
+    fs::remove_file("/home/u25/.forward").unwrap();
+    server.sendmail(&["-q"], b"");
+    server.wait_empty(after);
+    assert_eq!((read(&server, "one"), read(&server, "two")), ("one\n".to_owned(), "x\n".to_owned()));
+    assert_eq!(counts(), had.map(|count| count + 1), "one copy for each");
+    for (user, new) in [("u18", 1), ("u21", 1), ("u25", 1), ("u25", 0)] {
+        server.wait_log(&format!("in /home/{user}/.forward: {user} was expanded anew, {new} new"));
+    }
+    for user in ["u18", "u21"] {
+        fs::remove_file(Path::new("/home").join(user).join(".forward")).unwrap();
+    }
+}
+
+#[test]
 fn aliases_run_as_the_default_user_and_never_with_group_mail() {
     if !root_or_skip("aliases_run_as_the_default_user_and_never_with_group_mail") {
         return;

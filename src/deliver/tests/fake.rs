@@ -325,6 +325,8 @@ pub(crate) struct Threads {
     pub(crate) kinds: Mutex<Vec<(Kind, String)>>,
     /// What `.forward` files say, by user: their lines.
     pub(crate) forwards: Arc<Forwards>,
+    /// What happens at entries of files, by their marks, instead of what the behaviour says.
+    pub(crate) entries: Arc<Entries>,
 }
 
 impl Threads {
@@ -337,6 +339,7 @@ impl Threads {
             refuse: Mutex::new(false),
             kinds: Mutex::default(),
             forwards: Arc::default(),
+            entries: Arc::default(),
         })
     }
     pub(crate) fn delivered() -> Arc<Self> {
@@ -354,13 +357,14 @@ impl Agents for Threads {
         self.started.fetch_add(1, Ordering::SeqCst);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (behave, batches, user) = (self.behave.clone(), self.batches.clone(), user.to_owned());
-        let forwards = self.forwards.clone();
-        std::thread::spawn(move || agent(&user, theirs, &*behave, &batches, &forwards));
+        let (forwards, entries) = (self.forwards.clone(), self.entries.clone());
+        std::thread::spawn(move || agent(&user, theirs, &*behave, &batches, (&forwards, &entries)));
         Box::pin(ready(Ok(ours)))
     }
 }
 
 type Forwards = Mutex<BTreeMap<String, Vec<Result<String, String>>>>;
+type Entries = Mutex<HashMap<String, Done>>;
 
 /// What an agent says to a question.
 fn expansion(lines: Option<&Vec<Result<String, String>>>) -> Expansion {
@@ -373,13 +377,23 @@ fn expansion(lines: Option<&Vec<Result<String, String>>>) -> Expansion {
     Expansion { answer, notes: Vec::new() }
 }
 
-fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches, forwards: &Forwards) {
+fn agent(
+    user: &str,
+    socket: UnixStream,
+    behave: &Behaviour,
+    seen: &Batches,
+    (forwards, entries): (&Forwards, &Entries),
+) {
+    let at = |entry: Option<&call::agent::Entry>| entries.lock().unwrap().get(&entry?.mark).cloned();
     let mut connection = Connection::new(socket);
     while let Ok(Some(Frame::Message(payload))) = connection.next() {
         let batch = match call::frame::decode(&payload).unwrap() {
             Order::Deliver(batch) => batch,
-            Order::Expand(_) => {
-                let answer = expansion(forwards.lock().unwrap().get(user));
+            Order::Expand(question) => {
+                let answer = match at(question.entry.as_ref()) {
+                    Some(Done::Gone(why)) => Expansion { answer: Named::Gone(why), notes: Vec::new() },
+                    _ => expansion(forwards.lock().unwrap().get(user)),
+                };
                 connection.send(&answer, &[]).unwrap();
                 continue;
             }
@@ -395,7 +409,8 @@ fn agent(user: &str, socket: UnixStream, behave: &Behaviour, seen: &Batches, for
         }
         seen.lock().unwrap().push((user.to_owned(), batch.clone(), contents));
         for item in &batch.items {
-            let Some(result) = behave(user, item) else { return };
+            let result = at(batch.into.as_ref()).map_or_else(|| behave(user, item), Some);
+            let Some(result) = result else { return };
             outcomes.push(Outcome { ticket: item.ticket, result, program: None });
         }
         connection.send(&Outcomes { outcomes }, &[]).unwrap();
@@ -409,6 +424,8 @@ pub(crate) struct AllLocal {
     pub(crate) unavailable: AtomicBool,
     /// Lists with an owner, and their members.
     pub(crate) lists: Mutex<HashMap<String, (Owner, Vec<String>)>>,
+    /// Aliases of `/m/aliases`: routes of their members.
+    pub(crate) aliases: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Routes for AllLocal {
@@ -421,6 +438,10 @@ impl Routes for AllLocal {
             };
             Routed { recipient: Recipient::new(to.as_str(), to.clone(), &route), owner: owner.cloned() }
         };
+        if let Some(routes) = self.aliases.lock().unwrap().get(address.local()) {
+            let member = |route: &String| Routed { recipient: aliased(address.local(), route), owner: None };
+            return Box::pin(ready(routes.iter().map(member).collect()));
+        }
         let lists = self.lists.lock().unwrap();
         let all = match lists.get(address.local()) {
             Some((owner, members)) => {
@@ -430,6 +451,13 @@ impl Routes for AllLocal {
         };
         Box::pin(ready(all))
     }
+}
+
+/// A member of an alias of `/m/aliases`.
+pub(crate) fn aliased(alias: &str, route: &str) -> Recipient {
+    let mut recipient = Recipient::new(alias, Address::from_parts(&route::quoted(route), None), route);
+    recipient.controlling = format!("/m/aliases:1: {alias}");
+    recipient
 }
 
 /// Knows no password.
