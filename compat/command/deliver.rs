@@ -71,12 +71,14 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
         Ok(prepared) => prepared,
         Err(error) => {
             output.line(&without_number(&error.to_string()));
-            if let Error::Heading(heading::Error::TooLarge(heading)) = &error
-                && let Ok(()) = keep(&heading.raw(), &mut input, &mut content)
-            {
-                let prepared = prepare(command, heading, &origin(&caller));
-                let delivery = Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
-                delivery.bury(&prepared.submission, "", &prepared.submission.recipients, output);
+            if let Error::Heading(heading::Error::TooLarge(heading)) = &error {
+                log_header(places, &caller);
+                if keep(&heading.raw(), &mut input, &mut content).is_ok() {
+                    let prepared = prepare(command, heading, &origin(&caller));
+                    let delivery =
+                        Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
+                    delivery.bury(&prepared.submission, "", &prepared.submission.recipients, output);
+                }
             }
             return error.exit();
         }
@@ -87,6 +89,16 @@ pub fn run(command: &Command, places: &Places, source: impl Read, output: &mut O
     }
     let delivery = Delivery { command, places, caller: &caller, content: &content, prepared: &prepared };
     delivery.run(output)
+}
+
+/// The server, which logs what it refuses, never sees such a message.
+fn log_header(places: &Places, caller: &Caller) {
+    let limit = heading::LIMIT as u64;
+    if engine::headers_too_large(&places.run, &caller.name, limit).is_err() {
+        let from = format!("{}@localhost", caller.name);
+        let text = format!("NOQUEUE: headers too large ({limit} max) from {from} during message collect");
+        crate::small::syslog::log("sendmail", &text);
+    }
 }
 
 /// The caller's umask may be anything: 0777 would make a drop file that not even its owner can open.

@@ -61,6 +61,15 @@ pub fn open(run: &Path, name: &str) -> Result<Connection, Error> {
     Ok(Connection::new(UnixStream::from(socket)))
 }
 
+/// Tells the engine, for its log, that a header of this caller was too long.
+///
+/// # Errors
+/// It does not listen.
+pub fn headers_too_large(run: &Path, user: &str, limit: u64) -> Result<(), Error> {
+    let told = Request::HeadersTooLarge { user: user.to_owned(), limit };
+    Ok(open(run, "submit")?.send(&told, &[])?)
+}
+
 /// Hands a message to the engine over a connection from [`open`] and waits for its answer; more may come if that was asked for
 /// ([`call::submit::Mode::Watched`]).
 ///

@@ -127,7 +127,7 @@ pub const FLAGS: &[Flag] = &[
     flag('O', Value, Done, "name=value", "long_options", "Set an option by its name; see OPTIONS."),
     flag('o', Value, Done, "Xvalue", "letter_options", "Set an option by its letter; see OPTIONS."),
     flag('p', Value, Done, "protocol[:host]", "received_protocol", "Receiving protocol and host."),
-    flag('Q', Optional, Done, "reason", "quarantine", "Quarantine the entries that -q selects, for the given reason, or release them from it without one."),
+    flag('Q', Optional, Done, "reason", "quarantine", "Quarantine the entries that -q selects, for the given reason, or release them from it without one. As root without a running server: in the queue itself, and nothing is tried."),
     flag('q', Optional, Done, "interval|selector", "queue_runs", "Run the queue; see QUEUE RUNS."),
     flag('R', Value, Done, "full|hdrs", "returned_part", "What a bounce returns: the full message or its header."),
     flag('r', Value, Done, "address", "envelope_sender", "As -f (obsolete)."),

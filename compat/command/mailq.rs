@@ -120,7 +120,7 @@ fn without_engine(mut printer: Printer, run: &QueueRun, why: &str, places: &Plac
     if let Some(entries) = &mut dropped {
         entries.retain(|entry| run.takes(entry));
     }
-    if let Ok((connection, first)) = stand_in().and_then(|connection| ask(connection, run)) {
+    if let Ok((connection, first)) = stand_in(None).and_then(|connection| ask(connection, run)) {
         return printer.all(connection, first, &dropped.unwrap_or_default(), output);
     }
     output.line(&format!("The mail server does not answer ({}).", plain(why, 200)));
@@ -141,11 +141,12 @@ fn without_engine(mut printer: Printer, run: &QueueRun, why: &str, places: &Plac
     exit::OK
 }
 
-/// A connection to `postrider queue answer`, which reads the spool. It ends when we close the connection.
-pub(crate) fn stand_in() -> Result<Connection, engine::Error> {
+/// A connection to `postrider queue answer`, which reads the spool (of another configuration than the usual one, if that is given). It ends
+/// when we close the connection.
+pub(crate) fn stand_in(configuration: Option<&str>) -> Result<Connection, engine::Error> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
-    Verb::new("queue", ["answer"]).spawn(|command| {
+    Verb { configuration, ..Verb::new("queue", ["answer"]) }.spawn(|command| {
         let socket = theirs.try_clone().map_or_else(|_| Stdio::null(), Stdio::from);
         command.stdin(socket).stdout(Stdio::null()).stderr(Stdio::null());
     })?;

@@ -1,5 +1,6 @@
 //! Queue runs: `-q` asks the running engine to try what is waiting, `-Q` to hold or release it. As root without an engine, one is started for this one
-//! run, without listeners. Called by `run` and `server`.
+//! run, without listeners; what `-Q` says is then written into the spool (`postrider queue answer`), and nothing is tried. Called by `run` and
+//! `server`.
 
 use crate::command_line::Command;
 use crate::hand_over::Verb;
@@ -31,12 +32,10 @@ pub fn run(command: &Command, run: &QueueRun, places: &Places, configuration: Op
     }
     let wait = command.verbose || run.foreground;
     if engine::open(&places.run, "control").is_err() && may_start(configuration) && can_start(places) {
-        // What it is to hold, a server that starts would try first.
-        if command.quarantine.as_deref().is_some_and(|reason| !reason.is_empty()) {
-            output.line("sendmail: the mail server does not run; nothing was held");
-            return exit::TEMPORARY;
-        }
-        return if wait {
+        // A server that starts would try first what it is to hold.
+        return if command.quarantine.is_some() {
+            in_spool(&request(command, run), run, places, configuration, output)
+        } else if wait {
             for_one_run(command, run, places, configuration, output)
         } else {
             in_background(command, run, output)
@@ -64,24 +63,56 @@ fn ask_for_run(
     before: Option<Vec<Entry>>,
     output: &mut Output,
 ) -> u8 {
-    let select = run.select();
-    let request = match command.quarantine.as_deref() {
-        None => Request::Flush(select.clone()),
-        Some("") => Request::Release(select.clone()),
-        Some(reason) => Request::Hold(select.clone(), reason.to_owned()),
-    };
-    match ask(&request, places) {
+    match ask(&request(command, run), places) {
         Ok(Reply::Refused(text)) => return not_allowed(&text, output),
         Ok(_) => {}
         Err(error) => {
-            output.line(&format!("sendmail: the mail server does not answer ({}); nothing was tried", error.reason()));
+            let done = if command.quarantine.is_some() { "changed" } else { "tried" };
+            output.line(&format!("sendmail: the mail server does not answer ({}); nothing was {done}", error.reason()));
             return exit::TEMPORARY;
         }
     }
     if let (Some(before), None) = (before, &command.quarantine) {
-        report(&before, &finished(&select, places), output);
+        report(&before, &finished(&run.select(), places), output);
     }
     exit::OK
+}
+
+/// What the engine is asked.
+fn request(command: &Command, run: &QueueRun) -> Request {
+    match command.quarantine.as_deref() {
+        None => Request::Flush(run.select()),
+        Some("") => Request::Release(run.select()),
+        Some(reason) => Request::Hold(run.select(), reason.to_owned()),
+    }
+}
+
+/// `-Q` without a server. What still lies in the drop folder is in no queue yet, and cannot be held there.
+fn in_spool(
+    request: &Request,
+    run: &QueueRun,
+    places: &Places,
+    configuration: Option<&str>,
+    output: &mut Output,
+) -> u8 {
+    match mailq::stand_in(configuration).and_then(|connection| ask_over(connection, request)) {
+        Ok(Reply::End(_)) => {}
+        Ok(Reply::Refused(text)) => {
+            output.line(&format!("sendmail: {}; nothing was changed", plain(&without_number(&text), 400)));
+            return exit::TEMPORARY;
+        }
+        Ok(_) | Err(_) => {
+            output.line("sendmail: the queue cannot be opened (see: postrider config check); nothing was changed");
+            return exit::TEMPORARY;
+        }
+    }
+    let all = dropped::entries(&places.drop).unwrap_or_default();
+    let dropped = all.iter().filter(|entry| run.takes(entry)).count();
+    if dropped == 0 || !matches!(request, Request::Hold(..)) {
+        return exit::OK;
+    }
+    output.line(&format!("sendmail: not held, for the mail server has not taken them yet: {dropped} (see mailq)"));
+    exit::TEMPORARY
 }
 
 fn not_allowed(text: &str, output: &mut Output) -> u8 {
@@ -138,7 +169,10 @@ fn list(mut connection: Connection, select: &Select) -> Option<Vec<Entry>> {
 }
 
 fn ask(request: &Request, places: &Places) -> Result<Reply, engine::Error> {
-    let mut connection = engine::open(&places.run, "control")?;
+    ask_over(engine::open(&places.run, "control")?, request)
+}
+
+fn ask_over(mut connection: Connection, request: &Request) -> Result<Reply, engine::Error> {
     connection.send(request, &[])?;
     connection.message::<Reply>()?.ok_or(engine::Error::Silent)
 }
@@ -148,7 +182,6 @@ fn in_background(command: &Command, run: &QueueRun, output: &mut Output) -> u8 {
     let mut arguments = vec!["-qf".to_owned()];
     arguments.extend(run.flags());
     arguments.extend(command.configuration.iter().map(|file| format!("-C{file}")));
-    arguments.extend(command.quarantine.iter().map(|reason| format!("-Q{reason}")));
     let started = Verb::new("sendmail", arguments).spawn(|command| {
         use std::os::unix::process::CommandExt;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
@@ -171,7 +204,8 @@ fn for_one_run(
     output: &mut Output,
 ) -> u8 {
     // Before it starts: what is due is tried at once.
-    let before = entries(command, if command.verbose { mailq::stand_in() } else { Err(engine::Error::Silent) }, run);
+    let spool = if command.verbose { mailq::stand_in(configuration) } else { Err(engine::Error::Silent) };
+    let before = entries(command, spool, run);
     let mut verb = Verb::new("keeper", configuration.map(|file| ["--config", file]).into_iter().flatten());
     verb.listeners = false;
     let mut server = match verb.spawn(|command| {

@@ -199,7 +199,11 @@ impl Gathered {
                     Some(why) => self.direct(address.as_str(), why),
                     None => self.take(&address),
                 },
-                Err(text) => self.add_wrong(&text),
+                // `<<bob>>`, of a script that puts brackets around what has some.
+                Err(wrong) => match text.get(listed.span.end..).and_then(|rest| in_two_brackets(&wrong, rest)) {
+                    Some(address) => self.take(&address),
+                    None => self.add_wrong(&as_written(wrong)),
+                },
             }
         }
     }
@@ -279,6 +283,17 @@ impl Gathered {
     }
 }
 
+/// What is an address and yet none is so for its bracket, which has no end. The engine, too, must see that it is none.
+fn as_written(wrong: String) -> String {
+    if mail::Address::parse(&wrong).is_ok() { format!("<{wrong}") } else { wrong }
+}
+
+/// The address of `<<address>>`, of which the list sees `<address`; `rest` follows that.
+fn in_two_brackets(wrong: &str, rest: &[u8]) -> Option<mail::Address> {
+    let inner = wrong.strip_prefix('<').filter(|_| rest.starts_with(b">>"))?;
+    mail::Address::parse(inner).ok().filter(|address| direct(address).is_none())
+}
+
 fn refusal(address: &str, exit: u8, text: &str) -> Refused {
     Refused { address: address.to_owned(), exit, text: text.to_owned() }
 }
@@ -289,6 +304,9 @@ fn without_controls(text: &str) -> String {
 
 /// What the original's rules say of a text that is no address.
 fn syntax_error(text: &str) -> (u8, &'static str) {
+    if let Some(why) = list::unbalanced(text) {
+        return (exit::USAGE, why);
+    }
     match text {
         "<>" => (exit::NO_USER, "User unknown"),
         _ if text.contains(';') => (exit::NO_USER, "User unknown"),
@@ -482,10 +500,10 @@ fn no_recipient(command: &Command, heading: &Heading, recipients: &[Recipient], 
     header.extend_from_slice(field.as_bytes());
 }
 
-/// The user's fields that stay: without Return-Path, Content-Length, Full-Name; Bcc goes, or stays empty if it is the only
-/// recipient field (with or without `-t`).
+/// The user's fields that stay: without Return-Path, Content-Length, Full-Name; Bcc and Resent-Bcc go, or stay empty if there is no To, Cc
+/// or Apparently-To (with or without `-t`). Resent-To and Resent-Cc do not count, as in the original.
 fn kept(heading: &Heading) -> Vec<u8> {
-    let visible = ["to", "cc", "apparently-to", "resent-to", "resent-cc"].iter().any(|name| heading.has(name));
+    let visible = ["to", "cc", "apparently-to"].iter().any(|name| heading.has(name));
     let mut out = Vec::new();
     for field in &heading.fields {
         if field.is("bcc") || field.is("resent-bcc") {

@@ -129,6 +129,10 @@ fn what_is_no_address_in_a_field_is_mailed_too() {
     assert_eq!(errors(&["-t", "-oeq"], field), ("bob".into(), 1, Errors::Report));
     assert_eq!(errors(&["-t", "dave@"], field), ("dave@ bob carol@@x".into(), 2, Errors::Mail));
     assert_eq!(errors(&["-t", "dave@"], "To: bob\n\n"), ("bob".into(), 1, Errors::Report));
+    // Not `bob`: the engine could not tell it from an address.
+    assert_eq!(errors(&["-t"], "To: Al <bob, carol\n\n"), ("<bob carol".into(), 1, Errors::Mail));
+    assert_eq!(errors(&["-t", "-oeq"], "To: Al <bob, carol\n\n"), ("carol".into(), 1, Errors::Report));
+    assert_eq!(errors(&["-t"], "To: <<bob>>, <<carol>\n\n"), ("bob <carol".into(), 1, Errors::Mail));
 }
 
 #[test]
@@ -139,6 +143,30 @@ fn resent_fields_rule_when_there_are_any() {
         given.replace("Resent-Bcc: carol\n", "")
     );
     assert_eq!(golden(&case(&["-t"], given)), expected);
+}
+
+/// What stays of Bcc and Resent-Bcc, with `-t` and without.
+#[test]
+fn only_to_cc_and_apparently_to_are_visible_recipients() {
+    for (given, kept) in [
+        ("Bcc: bob\nResent-To: carol\n", "Bcc:\nResent-To: carol\n"),
+        ("Bcc: bob\nResent-Cc: carol\n", "Bcc:\nResent-Cc: carol\n"),
+        ("Bcc: bob\nResent-Bcc: carol\n", "Bcc:\nResent-Bcc:\n"),
+        ("Resent-To: bob\nResent-Bcc: carol\n", "Resent-To: bob\nResent-Bcc:\n"),
+        ("To: bob\nBcc: carol\nResent-Bcc: dave\n", "To: bob\n"),
+        ("Bcc: bob\nApparently-To: carol\n", "Apparently-To: carol\n"),
+        ("To:\nBcc: bob\n", "To:\n"),
+    ] {
+        for line in [&["-t", "-i", "bob"][..], &["-i", "bob"]] {
+            let args = std::iter::once("sendmail").chain(line.iter().copied()).map(OsString::from);
+            let command = Command::read(args).unwrap();
+            let heading = Heading::read(&mut Input::new(given.as_bytes(), true), false).unwrap();
+            let alice = caller("alice");
+            let origin = Origin { caller: &alice, name: None, now: 0, zone: Zone::utc, hosts: Vec::new, id: [0; 16] };
+            let header = prepare(&command, &heading, &origin).header;
+            assert_eq!(String::from_utf8(header).unwrap().replace('\r', ""), kept, "{given:?} {line:?}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod mailbox;
 mod rmail;
 mod seen;
 mod smrsh;
-mod syslog;
+pub(crate) mod syslog;
 mod vacation;
 mod vacation_judge;
 

@@ -34,6 +34,13 @@ pub enum Request {
         /// Its length in bytes, as a check.
         length: u64,
     },
+    /// Instead of a submission, for the log: the caller's program refused a message by itself. No answer.
+    HeadersTooLarge {
+        /// As in [`Submission::user`].
+        user: String,
+        /// Bytes that a header may have.
+        limit: u64,
+    },
 }
 
 /// Everything about a submission except the rest of its content.

@@ -23,7 +23,7 @@ mod text;
 mod trust;
 
 pub use draft::{AccessOptions, Log, LogFormat, MailboxKind, Role, Run};
-pub use plan::{Ids, plan_text};
+pub use plan::{COMMAND_LINE, Ids, plan_text};
 pub use problem::{Errors, Problem, Severity, Warning};
 pub use show::reference;
 pub use source::plain;

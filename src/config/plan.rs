@@ -4,8 +4,8 @@ use crate::draft::{MailboxKind, Store, StoreKind};
 use crate::{Config, EngineSettings};
 use std::fmt::Write as _;
 
-/// Second line of the pid file: what init scripts run to start the server again (sendmail.md 2.9).
-const COMMAND_LINE: &str = "/usr/sbin/sendmail -bd";
+/// Second line of the pid file, which scripts run to start the server again (sendmail.md 2.9), of a server that no `sendmail` started.
+pub const COMMAND_LINE: &str = "/usr/sbin/sendmail -bd";
 
 /// Seconds after which the keeper kills an agent that runs no program: above its own life (10 min) and the engine's patience with its last
 /// batch (5 min).
@@ -28,9 +28,9 @@ pub struct Ids {
     pub default_user: String,
 }
 
-/// The plan. What cannot stand in a field (TAB, line ends, NUL) becomes a blank.
+/// The plan of a server that this command line started. What cannot stand in a field (TAB, line ends, NUL) becomes a blank.
 #[must_use]
-pub fn plan_text(config: &Config, ids: &Ids) -> String {
+pub fn plan_text(config: &Config, ids: &Ids, command_line: &str) -> String {
     let mut plan = Plan(String::new());
     plan.line(&["postrider-plan", "2"]);
     for one in &config.listen {
@@ -68,7 +68,7 @@ pub fn plan_text(config: &Config, ids: &Ids) -> String {
     }
     plan.agent(&["system-agent", &life_with_program, &ids.default_user], &told);
     plan.line(&["pid-file", run.pid_file.as_deref().unwrap_or_default()]);
-    plan.line(&["command-line", COMMAND_LINE]);
+    plan.line(&["command-line", command_line]);
     plan.line(&["settings", &config.engine_settings().to_json()]);
     plan.0
 }

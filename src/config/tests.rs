@@ -142,7 +142,7 @@ fn the_plan_is_what_the_keeper_reads() {
         mail_gid: 8,
         default_user: "mail".into(),
     };
-    let plan = plan_text(&config, &ids);
+    let plan = plan_text(&config, &ids, COMMAND_LINE);
     let (head, settings) = plan.split_once("settings\t").unwrap();
     assert_eq!(head, include_str!("golden/plan.txt"));
     assert_eq!(settings.lines().count(), 1);
@@ -442,7 +442,7 @@ fn a_command_for_mailboxes() {
     let procmail = r#"mailbox "command" { run "/usr/bin/procmail" "-a" "{extension}" "" }"#;
     let config = of(procmail).unwrap().0;
     assert!(config.deliver.command && !config.deliver.maildir);
-    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() });
+    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() }, COMMAND_LINE);
     let words = "\t--command\t/usr/bin/procmail\t--command\t-a\t--command\t{extension}\t--command\t\n";
     assert!(
         plan.contains("\nuser-agent\t") && plan.contains(words) && plan.contains("\t--format\tcommand\t"),
@@ -472,12 +472,12 @@ fn mailboxes_without_accounts() {
     let good = r#"domain "A.example" "b.example" path="/v/{domain}/{user}/" uid=5000 gid=5001; domain "c.example" path="/c/{user}" uid=1 gid=1 kind="mbox""#;
     let config = of(&domain(good)).unwrap().0;
     assert_eq!(config.route.virtual_mailboxes, ["a.example", "b.example", "c.example"]);
-    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() });
+    let plan = plan_text(&config, &Ids { mail_gid: 8, ..Ids::default() }, COMMAND_LINE);
     let line = plan.lines().find(|line| line.starts_with("virtual-agent\t")).unwrap();
     let told = "--virtual\ta.example:5000:5001:maildir:/v/{domain}/{user}\t--virtual\tb.example:5000:5001:maildir:/v/{domain}/{user}\t\
         --virtual\tc.example:1:1:mbox:/c/{user}";
     assert!(line.ends_with(told), "{line}");
-    assert!(!plan_text(&good_config(), &Ids::default()).contains("virtual-agent"));
+    assert!(!plan_text(&good_config(), &Ids::default(), COMMAND_LINE).contains("virtual-agent"));
     for (rest, wrong) in [
         (r#"domain "a.example" path="/v/{user}" uid=0 gid=1"#, "0 is out of range"),
         (r#"domain "a.example" path="/v/{user}" uid=5"#, "\"domain\" needs gid="),
@@ -504,7 +504,7 @@ fn mailboxes_without_accounts() {
     };
     let config = with("# comment\n\nD.example 7 8 /d/{user}\ne.example 7 9 /e/{user} mbox\n").unwrap().0;
     assert_eq!(config.route.virtual_mailboxes.len(), 5);
-    let plan = plan_text(&config, &Ids::default());
+    let plan = plan_text(&config, &Ids::default(), COMMAND_LINE);
     assert!(plan.contains("d.example:7:8:maildir:/d/{user}\t--virtual\te.example:7:9:mbox:/e/{user}\n"), "{plan}");
     for (line, wrong) in [
         ("d.example 0 8 /d/{user}", "domains:1:1: error: \"0\" is no uid"),

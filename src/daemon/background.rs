@@ -1,4 +1,4 @@
-//! `postrider keeper [--config FILE] [--detach]`: becomes `postrider-keeper`, in a known state and under the name that monitors look for
+//! `postrider keeper [--config FILE] [--detach] [--started-by COMMAND]`: becomes `postrider-keeper`, in a known state and under the name that monitors look for
 //! (sendmail.md 2.9); or starts it in the background and waits until it serves. Called by `role`.
 
 use crate::output::complain;
@@ -20,33 +20,47 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) fn run(arguments: &[OsString]) -> u8 {
     // Not what the environment says: whoever became root with somebody else's must not start his server.
     let (mut config, mut detach, mut rest) = (PathBuf::from(crate::plan::DEFAULT), false, arguments.iter());
+    let mut started_by = None;
     while let Some(argument) = rest.next() {
         match (argument.to_str(), rest.as_slice().first()) {
             // We are it, where no small program lies beside us.
             (Some("--here"), None) => return keeper::run(),
             (Some("--config"), Some(file)) => config = PathBuf::from(file),
+            (Some("--started-by"), Some(command)) => started_by = Some(command.clone()),
             (Some("--detach"), _) => detach = true,
             _ => {
                 complain!("usage: postrider keeper [--config FILE] [--detach]");
                 return 64;
             }
         }
-        if argument == "--config" {
+        if argument == "--config" || argument == "--started-by" {
             rest.next();
         }
     }
     let config = std::path::absolute(&config).unwrap_or(config);
+    let started_by = started_by.unwrap_or_else(|| usual_start(&config));
     reset_inherited();
     if let Err(why) = raise_limits() {
         complain!("postrider: {why}");
         return 71;
     }
     let mut command = command(&config);
+    command.env("POSTRIDER_STARTED_BY", started_by);
     let outcome = if detach { start(command, &config) } else { Err(command.exec()) };
     outcome.unwrap_or_else(|error| {
         complain!("postrider: cannot start postrider-keeper: {}", config::plain(&error));
         71
     })
+}
+
+/// What starts such a server again, for the pid file.
+fn usual_start(config: &Path) -> OsString {
+    let mut line = OsString::from(config::COMMAND_LINE);
+    if config != Path::new(crate::plan::DEFAULT) {
+        line.push(" -C");
+        line.push(config);
+    }
+    line
 }
 
 /// The small program beside this one, else this one.

@@ -322,7 +322,7 @@ impl Engine {
 
     /// What SIGUSR1 asks for, between sendmail's lines (sendmail.md 2.9).
     async fn dump(&self) {
-        let note = |text: String| self.log.write(&Event::Note { id: None, text });
+        let note = |text: String| self.log.write(&Event::Note { id: None, text, ours: false });
         note(format!("--- dumping state on user signal: $j = {} ---", self.receive.current().settings.host));
         note(format!("CurChildren = {}", self.seats.taken()));
         let count = self.store.count(queue::Select::default()).await;

@@ -127,7 +127,9 @@ fn make(path: &Path) -> anyhow::Result<String> {
     }
     let ids = if rustix::process::geteuid().is_root() { named(&config)? } else { own() };
     who_receives(&mut config);
-    Ok(config::plan_text(&config, &ids))
+    // From `background`, which lets nobody else say it.
+    let started_by = std::env::var("POSTRIDER_STARTED_BY").unwrap_or_else(|_| config::COMMAND_LINE.to_owned());
+    Ok(config::plan_text(&config, &ids, &started_by))
 }
 
 /// Tells the router who never gets mail. Where everything runs as one user anybody does.

@@ -264,7 +264,8 @@ mod tests {
         ] {
             first.write(&event);
         }
-        let decide = |outcome| Event::Decision { id: None, outcome, text: String::new(), why: String::new() };
+        let decide =
+            |outcome| Event::Decision { id: None, outcome, text: String::new(), why: String::new(), ours: false };
         first.write(&decide(Outcome::Rejected));
         first.write(&decide(Outcome::Disconnected));
         first.write_file();

@@ -83,7 +83,7 @@ fn alias<'a>(recipient: &'a Recipient, entry: &Entry) -> Option<&'a str> {
 async fn replace(place: &Place, job: Job, attempt: &Attempt, whose: &str, successors: Successors<'_>) {
     let (id, why) = (job.message.envelope.id, successors.anew.unwrap_or_default().to_owned());
     match commit(&place.inner, job, successors).await {
-        Ok(count) => place.inner.note(id, format!("{why}: {whose} was expanded anew, {count} new")),
+        Ok(count) => place.inner.remark(id, format!("{why}: {whose} was expanded anew, {count} new")),
         Err((job, (status, why))) => end(place, job, attempt, Fate::local(status, &why)),
     }
 }

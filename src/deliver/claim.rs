@@ -69,7 +69,7 @@ async fn claim_forever(inner: &Arc<Inner>) {
                 // Removed between claim and load.
                 Err(queue::Error::Unknown) => {}
                 Err(error) => {
-                    inner.note(id, format!("cannot read queue entry: {error}"));
+                    inner.remark(id, format!("cannot read queue entry: {error}"));
                     store.release_claim(id, inner.parts.clock.now().wall + LATER);
                 }
             }

@@ -86,7 +86,7 @@ pub(crate) async fn load(place: &Place, job: Job) -> Option<Loaded> {
         Ok(content) => Some(Loaded { job, content }),
         Err(error) => {
             let id = job.message.envelope.id;
-            place.inner.note(id, format!("cannot read queue entry: {error}"));
+            place.inner.remark(id, format!("cannot read queue entry: {error}"));
             job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
             None
         }

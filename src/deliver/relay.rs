@@ -153,7 +153,7 @@ async fn transact(place: &Place, link: &mut Link, turn: Turn, started: u64) -> A
     let content = match job.message.content().await {
         Ok(content) => content,
         Err(error) => {
-            place.inner.note(job.message.envelope.id, format!("cannot read queue entry: {error}"));
+            place.inner.remark(job.message.envelope.id, format!("cannot read queue entry: {error}"));
             job.give_back(place.inner.parts.clock.now().wall + UNREADABLE);
             // An envelope that was sent ahead can only be taken back by hanging up.
             return if sent { After::Over(None) } else { After::Fine(None) };

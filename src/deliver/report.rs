@@ -219,7 +219,7 @@ impl Desk {
         if age > parts.settings.get().policy.expire.saturating_add(PATIENCE) {
             return Way::To(recipients);
         }
-        self.inner.note(self.envelope().id, format!("no route for a report to {to} now: {why}"));
+        self.inner.remark(self.envelope().id, format!("no route for a report to {to} now: {why}"));
         Way::Later(recipients)
     }
     /// How long a report waits for its route: as a message's tries, ever longer, for the other side is asked each time.
@@ -276,7 +276,7 @@ impl Desk {
                 true
             }
             Err(error) => {
-                self.inner.note(of, format!("cannot queue report: {error}"));
+                self.inner.remark(of, format!("cannot queue report: {error}"));
                 false
             }
         }

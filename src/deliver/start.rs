@@ -144,9 +144,13 @@ impl Inner {
     pub(crate) fn postpone(&self, job: Job) {
         job.give_back(self.parts.clock.now().wall + crate::claim::READ_ONLY as i64);
     }
-    /// Writes a line about a message.
+    /// Writes a line about a message that sendmail's log has, too.
     pub(crate) fn note(&self, id: mail::QueueId, text: String) {
-        self.parts.log.write(&Event::Note { id: Some(id), text });
+        self.parts.log.write(&Event::Note { id: Some(id), text, ours: false });
+    }
+    /// Writes one that is ours.
+    pub(crate) fn remark(&self, id: mail::QueueId, text: String) {
+        self.parts.log.write(&Event::Note { id: Some(id), text, ours: true });
     }
 }
 

@@ -61,6 +61,34 @@ pub fn elements(body: &[u8]) -> Option<Vec<Range<usize>>> {
     (!angle).then(|| found.into_iter().map(trimmed).filter(|range| !range.is_empty()).collect())
 }
 
+/// What sendmail says of a text in which a quote, comment or bracket has no end, or no beginning.
+#[must_use]
+pub fn unbalanced(text: &str) -> Option<&'static str> {
+    let (mut quoted, mut comments, mut angles) = (false, 0u32, 0u32);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '"' if comments == 0 => quoted = !quoted,
+            _ if quoted => {}
+            '(' => comments = comments.saturating_add(1),
+            ')' if comments == 0 => return Some("Unbalanced ')'"),
+            ')' => comments -= 1,
+            _ if comments > 0 => {}
+            '<' => angles = angles.saturating_add(1),
+            '>' if angles == 0 => return Some("Unbalanced '>'"),
+            '>' => angles -= 1,
+            _ => {}
+        }
+    }
+    match (quoted, comments, angles) {
+        (true, ..) => Some("Unbalanced '\"'"),
+        (_, 1.., _) => Some("Unbalanced '('"),
+        (.., 1..) => Some("Unbalanced '<'"),
+        _ => None,
+    }
+}
+
 /// How much of a `<…>` was seen in the present element.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Angle {

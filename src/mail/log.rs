@@ -21,6 +21,9 @@ pub enum Event {
         id: Option<QueueId>,
         /// The text, in sendmail's words where it has some.
         text: String,
+        /// Whether they are ours, so that sendmail's log has no such line.
+        #[serde(skip)]
+        ours: bool,
     },
     /// A check or a table has decided about a client, a sender or a recipient.
     Decision {
@@ -33,6 +36,9 @@ pub enum Event {
         text: String,
         /// The file and line, or the setting, that decided: a line of its own from level 10 on.
         why: String,
+        /// Whether sendmail's log has no such line.
+        #[serde(skip)]
+        ours: bool,
     },
     /// A connection was made, in or out: counted, and a line from level 11 on.
     Connected {
@@ -110,10 +116,11 @@ impl Event {
         };
         match self {
             Self::Connected { .. } if level < CONNECTIONS => Vec::new(),
-            Self::Decision { id, why, .. } if level >= REASONS && !why.is_empty() => {
+            Self::Decision { id, why, ours, .. } if level >= REASONS && !why.is_empty() => {
                 let reason = format!("{}: reason={}", Named(*id), safe_line(why));
-                vec![line(whole(), true), line(reason, false)]
+                vec![line(whole(), !ours), line(reason, false)]
             }
+            Self::Note { ours, .. } | Self::Decision { ours, .. } => vec![line(whole(), !ours)],
             Self::Encrypted { certificate: Some(certificate), .. } if level >= CERTIFICATES => {
                 vec![line(whole(), true), line(safe_line(certificate), true)]
             }
@@ -262,7 +269,7 @@ impl fmt::Display for Event {
         match self {
             Self::From(line) => from_line(line, f),
             Self::To(line) => to_line(line, f),
-            Self::Note { id, text } | Self::Decision { id, text, .. } => {
+            Self::Note { id, text, .. } | Self::Decision { id, text, .. } => {
                 write!(f, "{}: {}", Named(*id), safe_line(text))
             }
             Self::Connected { outgoing: false, relay } => write!(f, "NOQUEUE: connect from {}", safe_line(relay)),
@@ -401,7 +408,7 @@ mod tests {
     fn reasons_and_connections_are_for_higher_levels() {
         let text = "ruleset=check_rcpt, arg1=<u@x>, relay=[192.0.2.1], reject=550 5.7.1 <u@x>... Relaying denied";
         let (id, why) = (Some(QueueId::new(1_795_292_466, 25)), "access:3: Connect:192.0.2".to_owned());
-        let event = Event::Decision { id, outcome: Outcome::Rejected, text: text.into(), why };
+        let event = Event::Decision { id, outcome: Outcome::Rejected, text: text.into(), why, ours: false };
         let line = |text: &str, known| Line { text: text.into(), known };
         assert_eq!(event.lines(USUAL), [line(&format!("6ALKL600000025: {text}"), true)]);
         assert_eq!(event.lines(10)[1], line("6ALKL600000025: reason=access:3: Connect:192.0.2", false));
@@ -427,7 +434,8 @@ mod tests {
     #[test]
     fn control_characters_are_escaped() {
         assert_eq!(safe("a\r\nb\x1b[2J\u{9b}\u{202e}"), "a\\x0d\\x0ab\\x1b[2J\\u{9b}\\u{202e}");
-        let note = Event::Note { id: None, text: format!("x\n{}", "é".repeat(2_000)) };
+        let note = Event::Note { id: None, text: format!("x\n{}", "é".repeat(2_000)), ours: true };
+        assert!(!note.lines(USUAL)[0].known);
         assert!(note.to_string().len() < 1_000 && !note.to_string().contains('\n'));
     }
 }

@@ -315,7 +315,7 @@ impl Arrival {
         let mut reading = Reading::new(&*serving.receive.store, self.received.as_bytes(), settings, self.rewriter);
         reading.read(wire).await?;
         let peer = serving.peer.text();
-        Ok(match reading.finish(settings) {
+        Ok(match reading.finish(settings, &peer) {
             Ok(whole) => Ok(Arrived {
                 id: self.id,
                 now: self.now,
@@ -325,7 +325,8 @@ impl Arrival {
                 eight_bit: whole.eight_bit,
             }),
             Err(refusal) => {
-                serving.receive.note(Some(self.id), format!("refused content from {peer}: {}", refusal.why));
+                let log = if refusal.ours { Receive::remark } else { Receive::note };
+                log(&serving.receive, Some(self.id), refusal.logged);
                 Err(refusal.reply)
             }
         })
@@ -366,7 +367,7 @@ impl Arrived {
                 taken
             }
             Err(error) => {
-                receive.note(Some(self.id), format!("not accepted: {error}"));
+                receive.remark(Some(self.id), format!("not accepted: {error}"));
                 policy::store_refusal(&error)
             }
         }

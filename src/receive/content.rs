@@ -31,7 +31,9 @@ pub(crate) struct Whole {
 pub(crate) struct Refusal {
     pub(crate) reply: Reply,
     /// For the log.
-    pub(crate) why: String,
+    pub(crate) logged: String,
+    /// Whether that is a line of ours.
+    pub(crate) ours: bool,
 }
 
 /// Content on its way in.
@@ -159,29 +161,35 @@ impl Reading {
         }
     }
 
-    /// What became of it.
-    pub(crate) fn finish(self, settings: &Settings) -> Result<Whole, Refusal> {
-        let refuse = |code, status, text: &str| {
-            Err(Refusal { reply: Reply::new(code, Some(status), text), why: text.to_owned() })
+    /// What became of it; it came from `peer`.
+    pub(crate) fn finish(self, settings: &Settings, peer: &str) -> Result<Whole, Refusal> {
+        let own = |why: &str| format!("refused content from {peer}: {why}");
+        let refuse = |code, status, text: &str, logged: Option<String>| {
+            let ours = logged.is_none();
+            let logged = logged.unwrap_or_else(|| own(text));
+            Err(Refusal { reply: Reply::new(code, Some(status), text), logged, ours })
         };
         if self.decoder.bare() {
-            return refuse(550, Status::permanent(6, 0), "Bare CR or LF in message not allowed");
+            return refuse(550, Status::permanent(6, 0), "Bare CR or LF in message not allowed", None);
         }
         if self.decoder.nul() {
-            return refuse(550, Status::permanent(6, 0), "NUL byte in message not allowed");
+            return refuse(550, Status::permanent(6, 0), "NUL byte in message not allowed", None);
         }
         if self.size > self.limit {
             let text = format!("Message exceeds maximum fixed size ({})", self.limit);
-            return refuse(552, Status::permanent(2, 3), &text);
+            let logged = format!("message size ({}) exceeds maximum value ({}), relay={peer}", self.size, self.limit);
+            return refuse(552, Status::permanent(2, 3), &text, Some(logged));
         }
         if self.header_too_large() {
             let text = format!("Headers too large ({} max)", self.header_limit);
-            return refuse(552, Status::permanent(3, 4), &text);
+            let logged = crate::prepare::headers_too_large(self.header_limit, peer);
+            return refuse(552, Status::permanent(3, 4), &text, Some(logged));
         }
         let hops = self.scan.received_count();
         if hops > settings.hops {
             let text = format!("Too many hops {hops} ({} max)", settings.hops);
-            return refuse(554, Status::permanent(4, 6), &text);
+            let logged = format!("{text}: relay={peer}");
+            return refuse(554, Status::permanent(4, 6), &text, Some(logged));
         }
         match (self.writer, self.trouble) {
             (Some(writer), None) => {
@@ -189,7 +197,7 @@ impl Reading {
             }
             (_, trouble) => {
                 let error = trouble.unwrap_or_else(|| queue::Error::Failed("no writer".into()));
-                Err(Refusal { reply: policy::store_refusal(&error), why: error.to_string() })
+                Err(Refusal { reply: policy::store_refusal(&error), logged: own(&error.to_string()), ours: true })
             }
         }
     }

@@ -41,11 +41,11 @@ pub async fn take_dropped(receive: Arc<Receive>, file: File, uid: u32, name: &st
     let whole = match checked {
         Ok(Ok(Some(whole))) => whole,
         Ok(Ok(None)) => {
-            receive.note(None, format!("drop folder: {name} (uid {uid}) is not a whole submission; removed"));
+            receive.remark(None, format!("drop folder: {name} (uid {uid}) is not a whole submission; removed"));
             return Taken::Done;
         }
         Ok(Err(error)) => {
-            receive.note(None, format!("drop folder: {name}: {error}"));
+            receive.remark(None, format!("drop folder: {name}: {error}"));
             return Taken::Later;
         }
         Err(_) => return Taken::Later,
@@ -124,11 +124,11 @@ fn settle(receive: &Receive, name: &str, uid: u32, answer: Answer) -> Taken {
     match answer {
         Answer::Accepted { .. } => Taken::Done,
         Answer::Later(why) => {
-            receive.note(None, format!("drop folder: {name} (uid {uid}) waits: {why}"));
+            receive.remark(None, format!("drop folder: {name} (uid {uid}) waits: {why}"));
             Taken::Later
         }
         Answer::Never(_, text) => {
-            receive.note(None, format!("drop folder: {name} (uid {uid}) refused: {text}"));
+            receive.remark(None, format!("drop folder: {name} (uid {uid}) refused: {text}"));
             Taken::Done
         }
     }

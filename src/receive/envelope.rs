@@ -4,7 +4,7 @@
 use crate::Receive;
 use crate::accept::{Draft, Taken};
 use call::submit::{Answer, Errors, Refused, Submission};
-use mail::log::Outcome;
+use mail::log::{Event, Outcome};
 use mail::{Address, Status};
 use queue::{Notify, Ret};
 use route::{Key, Router, Target, Verdict};
@@ -77,7 +77,7 @@ pub(crate) async fn envelope(receive: &Receive, submission: &Submission) -> Resu
             Verdict::Targets(targets) => targets,
             Verdict::Unavailable { text } => return Err(Answer::Later(text)),
             Verdict::Refused { status, text, why, exit, .. } => {
-                receive.decided(None, Outcome::Rejected, format!("{}... {text}", recipient.address), &why);
+                log_refused(receive, &format!("{}... {text}", recipient.address), &why);
                 let (address, exit) = (recipient.address.clone(), exit.unwrap_or_else(|| exit_code(status)));
                 refused.push(Refused { address, exit, text: text.clone() });
                 if submission.errors == Errors::Report {
@@ -93,6 +93,13 @@ pub(crate) async fn envelope(receive: &Receive, submission: &Submission) -> Resu
         }
     }
     Ok((draft, refused))
+}
+
+/// Of what sendmail's server says of a recipient in these words, readers of its log know two ("User unknown", "Hostname required").
+fn log_refused(receive: &Receive, text: &str, why: &table::Why) {
+    let ours = !["User unknown", "Hostname required"].iter().any(|known| text.ends_with(known));
+    let (text, why) = (text.to_owned(), why.to_string());
+    receive.log.write(&Event::Decision { id: None, outcome: Outcome::Rejected, text, why, ours });
 }
 
 /// Where a recipient goes; what is no address at all is refused like an unknown one.
@@ -122,6 +129,9 @@ fn direct(text: &str) -> Option<&'static str> {
 fn wrong(text: &str) -> (u16, Status, &'static str) {
     if let Some(why) = direct(text) {
         return (550, Status::permanent(7, 1), why);
+    }
+    if let Some(why) = mail::list::unbalanced(text) {
+        return (553, Status::permanent(1, 3), why);
     }
     match text {
         _ if text.contains(';') || matches!(text, "" | "<>") => (550, Status::permanent(1, 1), "User unknown"),

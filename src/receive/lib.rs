@@ -113,12 +113,17 @@ impl Receive {
     pub fn swap(&self, current: Current) {
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(current);
     }
+    /// Writes a line that sendmail's log has, too.
     fn note(&self, id: Option<mail::QueueId>, text: String) {
-        self.log.write(&Event::Note { id, text });
+        self.log.write(&Event::Note { id, text, ours: false });
+    }
+    /// Writes one that is ours: readers of sendmail's log report what they do not know.
+    fn remark(&self, id: Option<mail::QueueId>, text: String) {
+        self.log.write(&Event::Note { id, text, ours: true });
     }
     /// Writes down what was decided, and why.
     fn decided(&self, id: Option<mail::QueueId>, outcome: Outcome, text: String, why: &dyn std::fmt::Display) {
-        self.log.write(&Event::Decision { id, outcome, text, why: why.to_string() });
+        self.log.write(&Event::Decision { id, outcome, text, why: why.to_string(), ours: false });
     }
     /// Hands accepted messages on; what is held or only queued stays with the store.
     fn hand_on(&self, accepted: Vec<Accepted>, witness: Option<Arc<dyn Witness>>) {

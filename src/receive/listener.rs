@@ -33,7 +33,7 @@ pub async fn listen(receive: Arc<Receive>, listener: TcpListener, name: String, 
             Err(error) => {
                 if !complained {
                     complained = true;
-                    receive.note(None, format!("{name}: accept failed: {error}; waiting"));
+                    receive.remark(None, format!("{name}: accept failed: {error}; waiting"));
                 }
                 // EMFILE and its kin stay until somebody closes something: wait, with 100 % CPU nobody is served.
                 if !per_connection(&error) {

@@ -81,7 +81,7 @@ pub(crate) async fn sender(serving: &mut Serving, from: &MailFrom) -> Result<(),
     serving.draft = None;
     let current = Arc::clone(&serving.current);
     if let Err(error) = serving.receive.store.room(from.size.unwrap_or(0)) {
-        serving.note(format!("refused MAIL from {}: {error}", serving.peer.text()));
+        serving.remark(format!("refused MAIL from {}: {error}", serving.peer.text()));
         return Err(store_refusal(&error));
     }
     let shown = format!("<{}>", from.address);
@@ -193,7 +193,7 @@ fn note_mild(serving: &Serving, ruleset: &str, argument: &str, decision: &Decisi
 
 /// A table or the account service did not answer.
 fn unavailable(serving: &Serving, shown: &str, error: &Unavailable) -> Reply {
-    serving.note(format!("{shown}... temporary failure: {error}"));
+    serving.remark(format!("{shown}... temporary failure: {error}"));
     let text = format!("{shown}... Temporary lookup failure; try again later");
     Reply::new(451, Some(Status::temporary(3, 0)), &text)
 }

@@ -15,6 +15,8 @@ pub(crate) struct Preparing {
     header: Option<Vec<u8>>,
     scan: Scan,
     lead: String,
+    /// Who sends it, for the log.
+    user: String,
     host: String,
     header_limit: u64,
     limit: u64,
@@ -23,10 +25,17 @@ pub(crate) struct Preparing {
     rewriter: Option<Rewriter>,
 }
 
-/// Why a submission's content is not taken: sysexits code and text.
+/// Why a submission's content is not taken.
 pub(crate) enum Trouble {
     /// Never.
-    Never(u8, String),
+    Never {
+        /// sysexits code.
+        exit: u8,
+        /// What the caller is told.
+        text: String,
+        /// The line that sendmail's log has for it, if it has one.
+        logged: Option<String>,
+    },
     /// The store's.
     Store(queue::Error),
 }
@@ -50,6 +59,7 @@ impl Preparing {
             header: Some(Vec::new()),
             scan: Scan::default(),
             lead: lead(submission, draft, id, date, unix, settings),
+            user: header_safe(&submission.user),
             host: settings.host.clone(),
             header_limit: settings.header_size,
             limit: settings.message_size,
@@ -65,19 +75,24 @@ impl Preparing {
         self.eight_bit |= !bytes.is_ascii();
         if self.size > self.limit {
             let text = format!("552 5.2.3 Message size exceeds fixed maximum message size ({})", self.limit);
-            return Err(Trouble::Never(UNAVAILABLE, text));
+            let (size, limit, user) = (self.size, self.limit, &self.user);
+            let logged = format!("message size ({size}) exceeds maximum value ({limit}), relay={user}@localhost");
+            return Err(Trouble::Never { exit: UNAVAILABLE, text, logged: Some(logged) });
         }
         if memchr::memchr(0, bytes).is_some() {
-            return Err(Trouble::Never(DATAERR, "554 5.6.0 NUL byte not allowed".into()));
+            let text = "554 5.6.0 NUL byte not allowed".into();
+            return Err(Trouble::Never { exit: DATAERR, text, logged: None });
         }
         let Some(header) = self.header.as_mut() else {
             return writer.write(bytes).map_err(Trouble::Store);
         };
         header.extend_from_slice(bytes);
         self.scan.feed(bytes);
-        if header.len() as u64 > self.header_limit && !self.scan.ended() {
+        let size = if self.scan.ended() { self.scan.size() } else { header.len() as u64 };
+        if size > self.header_limit {
             let text = format!("552 5.3.4 Headers too large ({} max)", self.header_limit);
-            return Err(Trouble::Never(DATAERR, text));
+            let logged = headers_too_large(self.header_limit, &format!("{}@localhost", self.user));
+            return Err(Trouble::Never { exit: DATAERR, text, logged: Some(logged) });
         }
         if self.scan.ended() { self.write_header(writer).await } else { Ok(()) }
     }
@@ -88,7 +103,8 @@ impl Preparing {
         let seen = self.scan.received_count().saturating_add(hops);
         if seen > most {
             let text = format!("554 5.4.6 Too many hops {seen} ({most} max)");
-            return Err(Trouble::Never(UNAVAILABLE, text));
+            let logged = format!("{}: Too many hops {seen} ({most} max)", self.user);
+            return Err(Trouble::Never { exit: UNAVAILABLE, text, logged: Some(logged) });
         }
         Ok(())
     }
@@ -124,6 +140,11 @@ impl Preparing {
         out.extend_from_slice(body);
         writer.write(&out).map_err(Trouble::Store)
     }
+}
+
+/// sendmail's line about a header that is longer than it may be; logwatch counts them by `from`.
+pub(crate) fn headers_too_large(limit: u64, from: &str) -> String {
+    format!("headers too large ({limit} max) from {from} during message collect")
 }
 
 /// The Received field. Only a single recipient is named, so that none learns of another (RFC 5321 7.2), and only if it
@@ -247,12 +268,20 @@ mod tests {
     async fn limits_hold_while_it_streams() {
         let settings = Settings { header_size: 1_000, message_size: 5_000, ..Settings::default() };
         let header = [b"X: ".as_slice(), &[b'a'; 2_000]].concat();
-        assert!(matches!(prepare(&header, &settings, 100).await, Err(Trouble::Never(65, _))));
+        for piece in [100, 1_000, 10_000] {
+            let whole = [&header, b"\r\n\r\nx\r\n".as_slice()].concat();
+            assert!(matches!(prepare(&header, &settings, piece).await, Err(Trouble::Never { exit: 65, .. })));
+            let Err(Trouble::Never { exit: 65, logged: Some(line), .. }) = prepare(&whole, &settings, piece).await
+            else {
+                panic!("in pieces of {piece}")
+            };
+            assert_eq!(line, "headers too large (1000 max) from alice@localhost during message collect");
+        }
         let long = [b"X: y\r\n\r\n".as_slice(), &[b'a'; 6_000]].concat();
-        assert!(matches!(prepare(&long, &settings, 100).await, Err(Trouble::Never(69, _))));
-        assert!(matches!(prepare(b"X: y\r\n\r\n\0", &settings, 100).await, Err(Trouble::Never(65, _))));
+        assert!(matches!(prepare(&long, &settings, 100).await, Err(Trouble::Never { exit: 69, .. })));
+        assert!(matches!(prepare(b"X: y\r\n\r\n\0", &settings, 100).await, Err(Trouble::Never { exit: 65, .. })));
         let loops = "Received: x\r\n".repeat(60);
         let few = Settings { hops: 50, ..Settings::default() };
-        assert!(matches!(prepare(loops.as_bytes(), &few, 100).await, Err(Trouble::Never(69, _))));
+        assert!(matches!(prepare(loops.as_bytes(), &few, 100).await, Err(Trouble::Never { exit: 69, .. })));
     }
 }

@@ -153,6 +153,10 @@ impl Serving {
     pub(crate) fn note(&self, text: String) {
         self.receive.note(Some(self.id), text);
     }
+    /// A line of ours.
+    pub(crate) fn remark(&self, text: String) {
+        self.receive.remark(Some(self.id), text);
+    }
 
     /// Everything that was said in clear is forgotten (RFC 3207 4.2).
     fn encrypted(&mut self, encryption: Encryption) {

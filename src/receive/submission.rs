@@ -3,7 +3,7 @@
 
 use crate::accept::{Draft, Taken, log_all};
 use crate::envelope::{are_fields, bounced, envelope, notify, user_name, warnings};
-use crate::prepare::{Preparing, Trouble};
+use crate::prepare::{Preparing, Trouble, headers_too_large};
 use crate::rewrite::Rewriter;
 use crate::watched::{self, Watched};
 use crate::{Progress, Receive};
@@ -48,7 +48,7 @@ pub async fn listen_local(receive: Arc<Receive>, listener: UnixListener) {
         let (receive, turns, watchers) = (Arc::clone(&receive), Arc::clone(&turns), Arc::clone(&watchers));
         tokio::spawn(async move {
             if let Err(error) = wait_and_serve(&receive, stream, uid, (&turns, &watchers)).await {
-                receive.note(None, format!("local submission of uid {uid}: {error}"));
+                receive.remark(None, format!("local submission of uid {uid}: {error}"));
             }
             drop(seat);
         });
@@ -100,7 +100,15 @@ async fn connection(
     loop {
         let first = timeout(FIRST, next(stream, &mut decoder)).await.map_err(|_| frame::Error::Closed)??;
         let Some(Frame::Message(payload)) = first else { return Ok(None) };
-        let Request::Submit(submission) = frame::decode(&payload)? else { return Err(frame::Error::Malformed) };
+        let submission = match frame::decode(&payload)? {
+            Request::Submit(submission) => submission,
+            Request::HeadersTooLarge { user, limit } => {
+                let user = user_name(receive, &user, uid).await;
+                receive.note(None, headers_too_large(limit, &format!("{user}@localhost")));
+                return Ok(None);
+            }
+            Request::End { .. } => return Err(frame::Error::Malformed),
+        };
         let (witness, watched) = match submission.mode {
             Mode::Watched => Some(watched::watch(watchers, uid)).unzip(),
             Mode::Background | Mode::Queue => (None, None),
@@ -279,7 +287,7 @@ impl Submitting {
         if self.submission.cut {
             let text =
                 format!("{}: a line with a lone dot ended the message; what followed is lost (no -i)", self.user);
-            self.receive.note(Some(self.id), text);
+            self.receive.remark(Some(self.id), text);
         }
         log_all(&self.receive, &envelopes, self.preparing.size(), &format!("{}@localhost", self.user));
         match self.receive.store.accept(writer, envelopes).await {
@@ -288,7 +296,7 @@ impl Submitting {
                 Answer::Accepted { id: self.id.to_string(), refused: self.refused }
             }
             Err(error) => {
-                self.receive.note(Some(self.id), format!("not accepted: {error}"));
+                self.receive.remark(Some(self.id), format!("not accepted: {error}"));
                 Answer::Later(error.to_string())
             }
         }
@@ -296,9 +304,12 @@ impl Submitting {
 
     fn refuse(&self, trouble: Option<Trouble>) -> Answer {
         match trouble {
-            Some(Trouble::Never(exit, text)) => {
-                let caller = &self.user;
-                self.receive.note(Some(self.id), format!("refused submission of {caller}: {text}"));
+            Some(Trouble::Never { exit, text, logged }) => {
+                let own = || format!("refused submission of {}: {text}", self.user);
+                match logged {
+                    Some(line) => self.receive.note(Some(self.id), line),
+                    None => self.receive.remark(Some(self.id), own()),
+                }
                 Answer::Never(exit, text)
             }
             Some(Trouble::Store(error)) => Answer::Later(error.to_string()),

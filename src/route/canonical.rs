@@ -58,6 +58,17 @@ impl Router {
         }
     }
 
+    /// For others to see: `user@mx` is `user@mx.example.org` on that host. sendmail asks the resolver for every domain and writes what it says;
+    /// this is the one answer that we give, without asking: nobody elsewhere can reach `alice@mx`, and `$j` came by the same question. Other
+    /// names, those in class w too, stay as they are, as they do there unless they are a CNAME (measured on 8.17.1.9: by its submission program,
+    /// and by SMTP unless `nocanonify`). Tables are asked for the name as it was written: under `nocanonify` they have it so.
+    pub(crate) fn completed(&self, address: Address) -> Address {
+        let settings = self.settings();
+        let short = settings.host.split_once('.').map(|(short, _)| fold(short)).filter(|_| !settings.null_client);
+        let is_short = unfinished(&address).is_some_and(|domain| Some(domain) == short);
+        if is_short { address.at_domain(&settings.host) } else { address }
+    }
+
     /// `user@localhost` and `user@[our address]` are `user@host`.
     fn own_name(&self, trace: &mut Trace, address: &Address) -> Option<Address> {
         let domain = unfinished(address)?;

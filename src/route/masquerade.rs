@@ -1,4 +1,4 @@
-//! How senders (and, under allmasquerade, recipients) are shown to others: this host's name for `localhost` and for names without a
+//! How senders (and, under allmasquerade, recipients) are shown to others: this host's name for `localhost`, its short name and names without a
 //! domain, domain table, generics table, masquerading (sendmail.md 3.6, 3.7, 4.4; sendmail's rulesets 3, 61, 93 and 94). Called by
 //! `receive` for envelope and header.
 //!
@@ -46,7 +46,7 @@ impl Router {
         let mut trace = Trace::default();
         let plain = self.with_own_domain(address).unwrap_or_else(|| address.clone());
         let Ok(named) = self.named(&mut trace, plain).await? else { return Ok(None) };
-        let canonical = without_dot(named);
+        let canonical = without_dot(self.completed(named));
         let settings = self.settings();
         let masked = match place {
             Place::EnvelopeSender => settings.masquerade_envelope,
@@ -161,7 +161,7 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             host: "mx.example.org".into(),
-            local_domains: vec!["example.org".into()],
+            local_domains: vec!["example.org".into(), "shorty".into()],
             masquerade_as: "example.com".into(),
             masquerade_domains: vec!["inner.example".into()],
             masquerade_exceptions: vec!["keep.inner.example".into()],
@@ -194,6 +194,8 @@ mod tests {
             ("u@localhost", "u@example.com"),
             ("u@[127.0.0.1]", "u@example.com"),
             ("root@localhost", "root@mx.example.org"),
+            ("u@mx", "u@example.com"),
+            ("root@mx", "root@mx.example.org"),
             ("u@Example.org.", "u@example.com"),
             ("u%inner.example", "u@example.com"),
             ("u%a%far.example", "u%a@far.example"),
@@ -204,13 +206,18 @@ mod tests {
         ] {
             assert_eq!(shown(&r, Place::HeaderSender, from).await, to, "{from}");
         }
-        // What is not masqueraded still never shows `localhost` or a name alone.
+        // What is not masqueraded still never shows `localhost` or a name alone; other local names stay as they are written.
         for (from, to) in [
+            ("u@example.org", "u@example.org"),
+            ("u@shorty", "u@shorty"),
             ("u@mx.example.org", "u@mx.example.org"),
             ("u@inner.example", "u@inner.example"),
             ("u", "u@mx.example.org"),
             ("u@localhost", "u@mx.example.org"),
             ("u@LOCALHOST.example.org", "u@mx.example.org"),
+            ("u@MX", "u@mx.example.org"),
+            ("u@mx.", "u@mx"),
+            ("u@a.mx", "u@a.mx"),
             ("u@[127.0.0.1]", "u@mx.example.org"),
             ("u@[192.0.2.7]", "u@[192.0.2.7]"),
             ("u@far.example.", "u@far.example"),
@@ -257,6 +264,12 @@ mod tests {
             assert_eq!(shown(&r, place, "old.example!u").await, "u@new.example");
             assert_eq!(shown(&r, place, "\"old.example!u\"").await, "\"old.example!u\"@mx.example.org");
             assert_eq!(shown(&r, place, "u@a.old.example").await, "u@a.old.example");
+        }
+        // The table is asked about the short name, but not about what that is short for.
+        for (old, new) in [("mx", "u@new.example"), ("mx.example.org", "u@mx.example.org")] {
+            let tables = Tables { domains: Arc::new(Renamed(old)), ..Tables::default() };
+            let r = Router::new(Settings { host: "mx.example.org".into(), ..Settings::default() }, tables);
+            assert_eq!(shown(&r, Place::EnvelopeSender, "u@mx").await, new);
         }
         let plain = Router::new(Settings::default(), Tables::default());
         assert!(plain.rewrites_for(true) && !plain.rewrites_for(false));

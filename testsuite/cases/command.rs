@@ -1,7 +1,7 @@
 //! The `sendmail` command: bad environments, exit codes, and the ways in when the engine does not answer.
 
 use rustix::process::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use testsuite::{Server, Setup, Sink, mbox, message, process, seconds, server, wait_for};
@@ -211,6 +211,19 @@ fn what_a_lone_dot_cuts_off_is_logged() {
     assert_eq!(lines, 1, "{}", server.log());
 }
 
+/// The command refuses it by itself, so the server must be told.
+#[test]
+fn a_header_that_is_too_long_is_logged() {
+    let server = Setup::default().start();
+    let input = format!("X-Long: {}\n\nx\n", "x".repeat(2 << 20));
+    let out = server.sendmail(&["-i", "daemon@local.test"], input.as_bytes());
+    assert_eq!(out.status.code(), Some(65), "{out:?}");
+    server.wait_log(" sendmail[");
+    server.wait_log("]: NOQUEUE: headers too large (1048576 max) from nobody@localhost during message collect");
+    server.sendmail(&["-i", "daemon@local.test"], b"Subject: x\n\nx\n");
+    assert_eq!(server.wait_mail("daemon", 1).len(), 1, "nothing of it was delivered");
+}
+
 #[test]
 fn queue_listing_is_sendmails() {
     let sink = Sink::scripted(|_| testsuite::sink::Act::Drop);
@@ -223,4 +236,25 @@ fn queue_listing_is_sendmails() {
     let list = server.mailq();
     assert!(list.contains("(3 requests)") && list.contains("u1@far.test"), "{list}");
     assert!(list.contains("-----Q-ID-----"), "{list}");
+}
+
+/// sendmail returns the whole message; here only what nobody can read goes back, and the caller hears of it.
+#[test]
+fn a_bracket_without_its_end_costs_that_recipient_only() {
+    let sink = Sink::start();
+    let server = Setup::default().relay_to(sink.address).start();
+    let input = b"To: Al <al@far.test, bo@far.test\nCc: <<cy@far.test>>\nX-Case: 1\n\nx\n";
+    let out = server.sendmail(&["-t", "-i", "-f", "daemon@local.test"], input);
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!((out.status.code(), said.as_str()), (Some(64), "<al@far.test... Unbalanced '<'\n"));
+    wait_for("the others' copy", seconds(20), || sink.len() == 1);
+    let taken = &sink.taken()[0];
+    let to: Vec<&str> = taken.rcpt.iter().filter_map(|line| line.split(['<', '>']).nth(1)).collect();
+    assert_eq!(HashSet::from_iter(to), HashSet::from(["bo@far.test", "cy@far.test"]));
+    let bounce = server.wait_mail("daemon", 1);
+    let text = String::from_utf8_lossy(&bounce[0].text).into_owned();
+    assert!(text.contains("Unbalanced '<'") && text.contains("\nAction: failed\n"), "{text}");
+    assert_eq!(text.matches("Action: ").count(), 1, "{text}");
+    server.wait_empty(seconds(10));
+    assert_eq!(sink.len(), 1, "nobody else had a copy");
 }

@@ -1,5 +1,6 @@
 //! On the private host (`testsuite/host`): as root, with roles, on ports 25 and 587, with MX.
 
+use rustix::process::Signal;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -152,11 +153,12 @@ fn without_a_server_root_reads_the_queue_and_runs_it_once() {
     // A queue run names no configuration.
     fs::copy(server.configuration(), "/etc/mail/postrider.kdl").unwrap();
     server.start();
-    let ask = |argument: &str| {
+    let ask_all = |arguments: &[&str]| {
         let mut command = Command::new(server::programs().join("sendmail"));
-        command.arg(argument).current_dir("/");
+        command.args(arguments).current_dir("/");
         server::run(command, b"")
     };
+    let ask = |argument: &str| ask_all(&[argument]);
     let said = |out: &std::process::Output| String::from_utf8_lossy(&out.stdout).into_owned();
     sendmail_as("u05", &["-i", "one@far.test"], "Subject: x\n\nx\n");
     wait_for("a deferred message", seconds(15), || said(&ask("-bp")).contains("(Deferred: "));
@@ -171,14 +173,85 @@ fn without_a_server_root_reads_the_queue_and_runs_it_once() {
     let others = sendmail_as("u05", &["-bp"], "");
     assert_eq!(others.status.code(), Some(75), "not empty, and not for everybody: {others:?}");
     assert_eq!(sendmail_as("u05", &["-q"], "").status.code(), Some(75));
+    assert_eq!(sendmail_as("u05", &["-Qx", "-q"], "").status.code(), Some(75));
 
     let sink = Sink::on(address, false, |_| Act::Go);
+    // What is held stays so when the queue is run; what root did belongs to the engine all the same.
+    let hold = ask("-Qby root");
+    assert_eq!(hold.status.code(), Some(75), "one is not in the queue yet: {hold:?}");
+    let engine = fs::metadata("/var/spool/postrider/queue").unwrap().uid();
+    assert_ne!(engine, 0);
+    for folder in ["", "segments", "spare", "bodies", "corrupt"] {
+        for entry in fs::read_dir(Path::new("/var/spool/postrider/queue").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(fs::metadata(&path).unwrap().uid(), engine, "{}", path.display());
+        }
+    }
+    let run = ask("-q");
+    assert_eq!((run.status.code(), said(&run).as_str()), (Some(0), ""), "{run:?}");
+    wait_for("the message that is not held", seconds(20), || sink.len() == 1);
+    wait_for("no engine", seconds(20), || std::os::unix::net::UnixStream::connect("/run/postrider/control").is_err());
+    wait_for("its end", seconds(20), || said(&ask("-bp")).ends_with("Total requests: 0\n"));
+    let released = ask_all(&["-Q", "-qQ"]);
+    assert_eq!((released.status.code(), said(&released).as_str()), (Some(0), ""), "{released:?}");
+    assert_eq!(sink.len(), 1, "nothing was tried");
     let run = ask("-q");
     assert_eq!((run.status.code(), said(&run).as_str()), (Some(0), ""), "{run:?}");
     wait_for("both messages", seconds(20), || sink.len() == 2);
     assert!(!server.greets(seconds(0)), "it listens to nobody");
     wait_for("its end", seconds(20), || ask("-bp").stdout == b"/var/spool/mqueue is empty\n\t\tTotal requests: 0\n");
     wait_for("no engine", seconds(20), || std::os::unix::net::UnixStream::connect("/run/postrider/control").is_err());
+    fs::remove_file("/etc/mail/postrider.kdl").unwrap();
+}
+
+/// Scripts of decades do `kill $(head -1 FILE)` and then `eval $(tail -1 FILE)`.
+#[test]
+fn the_last_line_of_the_pid_file_starts_the_server_again() {
+    if !root_or_skip("the_last_line_of_the_pid_file") {
+        return;
+    }
+    let _alone = alone();
+    let server = real("");
+    fs::copy(server.configuration(), "/etc/mail/postrider.kdl").unwrap();
+    let lines = || -> Vec<String> {
+        let text = fs::read_to_string("/run/postrider/postrider.pid").unwrap_or_default();
+        text.lines().map(ToOwned::to_owned).collect()
+    };
+    let end = |pid: &str| {
+        process::signal(pid.parse().unwrap(), Signal::TERM);
+        wait_for("its end", seconds(20), || lines().is_empty());
+    };
+    let program = server::programs().join("sendmail");
+    let other = server.configuration();
+    let config = format!("-C{}", other.display());
+    for (arguments, also) in [
+        (&["-bd", "-q15m"][..], "-bd -q15m"),
+        (&["-L", "sm-mta", "-bd"], "-L sm-mta -bd"),
+        (&["-bd", &config], &*format!("-bd {config}")),
+        (&["-bd", "-X", "/tmp/a b"], "-bd -X '/tmp/a b'"),
+    ] {
+        // By a name without a folder, as most scripts call it.
+        let mut command = Command::new("sendmail");
+        command.args(arguments).env("PATH", server::programs()).current_dir("/");
+        assert_eq!(server::run(command, b"").status.code(), Some(0), "{arguments:?}");
+        let first = lines();
+        assert_eq!(first[1..], [format!("{} {also}", program.display())]);
+        end(&first[0]);
+        let mut again = Command::new("/bin/sh");
+        again.args(["-c", &format!("eval \"{}\"", first[1])]).env("PATH", "/usr/bin:/bin").current_dir("/tmp");
+        assert_eq!(server::run(again, b"").status.code(), Some(0), "{first:?}");
+        assert!(server.greets(seconds(5)), "it serves again");
+        let second = lines();
+        assert!(second[0] != first[0] && second[1] == first[1], "{second:?}");
+        end(&second[0]);
+    }
+    // No sendmail started this one.
+    let mut command = server.command("postrider");
+    command.args(["keeper", "--detach", "--config"]).arg(&other).env("POSTRIDER_STARTED_BY", "rm -r /");
+    assert_eq!(server::run(command, b"").status.code(), Some(0));
+    let found = lines();
+    assert_eq!(found[1..], [format!("/usr/sbin/sendmail -bd {config}")]);
+    end(&found[0]);
     fs::remove_file("/etc/mail/postrider.kdl").unwrap();
 }
 
@@ -352,6 +425,27 @@ impl Take for Command {
     fn take(&mut self) -> Command {
         std::mem::replace(self, Command::new("true"))
     }
+}
+
+/// Without a server, too, somebody hears of what the command refuses by itself.
+#[test]
+fn without_a_server_a_header_that_is_too_long_goes_to_syslog() {
+    if !root_or_skip("without_a_server_a_header") {
+        return;
+    }
+    let _alone = alone();
+    let _ = fs::remove_file("/dev/log");
+    let log = UnixDatagram::bind("/dev/log").unwrap();
+    fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
+    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let out = sendmail_as("u05", &["-i", "u06"], &format!("X-Long: {}\n\nx\n", "x".repeat(2 << 20)));
+    assert_eq!(out.status.code(), Some(65), "{out:?}");
+    let mut buffer = [0u8; 8192];
+    let n = log.recv(&mut buffer).unwrap();
+    let _ = fs::remove_file("/dev/log");
+    let line = String::from_utf8_lossy(&buffer[..n]).into_owned();
+    let said = "]: NOQUEUE: headers too large (1048576 max) from u05@localhost during message collect";
+    assert!(line.starts_with("<21>sendmail[") && line.ends_with(said), "{line}");
 }
 
 #[test]

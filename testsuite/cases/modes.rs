@@ -86,14 +86,23 @@ fn without_a_server_the_spool_is_listed_and_one_run_is_made() {
 
     let sink = Sink::on(address, false, |_| Act::Go);
     let configuration = server.configuration();
-    // What it is to hold would be tried first.
-    let out = server::run(sendmail(&server, &["-Qreason", "-qf", "-C", configuration.to_str().unwrap()]), b"");
-    let told = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert_eq!(
-        (out.status.code(), told.as_str()),
-        (Some(75), "sendmail: the mail server does not run; nothing was held\n")
-    );
-    assert!(sink.is_empty());
+    let quarantine = |arguments: &[&str]| {
+        let all = [arguments, &["-C", configuration.to_str().unwrap()]].concat();
+        let out = server::run(sendmail(&server, &all), b"");
+        (out.status.code(), said(&out))
+    };
+    // What lies in the drop folder is in no queue.
+    let (code, told) = quarantine(&["-Qreason", "-qf"]);
+    let not_yet = "sendmail: not held, for the mail server has not taken them yet: 1 (see mailq)\n";
+    assert_eq!((code, told.as_str()), (Some(75), not_yet));
+    assert_eq!(quarantine(&["-Qother", "-qQ", "-qRone"]), (Some(0), String::new()));
+    let held = ask(&server, &["-bp", "-qQ"]);
+    assert!(held.contains("QUARANTINE: other\n") && held.contains("one@far.test"), "{held}");
+    assert_eq!(quarantine(&["-Q", "-qQnone"]), (Some(0), String::new()));
+    assert_eq!(total(&ask(&server, &["-bp", "-qQ"])), "Total requests: 1");
+    assert_eq!(quarantine(&["-Q", "-qQother"]), (Some(0), String::new()));
+    assert_eq!(total(&ask(&server, &["-bp", "-qQ"])), "Total requests: 0");
+    assert!(sink.is_empty(), "nothing was tried");
     let out = server::run(sendmail(&server, &["-qf", "-C", configuration.to_str().unwrap()]), b"");
     assert_eq!(out.status.code(), Some(0), "{out:?}");
     wait_for("both messages", seconds(5), || sink.len() == 2);

@@ -115,12 +115,9 @@ fn logwatch() -> Option<PathBuf> {
     Some(folder)
 }
 
-#[test]
-fn logwatch_reads_a_day_of_our_log() {
-    let Some(folder) = logwatch() else { return };
-    let (server, _sink) = day();
+/// What logwatch's script for sendmail makes of a log.
+fn read_by(folder: &Path, log: &str) -> String {
     // As logwatch's own `MultiService` and `RemoveHeaders` leave it.
-    let log = server.log();
     let lines = log.lines().filter_map(|line| line.split_once("]: ").filter(|(head, _)| head.contains(" sendmail[")));
     let input: String = lines.map(|(_, text)| format!("{text}\n")).collect();
     let mut command = Command::new("perl");
@@ -132,9 +129,65 @@ fn logwatch_reads_a_day_of_our_log() {
         .env("LOGWATCH_DEBUG", "0")
         .stderr(Stdio::piped());
     let out = server::run(command, input.as_bytes());
-    let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{out:?}");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
     assert!(!said.to_lowercase().contains("unmatched"), "{said}");
+    said
+}
+
+/// What sendmail's log has a line for is counted; what is ours has a tag of its own, so that nobody reports it as unknown.
+#[test]
+fn refused_messages_are_counted_or_left_to_us() {
+    let Some(folder) = logwatch() else { return };
+    let limits = "limits { message-size \"200KiB\"; header-size \"32KiB\"; hops 25 }\nsenders { accept-unresolvable }";
+    let server = Setup::default().with(limits).start();
+    let long = format!("X-Long: {}\n\nx\n", "x".repeat(40 << 10));
+    let large = format!("Subject: x\n\n{}", "x\n".repeat(200 << 10));
+    let looping = "Received: by somewhere\n".repeat(30) + "\nx\n";
+    let mut session = Smtp::hello(server.address).unwrap();
+    for (text, code) in [(&long, 552), (&large, 552), (&looping, 554)] {
+        let out = server.sendmail(&["-i", "daemon@local.test"], text.as_bytes());
+        assert!(matches!(out.status.code(), Some(65 | 69)), "{out:?}");
+        assert_eq!(session.message("a@client.test", &["daemon@local.test"], text).unwrap().code, code);
+    }
+    server.sendmail(&["-i", "daemon@local.test"], b"Subject: x\n\na\0b\n");
+    server.sendmail(&["daemon@local.test"], b"Subject: cut\n\none\n.\ntwo\n");
+    server.sendmail(&["-t", "-f", "games@local.test"], b"To: bo@@x, Al <al@x, nosuchuser\n\nx\n");
+    server.wait_mail("daemon", 1);
+    server.wait_mail("games", 1);
+    drop(std::os::unix::net::UnixStream::connect(server.path("run/submit")).map(|mut hostile| {
+        std::io::Write::write_all(&mut hostile, &[0xff; 64]).unwrap();
+    }));
+    for ours in [
+        "nobody: a line with a lone dot ended the message; what followed is lost (no -i)",
+        "NOQUEUE: bo@@x... Invalid route address",
+        "NOQUEUE: <al@x... Unbalanced '<'",
+        "NOQUEUE: local submission of uid ",
+    ] {
+        server.wait_log(ours);
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains(ours)).unwrap();
+        assert!(line.contains(" postrider["), "{line}");
+    }
+    let said = read_by(&folder, &server.log());
+    for count in [
+        "30 (25 max)  ",
+        "30 (25 max): relay=localhost [127.0.0.1]  ",
+        "Too large headers from:",
+        "    nobody@localhost  ",
+        " bytes in 2 message(s)",
+        "Unknown local users:",
+        "    nosuchuser  ",
+    ] {
+        assert!(said.contains(count), "{count}: {said}");
+    }
+}
+
+#[test]
+fn logwatch_reads_a_day_of_our_log() {
+    let Some(folder) = logwatch() else { return };
+    let (server, _sink) = day();
+    let said = read_by(&folder, &server.log());
     // Two by sendmail and three by SMTP, one of them to a list of two; the first start counts once, a restart twice.
     for count in [
         "Sendmail was started 3 time(s)",

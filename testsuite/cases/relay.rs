@@ -26,6 +26,31 @@ fn recipients_of_one_hop_share_one_transaction() {
     server.wait_empty(seconds(10));
 }
 
+/// The server is `mx.test`; nobody elsewhere knows `mx`. Other local names leave as they are written (both as sendmail does it).
+#[test]
+fn the_short_name_of_the_host_never_leaves_it() {
+    let sink = Sink::start();
+    let mut setup = Setup::default().relay_to(sink.address);
+    setup.more.push_str("\nlocal-domains \"shorty\"");
+    let server = setup.start();
+    let text = |name: &str| format!("From: Al <al@{name}>\nTo: bo@{name}, u@far.test\nSubject: x\n\nal@{name}\n");
+    for (number, (name, shown)) in [("mx", "mx.test"), ("shorty", "shorty")].into_iter().enumerate() {
+        let out = server.sendmail(&["-i", "-f", &format!("al@{name}"), "u@far.test"], text(name).as_bytes());
+        assert_eq!(out.status.code(), Some(0), "{out:?}");
+        wait_for("what the command sent", seconds(20), || sink.len() == 2 * number + 1);
+        let mut session = Smtp::hello(server.address).unwrap();
+        assert_eq!(session.message(&format!("al@{name}"), &["u@far.test"], &text(name)).unwrap().code, 250);
+        wait_for("what came by SMTP", seconds(20), || sink.len() == 2 * number + 2);
+        for taken in &sink.taken()[2 * number..] {
+            assert!(taken.mail.contains(&format!("<al@{shown}>")), "{}", taken.mail);
+            let text = String::from_utf8_lossy(&taken.text);
+            let (header, body) = text.split_once("\n\n").unwrap();
+            assert!(header.contains(&format!("\nFrom: Al <al@{shown}>\nTo: bo@{shown}, u@far.test\n")), "{header}");
+            assert_eq!(body, format!("al@{name}\n"));
+        }
+    }
+}
+
 #[test]
 fn connections_are_reused_and_bounded() {
     let sink = Sink::scripted(|step| match step.at {

@@ -180,7 +180,9 @@ impl Oracle {
             }
             let mut input = format!("/tryflags {flags}\n");
             for address in &asked {
-                let _ = writeln!(input, "/try relay {address}");
+                // The host's short name as for a call of the command, which makes names canonical in spite of nocanonify.
+                let asks = if address.ends_with("@mx") { "c u" } else { "" };
+                let _ = writeln!(input, ".D{{daemon_flags}}{asks}\n/try relay {address}");
             }
             let out = self.run(PROGRAM, &[&format!("-C{}/sendmail.cf", set.folder()), "-bt"], input.as_bytes());
             let out = String::from_utf8_lossy(&out.stdout).into_owned();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 const PRIORITY: u8 = (2 << 3) | 5;
 
 /// Logs `text` under the name of `program`; control characters become `?`.
-pub(super) fn log(program: &str, text: &str) {
+pub(crate) fn log(program: &str, text: &str) {
     let Ok(socket) = UnixDatagram::unbound() else { return };
     let _stays_bounded = socket.set_nonblocking(true);
     let text = crate::output::plain(text, 1_000);

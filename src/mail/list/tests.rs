@@ -108,3 +108,22 @@ fn long_headers_take_linear_time() {
         assert!(long < short * 60 + std::time::Duration::from_millis(300), "{unit}: {short:?} {long:?}");
     }
 }
+
+#[test]
+fn what_has_no_end_is_named_as_sendmail_names_it() {
+    for (text, expected) in [
+        ("<a@b", Some("Unbalanced '<'")),
+        ("Al <a@b, <c@d>", Some("Unbalanced '<'")),
+        ("a@b>", Some("Unbalanced '>'")),
+        ("<a@b>> <", Some("Unbalanced '>'")),
+        ("\"Al <a@b>", Some("Unbalanced '\"'")),
+        ("Al (x <a@b>", Some("Unbalanced '('")),
+        ("Al x) <a@b>", Some("Unbalanced ')'")),
+        ("\"a>(\" (< \" >) <\\>a@b>", None),
+        ("a@@b", None),
+        ("\\", None),
+        ("", None),
+    ] {
+        assert_eq!(unbalanced(text), expected, "{text}");
+    }
+}

@@ -151,6 +151,7 @@ async fn mailboxes_without_accounts() {
 #[tokio::test]
 async fn virtual_users() {
     let table: Pairs = &[
+        ("short@mx", "u@far.example"),
         ("info@v.example", "alice"),
         ("far@v.example", "someone@far.example"),
         ("list@v.example", "team"),
@@ -177,6 +178,7 @@ async fn virtual_users() {
     all(
         &r,
         &[
+            ("short@mx", "u@far.example smtp:far.example"),
             ("info@v.example", "bob local:bob"),
             ("INFO@V.Example.", "bob local:bob"),
             ("far@v.example", "someone@far.example smtp:far.example"),

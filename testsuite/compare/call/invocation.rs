@@ -241,6 +241,15 @@ const FURTHER: &[&str] = &[
     "/usr/sbin/sendmail -N delay -N never -oem nosuch bob",
 ];
 
+/// What stays of Bcc beside Resent fields, with -t and without.
+const BLIND: &[(&str, &[u8])] = &[
+    ("resent-to and bcc", b"Bcc: carol\nResent-To: bob\nX-Mark: @M@\n\nhi\n"),
+    ("resent-cc and bcc", b"Bcc: carol\nResent-Cc: bob\nX-Mark: @M@\n\nhi\n"),
+    ("resent-to and resent-bcc", b"Resent-To: bob\nResent-Bcc: carol\nX-Mark: @M@\n\nhi\n"),
+    ("resent-bcc and bcc", b"Bcc: carol\nResent-Bcc: bob\nX-Mark: @M@\n\nhi\n"),
+    ("to and both", b"To: dave\nBcc: carol\nResent-Bcc: bob\nX-Mark: @M@\n\nhi\n"),
+];
+
 /// Those that look at the queue or tables; input is empty.
 const ALONE: &[(&str, &str)] = &[
     ("root", "/usr/bin/newaliases"),
@@ -268,6 +277,10 @@ pub fn calls() -> Vec<Call> {
     }
     for line in FURTHER {
         calls.push(call(&format!("further: {line}"), line, NO_SENDER));
+    }
+    for (name, input) in BLIND {
+        calls.push(call(&format!("further: {name} -t"), "/usr/sbin/sendmail -t -i", input));
+        calls.push(call(&format!("further: {name}"), "/usr/sbin/sendmail -i dave", input));
     }
     calls.push(call("invocations: no header", "/usr/sbin/sendmail bob", BARE));
     for (user, line) in ALONE {
