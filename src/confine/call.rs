@@ -53,6 +53,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_bpf,
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
+    libc::SYS_fanotify_init,
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
@@ -103,12 +104,24 @@ const REFUSED_TO_WRITER: &[libc::c_long] = &[
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
+    libc::SYS_socketpair,
+    libc::SYS_mq_open,
+    libc::SYS_msgget,
+    libc::SYS_semget,
+    libc::SYS_shmget,
     // Other processes of the same user.
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
     libc::SYS_tkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_send_signal,
-    // Names for what is not its own, owners, and rights that a program would have.
+    // Names for what is not its own, owners, other rights, and those that a program would have.
+    libc::SYS_fchmodat,
     libc::SYS_linkat,
     libc::SYS_symlinkat,
     libc::SYS_fchown,
@@ -124,26 +137,47 @@ const REFUSED_TO_APPENDER: &[libc::c_long] = &[libc::SYS_mkdirat, libc::SYS_rena
 /// The same by their older names, which later machines do not have.
 #[cfg(target_arch = "x86_64")]
 const OLDER: (&[libc::c_long], &[libc::c_long]) = (
-    &[libc::SYS_fork, libc::SYS_vfork, libc::SYS_link, libc::SYS_symlink, libc::SYS_chown, libc::SYS_lchown],
+    &[
+        libc::SYS_fork,
+        libc::SYS_vfork,
+        libc::SYS_link,
+        libc::SYS_symlink,
+        libc::SYS_chown,
+        libc::SYS_lchown,
+        libc::SYS_chmod,
+    ],
     &[libc::SYS_mkdir, libc::SYS_rename],
 );
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: (&[libc::c_long], &[libc::c_long]) = (&[], &[]);
 
-/// Where a mode stands among the arguments.
+/// Where the mode of a new file stands among the arguments.
 const MODES: &[(libc::c_long, u8)] = &[
-    (libc::SYS_fchmod, 1),
-    (libc::SYS_fchmodat, 2),
-    // fchmodat2, not named on every machine by the libc crate; its number is the same on all.
-    (452, 2),
     (libc::SYS_openat, 3),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_chmod, 1),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_open, 2),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_creat, 1),
 ];
+
+/// What a finished dot-lock gets, and nothing else is given any.
+const LOCK_MODE: u64 = 0o644;
+
+/// `fcntl` and `ioctl` that have the kernel send signals to others.
+const OWNERS: &[(libc::c_long, i32)] = &[
+    // F_SETOWN, F_SETSIG, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP.
+    (libc::SYS_fcntl, 8),
+    (libc::SYS_fcntl, 10),
+    (libc::SYS_fcntl, 15),
+    (libc::SYS_ioctl, 0x8901),
+    (libc::SYS_ioctl, 0x8902),
+];
+
+/// Calls from this number on were added after this list was written (setxattrat is the first; numbers are the same on all machines): who is
+/// told ENOSYS does without.
+const NEWER: u32 = 463;
+/// For one that only writes: from fchmodat2 on.
+const NEWER_TO_WRITER: u32 = 452;
 
 /// Answered with ENOSYS: what is asked for stands in memory, where a filter cannot look, and everybody can do without (clone3 became clone).
 const UNKNOWN: &[libc::c_long] = &[libc::SYS_clone3];
@@ -158,7 +192,8 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// The filters for this machine; of all that say something about a call the strictest counts.
 pub(crate) fn filters(work: Option<Work>) -> Result<[BpfProgram; 2], Error> {
     let (refused, unknown) = by_number(work);
-    Ok([refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)]), by_arguments(work)?])
+    let newer = if work.is_some() { NEWER_TO_WRITER } else { NEWER };
+    Ok([refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)], newer), by_arguments(work)?])
 }
 
 /// What is refused whatever its arguments are, and what is not known.
@@ -176,7 +211,7 @@ fn by_number(work: Option<Work>) -> (Vec<libc::c_long>, Vec<libc::c_long>) {
 
 /// One comparison for each number. The library takes four steps, and the kernel translates them anew for every agent: with this the
 /// filters cost a fifteenth of an agent's start instead of a sixth. That the calls are this machine's the other filter sees to.
-fn refuse(groups: &[(&[libc::c_long], i32)]) -> BpfProgram {
+fn refuse(groups: &[(&[libc::c_long], i32)], newer: u32) -> BpfProgram {
     // From a group's last comparison a step is counted in eight bits.
     const AT_ONCE: usize = 200;
     let step = |code: u32, k: u32, jt: usize, jf: u8| sock_filter {
@@ -191,6 +226,8 @@ fn refuse(groups: &[(&[libc::c_long], i32)]) -> BpfProgram {
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 0, 1),
         answer(libc::EPERM),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, newer, 0, 1),
+        answer(libc::ENOSYS),
     ];
     for (numbers, errno) in groups {
         for some in numbers.chunks(AT_ONCE) {
@@ -222,6 +259,11 @@ fn by_arguments(work: Option<Work>) -> Result<BpfProgram, Error> {
         let own = u64::from(std::process::id());
         if_so(&mut rules, libc::SYS_kill, &[(0, SeccompCmpOp::Ne, own), (1, SeccompCmpOp::Ne, 0)])?;
         if_so(&mut rules, libc::SYS_tgkill, &[(0, SeccompCmpOp::Ne, own)])?;
+        if_so(&mut rules, libc::SYS_prlimit64, &[(0, SeccompCmpOp::Ne, 0)])?;
+        if_so(&mut rules, libc::SYS_fchmod, &[(1, SeccompCmpOp::Ne, LOCK_MODE)])?;
+        for &(number, request) in OWNERS {
+            if_so(&mut rules, number, &[(1, SeccompCmpOp::Eq, u64::from(request.unsigned_abs()))])?;
+        }
     }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, std::env::consts::ARCH.try_into()?)?;
@@ -265,9 +307,11 @@ mod tests {
         let errno = |number: i32| libc::SECCOMP_RET_ERRNO | number as u32;
         for work in [None, Some(Work::Append), Some(Work::Arrange)] {
             let (refused, unknown) = by_number(work);
-            let program = refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)]);
+            let newer = 460;
+            let program = refuse(&[(&refused, libc::EPERM), (&unknown, libc::ENOSYS)], newer);
             for number in 0..1_000 {
                 let expected = match i64::from(number) {
+                    _ if number >= newer => errno(libc::ENOSYS),
                     it if refused.contains(&it) => errno(libc::EPERM),
                     it if unknown.contains(&it) => errno(libc::ENOSYS),
                     _ => libc::SECCOMP_RET_ALLOW,
@@ -277,8 +321,8 @@ mod tests {
             }
         }
         let many: Vec<libc::c_long> = (0..999).step_by(2).collect();
-        let program = refuse(&[(&many, libc::EPERM)]);
+        let program = refuse(&[(&many, libc::EPERM)], 1_000);
         assert!((0..1_000).all(|n| (answer(&program, n) == errno(libc::EPERM)) == (n % 2 == 0)));
-        assert_eq!(refuse(&[(&[], libc::EPERM)]).last().unwrap().k, libc::SECCOMP_RET_ALLOW);
+        assert_eq!(refuse(&[(&[], libc::EPERM)], 1_000).last().unwrap().k, libc::SECCOMP_RET_ALLOW);
     }
 }

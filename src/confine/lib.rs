@@ -9,6 +9,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, RestrictionStatus, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, make_bitflags, path_beneath_rules,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -105,10 +106,20 @@ pub fn confine_to_files(allowed: &Allowed, work: Work) -> Result<Confined, Error
     give_up(allowed, Some(work))
 }
 
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
 fn give_up(allowed: &Allowed, work: Option<Work>) -> Result<Confined, Error> {
     rustix::thread::set_no_new_privs(true)?;
     // A core file would hold mail, keys and passwords (S-55); and nobody of the same user looks into this memory.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    if work.is_some() {
+        // Root's own mailbox is written by root, who needs no more than its owner may.
+        rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;
+    }
     let files = files(allowed, work)?;
     let mut calls = true;
     for filter in call::filters(work)? {
@@ -196,20 +207,20 @@ mod tests {
             let status = fs::read_to_string("/proc/thread-self/status").unwrap();
             assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
             assert_eq!(rustix::process::dumpable_behavior().unwrap(), rustix::process::DumpableBehavior::NotDumpable);
-            assert_eq!(refused(libc::SYS_clone, libc::CLONE_NEWUSER), libc::EPERM);
-            assert_eq!(refused(libc::SYS_clone, libc::CLONE_NEWNET | libc::CLONE_NEWUSER), libc::EPERM);
-            assert_eq!(refused(libc::SYS_clone3, 0), libc::ENOSYS);
+            assert_eq!(refused(libc::SYS_clone, libc::CLONE_NEWUSER, 0), libc::EPERM);
+            assert_eq!(refused(libc::SYS_clone, libc::CLONE_NEWNET | libc::CLONE_NEWUSER, 0), libc::EPERM);
+            assert_eq!(refused(libc::SYS_clone3, 0, 0), libc::ENOSYS);
             // What every server does goes on.
             std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             std::thread::spawn(|| ()).join().unwrap();
         });
     }
 
-    /// The error of a clone that must not happen.
-    #[allow(unsafe_code, reason = "no safe interface to clone")]
-    fn refused(call: libc::c_long, flags: i32) -> i32 {
+    /// The error of a call that must not happen.
+    #[allow(unsafe_code, reason = "no safe interface to such calls")]
+    fn refused(call: libc::c_long, first: i32, second: i32) -> i32 {
         // SAFETY: numbers only; as fork: a child, if there is one after all, ends at once.
-        let child = unsafe { libc::syscall(call, libc::c_long::from(flags), 0, 0, 0, 0) };
+        let child = unsafe { libc::syscall(call, libc::c_long::from(first), libc::c_long::from(second), 0, 0, 0) };
         if child == 0 {
             std::process::exit(0);
         }
@@ -231,19 +242,25 @@ mod tests {
             let at = |name: &str| path.join(name);
             // Its own work.
             fs::write(at("box"), "mail").unwrap();
-            fs::set_permissions(at("box"), PermissionsExt::from_mode(0o644)).unwrap();
+            fs::File::open(at("box")).unwrap().set_permissions(PermissionsExt::from_mode(0o644)).unwrap();
+            assert_eq!(rustix::thread::capabilities(None).unwrap(), NO_CAPABILITIES);
             fs::File::create_new(at("box.lock")).unwrap();
             fs::remove_file(at("box.lock")).unwrap();
             let me = rustix::process::getpid();
             rustix::process::test_kill_process(rustix::process::getppid().unwrap()).unwrap();
             rustix::process::kill_process(me, rustix::process::Signal::WINCH).unwrap();
             // Nothing else.
-            for mode in [0o4755, 0o2755] {
+            for mode in [0o4644, 0o2644, 0o666] {
                 let error = fs::set_permissions(at("box"), PermissionsExt::from_mode(mode)).unwrap_err();
                 assert_eq!(error.kind(), PermissionDenied, "{mode:o}");
-                let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
-                let made = rustix::fs::open(at("set-id"), flags, rustix::fs::Mode::from_raw_mode(mode));
-                assert_eq!(made.unwrap_err(), Errno::PERM, "{mode:o}");
+                let opened = fs::File::open(at("box")).unwrap();
+                let error = opened.set_permissions(PermissionsExt::from_mode(mode)).unwrap_err();
+                assert_eq!(error.kind(), PermissionDenied, "{mode:o}");
+                if mode > 0o777 {
+                    let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
+                    let made = rustix::fs::open(at("set-id"), flags, rustix::fs::Mode::from_raw_mode(mode));
+                    assert_eq!(made.unwrap_err(), Errno::PERM, "{mode:o}");
+                }
             }
             let denied = |what: &str, outcome: std::io::Result<()>| {
                 assert_eq!(outcome.map_err(|error| error.kind()), Err(PermissionDenied), "{what}");
@@ -260,10 +277,15 @@ mod tests {
             denied("TCP", std::net::TcpStream::connect("127.0.0.1:25").map(drop));
             denied("UDP", std::net::UdpSocket::bind("127.0.0.1:0").map(drop));
             denied("thread", std::thread::Builder::new().spawn(|| ()).map(drop));
-            assert_eq!(refused(libc::SYS_clone, libc::SIGCHLD), libc::EPERM);
+            assert_eq!(refused(libc::SYS_clone, libc::SIGCHLD, 0), libc::EPERM);
             let signal =
                 rustix::process::kill_process(rustix::process::getppid().unwrap(), rustix::process::Signal::WINCH);
             assert_eq!(signal.unwrap_err(), Errno::PERM);
+            denied("socketpair", std::os::unix::net::UnixDatagram::pair().map(drop));
+            assert_eq!(refused(libc::SYS_fcntl, 0, 8), libc::EPERM, "signals for others");
+            assert_eq!(refused(libc::SYS_ioctl, 0, 0x8901), libc::EPERM, "signals for others");
+            // setxattrat, open_tree_attr: newer than the list.
+            assert_eq!([463, 467].map(|number| refused(number, 0, 0)), [libc::ENOSYS; 2]);
         });
     }
 

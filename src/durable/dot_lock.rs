@@ -65,7 +65,14 @@ impl DotLock {
     }
 
     fn new(file: File, path: PathBuf) -> Result<Self, Failure> {
-        let stat = fs::fstat(&file).map_err(failed("stat dot-lock"))?;
+        let stat = fs::fstat(&file).map_err(|errno| {
+            let _ = fs::unlink(&path);
+            failed("stat dot-lock")(errno)
+        })?;
+        if stat.st_nlink == 0 {
+            // We were so slow that somebody took it for unfinished.
+            return Err(Failure::Busy(format!("{} was taken away", path.display())));
+        }
         let touched = Instant::now();
         Ok(Self { file, path, stat, touched })
     }
@@ -225,10 +232,14 @@ fn is_stale(holder: Holder, age: i64, watched: Duration) -> bool {
     }
 }
 
-/// Somebody may have a mailbox of that name: it is never taken away, however old.
-fn is_no_lock(stat: &Stat, content: &[u8]) -> bool {
-    let large = u64::try_from(stat.st_size).unwrap_or(0) > LARGEST;
-    fs::FileType::from_raw_mode(stat.st_mode).is_file() && (large || content.starts_with(b"From "))
+/// Somebody may have a mailbox of that name: it is never taken away, however old. So is somebody's file that we may not read.
+fn is_no_lock(stat: &Stat, content: Option<&[u8]>) -> bool {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let is_mail = match content {
+        Some(content) => content.starts_with(b"From "),
+        None => size > 0 && stat.st_uid != rustix::process::geteuid().as_raw(),
+    };
+    fs::FileType::from_raw_mode(stat.st_mode).is_file() && (size > LARGEST || is_mail)
 }
 
 /// What we saw of somebody else's lock while waiting.
@@ -256,11 +267,12 @@ impl Watch {
         // Ours, unfinished, can only be written.
         let file = open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY)).ok().map(File::from);
         let file = file.filter(|file| fs::fstat(file).is_ok_and(|now| same(&now, &stat)));
-        let mut content = Vec::new();
-        if let Some(file) = &file {
-            let _ = file.take(LARGEST).read_to_end(&mut content);
-        }
-        if is_no_lock(&stat, &content) {
+        let read = |file: &File| {
+            let mut content = Vec::new();
+            file.take(LARGEST).read_to_end(&mut content).ok().map(|_| content)
+        };
+        let content = file.as_ref().and_then(read);
+        if is_no_lock(&stat, content.as_deref()) {
             return Err(Failure::Refused(format!("{} is there and is no lock", path.display())));
         }
         let holder = match stat {
@@ -269,7 +281,7 @@ impl Watch {
             {
                 Holder::Unfinished
             }
-            _ => holder(&String::from_utf8_lossy(&content), Machine::here()),
+            _ => holder(&String::from_utf8_lossy(&content.unwrap_or_default()), Machine::here()),
         };
         let age = now_beside(path).map_or(0, |now| now - stat.st_mtime);
         if !is_stale(holder, age, since.elapsed()) {
@@ -283,8 +295,9 @@ impl Watch {
 /// stale file itself is locked while it is compared and removed.
 fn remove_stale(path: &Path, stale: &Stat, file: Option<&File>) -> Result<(), Failure> {
     let busy = || Failure::Busy(format!("{} is stale and being removed", path.display()));
+    // Any other error is a file system's own (NFS locks only what may be written): then nothing is held up by it.
     if let Some(file) = file
-        && fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_err()
+        && fs::flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
     {
         return Err(busy());
     }

@@ -57,7 +57,25 @@ fn somebodys_mailbox_is_never_taken_for_a_stale_lock() {
         assert!(DotLock::take_if_allowed(&mailbox, &mut watch).unwrap().is_none());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), mail);
     }
+    let stat = |size: i64, uid: u32| {
+        let mut stat = fs::stat(&path).unwrap();
+        (stat.st_size, stat.st_uid) = (size, uid);
+        stat
+    };
+    let me = rustix::process::geteuid().as_raw();
+    // What may not be read: an empty lock of another program, ours that is not finished, and perhaps mail.
+    let unread = |size, uid| is_no_lock(&stat(size, uid), None);
+    assert_eq!((unread(0, me + 1), unread(84, me), unread(55, me + 1)), (false, false, true));
+    assert!(!is_no_lock(&stat(5, me + 1), Some(b"1234\n")));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn who_was_too_slow_has_no_lock() {
+    let path = std::env::temp_dir().join(format!("postrider-slow-{}", std::process::id()));
+    let file = create(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(DotLock::new(file, path), Err(Failure::Busy(_))));
 }
 
 #[test]
