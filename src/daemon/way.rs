@@ -70,6 +70,9 @@ impl fmt::Display for Loose {
         match &self.what {
             What::Owner(uid) => write!(f, "{path} belongs to {}", user(*uid)),
             What::Everybody(mode) | What::Sticky(mode) => write!(f, "everybody may write {path} (mode {mode:04o})"),
+            What::Group(0, mode) => {
+                write!(f, "its access list lets others write {path} (mode {mode:04o}, getfacl tells whom)")
+            }
             What::Group(gid, mode) => write!(f, "group {gid} may write {path} (mode {mode:04o})"),
             What::Unseen(why) => write!(f, "{path} cannot be looked at: {why}"),
         }
@@ -87,7 +90,7 @@ pub(crate) fn loose(path: &Path, trust: &Trust<'_>) -> Option<Loose> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (mut here, mut steps, mut links) = (PathBuf::from("/"), steps(&path), 0);
     let unseen = |at: &Path, why: String| Some(Loose { path: at.to_owned(), what: What::Unseen(why) });
-    if let Some(what) = here.symlink_metadata().ok().and_then(|about| judge(&about, trust)) {
+    if let Some(what) = here.symlink_metadata().ok().and_then(|about| judge(&about, trust, &here)) {
         return Some(Loose { path: here, what });
     }
     while let Some(step) = steps.pop_front() {
@@ -101,7 +104,7 @@ pub(crate) fn loose(path: &Path, trust: &Trust<'_>) -> Option<Loose> {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return None,
             Err(error) => return unseen(&next, config::plain(&error)),
         };
-        if let Some(what) = judge(&about, trust) {
+        if let Some(what) = judge(&about, trust, &next) {
             return Some(Loose { path: next, what });
         }
         if !about.is_symlink() {
@@ -131,12 +134,15 @@ fn steps(path: &Path) -> VecDeque<OsString> {
     path.components().filter_map(step).collect()
 }
 
-fn judge(about: &Metadata, trust: &Trust<'_>) -> Option<What> {
+fn judge(about: &Metadata, trust: &Trust<'_>, path: &Path) -> Option<What> {
     if !trust.owners.contains(&about.uid()) {
         return Some(What::Owner(about.uid()));
     }
     let (mode, sticky) = (about.mode() & 0o7777, about.is_dir() && about.mode() & 0o1000 != 0);
-    let (world, group) = (mode & trust.writers & 0o002 != 0, mode & trust.writers & 0o020 != 0 && about.gid() != 0);
+    // Root's group is as good as root. Where there is an access list, the group's bits are those of everybody it names.
+    let listed = || rustix::fs::lgetxattr(path, c"system.posix_acl_access", &mut [0; 0]).is_ok();
+    let (world, group) = (mode & trust.writers & 0o002 != 0, mode & trust.writers & 0o020 != 0);
+    let group = group && (about.gid() != 0 || listed());
     match (world, group) {
         // A link's mode means nothing.
         _ if about.is_symlink() || (sticky && trust.sticky) => None,
@@ -218,6 +224,33 @@ mod tests {
         assert_eq!(place.told("b/c/f", true), "");
         // Above it is a sticky one as well.
         assert!(place.told("b/c/f", false).ends_with("(mode 1777): keep it in a folder of root's"));
+    }
+
+    #[test]
+    fn root_s_group_is_root_but_not_those_of_an_access_list() {
+        let place = place();
+        place.mode("b/c/f", 0o664);
+        let root = Trust { owners: &[place.own], writers: 0o022, sticky: true };
+        let at = place.at("b/c/f");
+        if std::fs::metadata(&at).unwrap().gid() != 0 {
+            eprintln!("skipped: not in root's group");
+            return;
+        }
+        let about = || std::fs::symlink_metadata(&at).unwrap();
+        assert!(judge(&about(), &root, &at).is_none());
+        // user::rw-, user:1:rw-, group::r--, mask::rw-, other::r--
+        let entries: [(u16, u16, u32); 5] =
+            [(1, 6, u32::MAX), (2, 6, 1), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 4, u32::MAX)];
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            list.extend(tag.to_le_bytes().into_iter().chain(rights.to_le_bytes()).chain(id.to_le_bytes()));
+        }
+        let flags = rustix::fs::XattrFlags::empty();
+        if let Err(why) = rustix::fs::setxattr(&at, c"system.posix_acl_access", &list, flags) {
+            eprintln!("skipped: no access lists here: {why}");
+            return;
+        }
+        assert!(matches!(judge(&about(), &root, &at), Some(What::Group(0, 0o664))));
     }
 
     /// Only root can give files away.

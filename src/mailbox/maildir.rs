@@ -75,6 +75,11 @@ impl Maildir {
     /// mounted must not be made up.
     fn open(path: &Path) -> io::Result<Self> {
         let (top, made) = open_or_make(CWD, path)?;
+        let owner = fs::fstat(&top)?.st_uid;
+        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+            // In a folder of theirs others read and take away what we write.
+            return Err(io::Error::other(format!("it is owned by uid {owner}")));
+        }
         let part = |name: &str| open_or_make(&top, Path::new(name));
         let ((tmp, a), (new, b), (cur, c)) = (part("tmp")?, part("new")?, part("cur")?);
         if a || b || c {

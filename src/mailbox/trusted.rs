@@ -145,8 +145,8 @@ impl<'a> Walk<'a> {
         if let Some(wrong) = wrong {
             return Err(Refusal::Unsafe(wrong.to_string()));
         }
-        // In a folder of his, another user puts what he likes in the place of the rest.
-        if self.is_foreign(stat) && stat.st_mode & 0o1000 == 0 {
+        // In a folder of his, sticky or not, another user puts what he likes in the place of the rest.
+        if self.is_foreign(stat) {
             return Err(Refusal::Unsafe("Directory of another user".to_owned()));
         }
         self.folders.push(seen);

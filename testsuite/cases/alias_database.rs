@@ -92,17 +92,26 @@ fn what_the_data_base_says_no_more_or_anybody_may_write_is_not_run() {
     }
     let _alone = folder(75);
     let server = without_text(&|server| put(server, HASH));
+    let database = server.path("aliases.db").display().to_string();
+    let mode = |mode: u32| fs::set_permissions(&database, fs::Permissions::from_mode(mode)).unwrap();
+    let ran = Path::new("/home/lost/ran.0");
     send(&server, "program");
     server.wait_log("EX_TEMPFAIL");
-    put(&server, WITHOUT);
     program(0);
-    let database = server.path("aliases.db").display().to_string();
-    server.wait_log(&format!("stands no more in {database}"));
-    put(&server, HASH);
-    fs::set_permissions(&database, fs::Permissions::from_mode(0o646)).unwrap();
+    mode(0o646);
     server.wait_log(&format!("{database}: World writable file"));
-    assert!(!Path::new("/home/lost/ran.0").exists());
-    fs::set_permissions(&database, fs::Permissions::from_mode(0o644)).unwrap();
-    wait_for("the program", seconds(20), || Path::new("/home/lost/ran.0").exists());
+    assert!(!ran.exists());
+    mode(0o644);
+    wait_for("the program", seconds(60), || ran.exists());
     server.wait_empty(seconds(20));
+    // What is no alias any more is nobody.
+    fs::remove_file(ran).unwrap();
+    program(75);
+    send(&server, "program");
+    wait_for("its second try", seconds(60), || server.log().matches("EX_TEMPFAIL").count() > 1);
+    program(0);
+    put(&server, WITHOUT);
+    server.wait_log(&format!("stands no more in {database}: program was expanded anew"));
+    server.wait_empty(seconds(20));
+    assert!(server.log().contains("stat=User unknown") && !ran.exists());
 }
