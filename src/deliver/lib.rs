@@ -22,6 +22,7 @@ mod lmtp;
 mod local;
 mod notice;
 mod outcome;
+mod pace;
 mod place;
 mod relay;
 mod report;

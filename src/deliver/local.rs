@@ -33,11 +33,12 @@ pub(crate) async fn work(place: Place) {
             expand::forwards(&place, &mut reader, vec![first]).await;
             continue;
         }
-        let jobs = collect(&place, first).await;
-        if !jobs.is_empty() {
-            let forwarded = deliver(&place, &mut agent, jobs).await;
-            expand::forwards(&place, &mut reader, forwarded).await;
-        }
+        let delivering = async {
+            let jobs = collect(&place, first).await;
+            if jobs.is_empty() { Vec::new() } else { deliver(&place, &mut agent, jobs).await }
+        };
+        let forwarded = place.inner.pace.take(delivering).await;
+        expand::forwards(&place, &mut reader, forwarded).await;
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) struct Inner {
     pub(crate) parts: Parts,
     pub(crate) hops: Hops,
     pub(crate) load: Load,
+    pub(crate) pace: crate::pace::Pace,
     pub(crate) tls: crate::tls::Client,
     tasks: Mutex<JoinSet<()>>,
     handle: Handle,
@@ -169,6 +170,7 @@ impl Deliver {
         let inner = Arc::new(Inner {
             parts,
             hops: Hops::default(),
+            pace: crate::pace::Pace::new(),
             load: Load::default(),
             tls: crate::tls::Client::new()?,
             tasks: Mutex::default(),
