@@ -29,6 +29,8 @@ mod local;
 mod local_alias;
 #[path = "cases/local_command.rs"]
 mod local_command;
+#[path = "cases/local_death.rs"]
+mod local_death;
 #[path = "cases/local_forward.rs"]
 mod local_forward;
 #[path = "cases/local_hostile.rs"]

@@ -111,7 +111,7 @@ pub struct Batch {
 pub struct Item {
     /// Repeated in the outcome.
     pub ticket: u64,
-    /// Queue id, for unique Maildir names and for recognising our own Received line after a crash.
+    /// Queue id, for unique Maildir names. A clone's is not the one in its content's Received field.
     pub queue_id: String,
     /// Envelope sender; empty for `<>`.
     pub sender: String,

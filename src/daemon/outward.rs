@@ -62,27 +62,35 @@ impl KeeperAgents {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin_agent(&self, kind: Kind, user: &str) -> Result<UnixStream, String> {
+    fn begin_agent(&self, kind: Kind, user: &str) -> Result<(u32, UnixStream), String> {
         let mut alive = self.alive();
         // Those for aliases are of many lists, and none of them is anybody's leftover.
         let owner = |ticket: u32| if kind == Kind::System { format!("alias/{ticket}") } else { user.to_owned() };
         let agents: Vec<_> = alive.iter().map(|agent| (agent.user.as_str(), agent.killed)).collect();
         let surplus = surplus(&agents, if kind == Kind::System { "" } else { user })?;
         if let Some(agent) = surplus.and_then(|number| alive.get_mut(number)) {
-            agent.killed = true;
-            self.link.send(&FromEngine::End { ticket: agent.ticket }, None);
-            let text = format!("agent of {}: killed, its user has newer ones", agent.user);
-            self.log.write(&Event::Server { text });
+            self.end(agent, "its user has newer ones");
         }
         let (ticket, ours) = self.begin(Role::Agent(kind), user).map_err(|error| error.to_string())?;
         alive.push(Alive { ticket, user: owner(ticket), killed: false });
-        Ok(ours)
+        Ok((ticket, ours))
+    }
+
+    fn end(&self, agent: &mut Alive, why: &str) {
+        agent.killed = true;
+        self.link.send(&FromEngine::End { ticket: agent.ticket }, None);
+        self.log.write(&Event::Server { text: format!("agent of {}: killed, {why}", agent.user) });
     }
 }
 
 impl deliver::Agents for KeeperAgents {
     fn start<'a>(&'a self, kind: Kind, user: &'a str) -> deliver::Started<'a> {
         Box::pin(std::future::ready(self.begin_agent(kind, user)))
+    }
+    fn kill(&self, number: u32) {
+        if let Some(agent) = self.alive().iter_mut().find(|agent| agent.ticket == number && !agent.killed) {
+            self.end(agent, "it does not answer");
+        }
     }
 }
 

@@ -1,49 +1,77 @@
 //! The engine's end of the socket to one agent: a batch goes out with its descriptors, a frame of outcomes comes back.
-//! Used by `local`.
+//! Used by `local`, `entry` and `expand`.
 
 use crate::batch::Packed;
+use crate::start::Agents;
 use call::agent::{Expansion, Order, Outcomes, Question};
 use call::frame::{Decoder, Frame, decode, encode, receive, send};
 use serde::de::DeserializeOwned;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-/// An agent that did not answer.
+/// An agent that gave no answer. It must not be used again.
 #[derive(Debug)]
-pub(crate) struct Broken {
-    /// What it did with the order is unknown; otherwise it has done nothing.
-    pub(crate) begun: bool,
-    pub(crate) error: call::Error,
+pub(crate) enum Broken {
+    /// It has not got the order, so it has done nothing.
+    Before(call::Error),
+    /// It is gone, or talks nonsense: what it did with the order is unknown.
+    Amid(call::Error),
+    /// So it is if the time is over. It was killed.
+    Late,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Before(error) | Self::Amid(error) => write!(f, "agent: {error}"),
+            Self::Late => f.write_str("agent timed out"),
+        }
+    }
 }
 
 /// A running agent. Dropping it closes the socket, at which the agent ends.
-#[derive(Debug)]
 pub(crate) struct Agent {
     socket: UnixStream,
     decoder: Decoder,
+    number: u32,
+    agents: Arc<dyn Agents>,
 }
 
 impl Agent {
-    /// Takes over the engine's end.
-    pub(crate) fn adopt(socket: StdStream) -> io::Result<Self> {
+    /// Takes over the engine's end of the one that `agents` has started.
+    pub(crate) fn adopt((number, socket): (u32, StdStream), agents: Arc<dyn Agents>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: UnixStream::from_std(socket)?, decoder: Decoder::default() })
+        Ok(Self { socket: UnixStream::from_std(socket)?, decoder: Decoder::default(), number, agents })
     }
-    /// One batch. An error means that the agent is gone or talks nonsense: it must not be used again.
-    pub(crate) async fn deliver(&mut self, packed: &Packed) -> Result<Outcomes, Broken> {
-        self.order(&packed.order, &packed.descriptors()).await
+    /// One batch.
+    pub(crate) async fn deliver(&mut self, packed: &Packed, limit: Duration) -> Result<Outcomes, Broken> {
+        self.order(&packed.order, &packed.descriptors(), limit).await
     }
     /// One question.
-    pub(crate) async fn expand(&mut self, question: Question) -> Result<Expansion, Broken> {
-        self.order(&Order::Expand(question), &[]).await
+    pub(crate) async fn expand(&mut self, question: Question, limit: Duration) -> Result<Expansion, Broken> {
+        self.order(&Order::Expand(question), &[], limit).await
     }
-    async fn order<T: DeserializeOwned>(&mut self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> Result<T, Broken> {
-        self.send(order, descriptors).await.map_err(|error| Broken { begun: false, error })?;
-        let answer = async { decode(&self.frame().await?) };
-        answer.await.map_err(|error| Broken { begun: true, error })
+    async fn order<T: DeserializeOwned>(
+        &mut self,
+        order: &Order,
+        descriptors: &[BorrowedFd<'_>],
+        limit: Duration,
+    ) -> Result<T, Broken> {
+        let exchange = async {
+            self.send(order, descriptors).await.map_err(Broken::Before)?;
+            let answer = async { decode(&self.frame().await?) };
+            answer.await.map_err(Broken::Amid)
+        };
+        let answer = tokio::time::timeout(limit, exchange).await;
+        answer.unwrap_or_else(|_| {
+            self.agents.kill(self.number);
+            Err(Broken::Late)
+        })
     }
     /// If this fails the agent has not got the order whole, so it has done nothing.
     async fn send(&mut self, order: &Order, descriptors: &[BorrowedFd<'_>]) -> Result<(), call::Error> {

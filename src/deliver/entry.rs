@@ -1,7 +1,7 @@
 //! The worker of programs, files and lists that aliases and `.forward` files name. The agent is told which entry of which file; what it says
 //! now, the agent reads itself (DESIGN §2). One message at a time: a program takes as long as it takes.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Broken};
 use crate::anew;
 use crate::batch::{self, Packed, Parcel};
 use crate::expand;
@@ -53,29 +53,31 @@ async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content 
     let (Key::Program(entry) | Key::File(entry)) = key else { return };
     let attempt = Attempt::here(key.mailer(), place.inner.parts.clock.now().mono);
     Told::of(&job).begins("Connecting to", "", key.mailer());
-    let packed = match pack(place, &job, content, entry) {
-        Ok(packed) => packed,
-        Err(error) => return end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error.to_string())),
-    };
-    let settings = place.inner.parts.settings.get();
-    let time =
-        if matches!(key, Key::Program(_)) { Duration::from_millis(settings.program_time) } else { Duration::ZERO };
-    let limit = time + MARGIN / settings.timeout_divisor.max(1);
+    let is_file = matches!(key, Key::File(_));
+    let limit = limit(place, is_file);
     let (kind, user) = agent_for(entry);
+    let mut again = false;
     loop {
-        let (mut agent, used) = match kept.take() {
-            Some(agent) => (agent, true),
-            None => match start(place, kind, user).await {
-                Ok(agent) => (agent, false),
-                Err(error) => return unstarted(place, vec![job], &attempt, &error),
-            },
+        let packed = match pack(place, &job, content.clone(), entry, again) {
+            Ok(packed) => packed,
+            Err(error) => {
+                return end(place, job, &attempt, Fate::local(Status::temporary(3, 0), &error.to_string()));
+            }
         };
-        let done = match tokio::time::timeout(limit, agent.deliver(&packed)).await {
-            // A kept one had ended: it did nothing. A program that may have run is not run again at once.
-            Ok(Err(broken)) if used && !broken.begun => continue,
-            Ok(Err(broken)) => Err(format!("agent: {}", broken.error)),
-            Err(_) => Err("agent timed out".to_owned()),
-            Ok(Ok(outcomes)) => {
+        let (mut agent, used) = match kept_or_new(place, kept, kind, user).await {
+            Ok(agent) => agent,
+            Err(error) => return unstarted(place, vec![job], &attempt, &error),
+        };
+        let done = match agent.deliver(&packed, limit).await {
+            // A kept one had ended: it did nothing.
+            Err(Broken::Before(_)) if used => continue,
+            // A second agent looks whether it is there. A program that may have run is not run again at once.
+            Err(Broken::Before(_) | Broken::Amid(_)) if is_file && !again => {
+                again = true;
+                continue;
+            }
+            Err(broken) => Err(broken.to_string()),
+            Ok(outcomes) => {
                 // A system agent serves one order.
                 *kept = (kind == Kind::User).then_some(agent);
                 outcomes.outcomes.into_iter().next().ok_or_else(|| "agent gave no outcome".to_owned())
@@ -89,6 +91,26 @@ async fn deliver(place: &Place, kept: &mut Option<Agent>, Loaded { job, content 
     }
 }
 
+/// How long an agent may take.
+fn limit(place: &Place, is_file: bool) -> Duration {
+    let settings = place.inner.parts.settings.get();
+    let time = if is_file { Duration::ZERO } else { Duration::from_millis(settings.program_time) };
+    time + MARGIN / settings.timeout_divisor.max(1)
+}
+
+/// The kept agent (true), or a new one.
+pub(crate) async fn kept_or_new(
+    place: &Place,
+    kept: &mut Option<Agent>,
+    kind: Kind,
+    user: &str,
+) -> Result<(Agent, bool), String> {
+    match kept.take() {
+        Some(agent) => Ok((agent, true)),
+        None => Ok((start(place, kind, user).await?, false)),
+    }
+}
+
 /// What a program hears as its detail: of a user's, the one that chose his file; of an alias's, that of the address as it was given.
 fn detail(entry: &Entry, recipient: &Recipient) -> String {
     let given = Address::parse(line::bare(&recipient.given)).ok().filter(|_| entry.user.is_empty());
@@ -96,14 +118,14 @@ fn detail(entry: &Entry, recipient: &Recipient) -> String {
     detail.unwrap_or_else(|| entry.detail.clone())
 }
 
-fn pack(place: &Place, job: &Job, content: queue::Content, entry: &Entry) -> std::io::Result<Packed> {
+fn pack(place: &Place, job: &Job, content: queue::Content, entry: &Entry, again: bool) -> std::io::Result<Packed> {
     let (_, recipient) = job.recipients().next().ok_or(std::io::ErrorKind::NotFound)?;
     let settings = place.inner.parts.settings.get();
     let parcel = Parcel {
         envelope: &job.message.envelope,
         recipient,
         content,
-        unsure: job.message.is_old,
+        unsure: again || job.message.is_old,
         detail: detail(entry, recipient),
         forward: false,
         // A Return-Path, too, which programs do not get from sendmail: list managers throw away what has no sender.

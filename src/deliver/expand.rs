@@ -5,14 +5,14 @@
 //! fails before the commit defers it, and the file will be asked again; after it nothing asks again, unless an entry stands no more (`anew`).
 //! Members of a list with an owner become recipients of another envelope (`listed`), in the same commit.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Broken};
 use crate::anew;
 use crate::claim::dispatch_children;
 use crate::crowd::Crowd;
-use crate::entry::agent_for;
+use crate::entry::{agent_for, kept_or_new};
 use crate::job::{Job, Message};
 use crate::listed;
-use crate::local::{end, start, unstarted};
+use crate::local::{end, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use crate::start::{Inner, Routed};
@@ -96,19 +96,15 @@ pub(crate) async fn ask(
 ) -> Result<Expansion, Failed> {
     let limit = TIMEOUT / place.inner.parts.settings.get().timeout_divisor.max(1);
     loop {
-        let (mut agent, used) = match reader.take() {
-            Some(agent) => (agent, true),
-            None => (start(place, kind, user).await.map_err(Failed::Start)?, false),
-        };
-        match tokio::time::timeout(limit, agent.expand(question.clone())).await {
-            Ok(Ok(expansion)) => {
+        let (mut agent, used) = kept_or_new(place, reader, kind, user).await.map_err(Failed::Start)?;
+        match agent.expand(question.clone(), limit).await {
+            Ok(expansion) => {
                 *reader = Some(agent);
                 return Ok(expansion);
             }
             // A kept one has ended. To ask twice does no harm.
-            Ok(Err(_)) if used => {}
-            Ok(Err(broken)) => return Err(Failed::Answer(format!("agent: {}", broken.error))),
-            Err(_) => return Err(Failed::Answer("agent timed out".to_owned())),
+            Err(Broken::Before(_) | Broken::Amid(_)) if used => {}
+            Err(broken) => return Err(Failed::Answer(broken.to_string())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The worker of a local mailbox: one agent at a time, batches of what waits, one frame of outcomes each.
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Broken};
 use crate::batch::{self, Packed, Parcel};
 use crate::expand;
 use crate::hops::Taken;
@@ -159,21 +159,17 @@ async fn deliver(place: &Place, agent: &mut Option<Agent>, jobs: Vec<Loaded>) ->
         let settings = place.inner.parts.settings.get();
         let own = if command { Duration::from_millis(settings.program_time) } else { Duration::ZERO };
         let limit = own + BATCH_TIMEOUT / settings.timeout_divisor.max(1);
-        match tokio::time::timeout(limit, running.deliver(&packed)).await {
-            Ok(Ok(outcomes)) => {
+        match running.deliver(&packed, limit).await {
+            Ok(outcomes) => {
                 *agent = Some(running);
                 return settle(place, jobs, &attempt, outcomes);
             }
-            Ok(Err(broken)) => {
-                last = format!("agent: {}", broken.error);
+            Err(broken) => {
+                last = broken.to_string();
                 // A command that may have run is not run again at once: it cannot be asked.
-                if command && broken.begun {
+                if matches!(broken, Broken::Late) || (command && matches!(broken, Broken::Amid(_))) {
                     break;
                 }
-            }
-            Err(_) => {
-                last = "agent timed out".to_owned();
-                break;
             }
         }
     }
@@ -225,10 +221,10 @@ async fn start_for(place: &Place) -> Result<Agent, String> {
 
 /// Starts an agent.
 pub(crate) async fn start(place: &Place, kind: Kind, user: &str) -> Result<Agent, String> {
-    let starting = place.inner.parts.agents.start(kind, user);
-    let socket =
-        tokio::time::timeout(START_TIMEOUT, starting).await.map_err(|_| "no answer from the keeper".to_owned())??;
-    Agent::adopt(socket).map_err(|error| error.to_string())
+    let agents = &place.inner.parts.agents;
+    let starting = tokio::time::timeout(START_TIMEOUT, agents.start(kind, user));
+    let started = starting.await.map_err(|_| "no answer from the keeper".to_owned())??;
+    Agent::adopt(started, agents.clone()).map_err(|error| error.to_string())
 }
 
 /// No agent could be started: the hop is left alone for a while.

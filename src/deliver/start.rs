@@ -23,13 +23,15 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// The engine's end of a socket to a new agent, once awaited; or why there is none, for the log.
-pub type Started<'a> = Pin<Box<dyn Future<Output = Result<UnixStream, String>> + Send + 'a>>;
+/// A new agent, once awaited: its number and the engine's end of its socket; or why there is none, for the log.
+pub type Started<'a> = Pin<Box<dyn Future<Output = Result<(u32, UnixStream), String>> + Send + 'a>>;
 
 /// Whoever starts agents: the daemon, through the keeper.
 pub trait Agents: Send + Sync {
     /// Starts an agent for one user (for nobody in particular: a system agent); its end of the socket pair is fd 3.
     fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a>;
+    /// Kills one that does not answer: a stopped one never sees its socket close, and keeps its mailbox locked.
+    fn kill(&self, number: u32);
 }
 
 /// A recipient that an address stands for.

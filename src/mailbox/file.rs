@@ -123,7 +123,7 @@ fn gap(file: &File, size: u64, read: bool) -> io::Result<&'static [u8]> {
 
 /// Whether a message that may have been written before stands there. One cannot know where reading is not allowed: it is written again.
 fn is_there(file: &File, size: u64, (item, content): &Message<'_>, read: bool) -> io::Result<bool> {
-    Ok(read && item.perhaps_delivered && found::has(&Opened(file, size), &item.queue_id, *content)?)
+    Ok(read && item.perhaps_delivered && found::has(&Opened(file, size), item, *content)?)
 }
 
 fn undo(file: &File, before: u64, name: &str, error: &io::Error) -> Done {

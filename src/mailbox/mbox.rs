@@ -142,9 +142,7 @@ impl Writer {
 
     /// Where it begins in the file; `None` if it stood there already.
     fn message(&mut self, (item, content): &Message<'_>) -> Result<Option<u64>, Miss> {
-        if item.perhaps_delivered
-            && crate::found::has(&self.mailbox, &item.queue_id, *content).map_err(Miss::Mailbox)?
-        {
+        if item.perhaps_delivered && crate::found::has(&self.mailbox, item, *content).map_err(Miss::Mailbox)? {
             return Ok(None);
         }
         let head = head(item);

@@ -321,6 +321,8 @@ pub(crate) struct Threads {
     pub(crate) asked: AtomicUsize,
     pub(crate) started: AtomicUsize,
     pub(crate) refuse: Mutex<bool>,
+    /// Which of those started were killed.
+    pub(crate) killed: Mutex<Vec<u32>>,
     /// Which agents were asked for.
     pub(crate) kinds: Mutex<Vec<(Kind, String)>>,
     /// What `.forward` files say, by user: their lines.
@@ -337,6 +339,7 @@ impl Threads {
             asked: AtomicUsize::new(0),
             started: AtomicUsize::new(0),
             refuse: Mutex::new(false),
+            killed: Mutex::default(),
             kinds: Mutex::default(),
             forwards: Arc::default(),
             entries: Arc::default(),
@@ -354,12 +357,15 @@ impl Agents for Threads {
         if *self.refuse.lock().unwrap() {
             return Box::pin(ready(Err("fork: Resource temporarily unavailable".to_owned())));
         }
-        self.started.fetch_add(1, Ordering::SeqCst);
+        let number = self.started.fetch_add(1, Ordering::SeqCst) as u32;
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (behave, batches, user) = (self.behave.clone(), self.batches.clone(), user.to_owned());
         let (forwards, entries) = (self.forwards.clone(), self.entries.clone());
         std::thread::spawn(move || agent(&user, theirs, &*behave, &batches, (&forwards, &entries)));
-        Box::pin(ready(Ok(ours)))
+        Box::pin(ready(Ok((number, ours))))
+    }
+    fn kill(&self, number: u32) {
+        self.killed.lock().unwrap().push(number);
     }
 }
 

@@ -42,6 +42,43 @@ async fn what_an_agent_died_over_is_offered_again_with_a_warning_flag() {
     assert_eq!(stage.agents.started.load(Ordering::SeqCst), 2);
 }
 
+/// A file's as well; a program's is not: it may have run.
+#[tokio::test]
+async fn a_file_is_offered_again_at_once_and_a_program_is_not() {
+    let agents = Threads::new(|_, item| item.perhaps_delivered.then(|| Done::Delivered("file".into())));
+    let stage = Stage::new(agents, Settings::default());
+    for key in ["file:alice:0:/home/alice/.forward", "file::0:/etc/aliases"] {
+        stage.submit(stage.envelope("a@b", &[("alice", key)]), b"a: b\r\n\r\n");
+    }
+    stage.until("delivered by the second", |s| s.store.finished().len() == 2).await;
+    let kinds = || stage.agents.kinds.lock().unwrap().clone();
+    assert_eq!(kinds().iter().filter(|(kind, _)| *kind == Kind::System).count(), 2);
+    assert_eq!((kinds().len(), stage.agents.batches.lock().unwrap().len()), (4, 4));
+    stage.submit(stage.envelope("a@b", &[("alice", "prog::0:/etc/aliases")]), b"a: b\r\n\r\n");
+    stage.until("deferred", |s| s.has_line("mailer=prog") && s.has_line("stat=Deferred: agent: ")).await;
+    assert_eq!(kinds().len(), 5);
+}
+
+/// One that is stopped would keep its mailbox locked.
+#[tokio::test]
+async fn an_agent_that_does_not_answer_in_time_is_killed() {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let agents = Threads::new(move |_, _| {
+        let _end = held.lock().unwrap().recv();
+        None
+    });
+    let stage = Stage::new(agents, Settings { timeout_divisor: 3_000, program_time: 1, ..Settings::default() });
+    for (n, key) in (0..).zip(["local:alice", "file::0:/etc/aliases", "prog::0:/etc/aliases"]) {
+        stage.submit(stage.envelope("a@b", &[("alice", key)]), b"a: b\r\n\r\n");
+        stage.until("killed", |s| s.agents.killed.lock().unwrap().contains(&n)).await;
+        stage.until("given back", |s| s.store.claimed() == 0).await;
+        assert_eq!(stage.agents.started.load(Ordering::SeqCst) as u32, n + 1, "the next attempt comes later");
+    }
+    assert_eq!(stage.lines().iter().filter(|line| line.contains("stat=Deferred: agent timed out")).count(), 3);
+    drop(hold);
+}
+
 #[tokio::test]
 async fn a_command_gets_one_message_at_a_time_and_is_not_run_again_at_once() {
     let agents = Threads::new(|_, item| (item.recipient != "alice+die").then(|| Done::Delivered("local".into())));
