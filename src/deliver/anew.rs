@@ -1,9 +1,11 @@
-//! What a recipient becomes when the program, file or list that it was stands no more in its file: somebody has edited his `.forward`, or
-//! the aliases, while the mail waited. Its agent says so and has done nothing. Called by `entry` and `expand`.
+//! What a recipient becomes when the program or file that it was stands no more in its user's `.forward`: he has edited that while the mail
+//! waited. His agent says so and has done nothing. Called by `entry` and `expand`.
 //!
-//! An entry of a `.forward`: its user is asked again, as for new mail. An entry of the aliases: the alias is routed again, by its name.
-//! Then the entry is replaced, in one commit, by those who are new; they stand beside it, below whoever named it, so that being edited often
-//! is no long chain. States: in flight → **expanded** → its successors are in flight; whatever fails before the commit defers the entry.
+//! The user is asked again, as for new mail. Then the entry is replaced, in one commit, by those who are new; they stand beside it, below
+//! whoever named it, so that being edited often is no long chain. States: in flight → **expanded** → its successors are in flight; whatever
+//! fails before the commit defers the entry.
+//!
+//! Not so an entry of the aliases, which waits: two aliases that name the same program are one recipient, whose record tells of one of them.
 
 use crate::agent::Agent;
 use crate::expand::{Failed, Successors, Who, ask, commit, elder};
@@ -12,8 +14,7 @@ use crate::local::{end, unstarted};
 use crate::outcome::{Attempt, Fate};
 use crate::place::Place;
 use call::agent::{Kind, Named, Question};
-use mail::{Address, Status};
-use queue::Recipient;
+use mail::Status;
 use route::{Entry, Key};
 
 /// Expands a job's recipients anew, each for itself, for they may stand below different ones; `why` is what the agent said.
@@ -39,13 +40,7 @@ async fn one(place: &Place, kept: &mut Option<Agent>, job: Job, attempt: &Attemp
     };
     let under = elder(recipient, Some(index));
     if entry.user.is_empty() {
-        return match alias(recipient, &entry).map(str::to_owned) {
-            Some(name) => {
-                let who = Who::Alias(Address::from_parts(&route::quoted(&name), None));
-                replace(place, job, attempt, &name, Successors { under, who, anew: Some(why) }).await;
-            }
-            None => end(place, job, attempt, later(why)),
-        };
+        return end(place, job, attempt, later(why));
     }
     let question = Question { detail: entry.detail.clone(), entry: None };
     let expansion = match ask(place, kept, (Kind::User, &entry.user), &question).await {
@@ -69,47 +64,10 @@ async fn one(place: &Place, kept: &mut Option<Agent>, job: Job, attempt: &Attemp
     replace(place, job, attempt, &entry.user, Successors { under, who, anew: Some(why) }).await;
 }
 
-/// The name of the alias that named an entry: it stands in `FILE:LINE: NAME`, where FILE may be a compiled form of the entry's, or another
-/// path to it that a compiled form was made by. What could be read in two ways is not read.
-fn alias<'a>(recipient: &'a Recipient, entry: &Entry) -> Option<&'a str> {
-    let said = &*recipient.controlling;
-    let by_file = said.strip_prefix(&*entry.file).and_then(|rest| rest.split_once(": "));
-    let by_file = by_file.filter(|(rest, _)| !rest.contains('/')).map(|(_, name)| name);
-    let name = by_file.or_else(|| said.split_once(": ").map(|(_, name)| name).filter(|name| !name.contains(": ")))?;
-    // The rule of a table of patterns is no name.
-    (!name.is_empty() && !name.starts_with('/') && !name.contains(char::is_control)).then_some(name)
-}
-
 async fn replace(place: &Place, job: Job, attempt: &Attempt, whose: &str, successors: Successors<'_>) {
     let (id, why) = (job.message.envelope.id, successors.anew.unwrap_or_default().to_owned());
     match commit(&place.inner, job, successors).await {
         Ok(count) => place.inner.remark(id, format!("{why}: {whose} was expanded anew, {count} new")),
         Err((job, (status, why))) => end(place, job, attempt, Fate::local(status, &why)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_alias_is_known_by_where_it_stood() {
-        let entry = Entry { user: String::new(), detail: String::new(), mark: "1".into(), file: "/m/a: b".into() };
-        let named = |controlling: &str| {
-            let mut recipient = Recipient::new("x", Address::from_parts("x", None), "prog:::");
-            recipient.controlling = controlling.into();
-            alias(&recipient, &entry).map(str::to_owned)
-        };
-        for (text, name) in [
-            ("/m/a: b:3: staff", "staff"),
-            ("/m/a: b.db: it: s", "it: s"),
-            ("/m/a: b: l+*", "l+*"),
-            ("made/from:3: staff", "staff"),
-        ] {
-            assert_eq!(named(text).as_deref(), Some(name));
-        }
-        for text in ["", "/m/other: c:3: staff", "/m/a: b/c:3: staff", "/m/a: b:3: /^list-/", "/m/a: b:3: ", "staff"] {
-            assert_eq!(named(text), None, "{text}");
-        }
     }
 }

@@ -16,11 +16,8 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    /// Everybody but `parents`, who are about to become others; `anew`: in place of others that they were, below whom. An alias that the
-    /// sender named knows whom the other envelopes had from the start (`receive`); nobody else does: two that left each other to the other
-    /// envelope would lose the mail, but the names in an envelope's first line lead nowhere else by this.
-    pub(crate) fn of(envelope: &Envelope, parents: &[u32], anew: Option<Option<u32>>) -> Self {
-        let (named_by_sender, anew) = (anew == Some(None), anew.is_some());
+    /// Everybody but `parents`, who are about to become others; `anew`: in place of others that they were.
+    pub(crate) fn of(envelope: &Envelope, parents: &[u32], anew: bool) -> Self {
         let mut crowd = Self { reached: HashSet::new(), leading: HashSet::new(), anew };
         let mut leads = HashSet::new();
         for (index, recipient) in (0..).zip(&envelope.recipients) {
@@ -28,8 +25,7 @@ impl Crowd {
             let became_others = recipient.state == State::Expanded && elsewhere.is_none();
             // Each error is told for itself, but not again because a file was written anew.
             let told_for_itself = !anew && recipient.route.starts_with("error:");
-            let unknown = elsewhere.is_some() && recipient.parent.is_none() && !named_by_sender;
-            if parents.contains(&index) || became_others || told_for_itself || unknown {
+            if parents.contains(&index) || became_others || told_for_itself {
                 continue;
             }
             crowd.reached.insert(person(elsewhere.unwrap_or(&recipient.route), recipient));

@@ -160,8 +160,6 @@ pub(crate) struct Successors<'a> {
 pub(crate) enum Who<'a> {
     /// Members of a file, and whose it is.
     Members(&'a [Member], &'a Entry),
-    /// What an alias stands for now.
-    Alias(Address),
     /// A mailbox.
     Mailbox(Key),
 }
@@ -220,7 +218,7 @@ async fn children(
         under: successors.under,
         anew: successors.anew,
         ancestors: successors.under.map_or_else(Vec::new, |under| ancestors(envelope, under)),
-        crowd: Crowd::of(envelope, replaced, successors.anew.map(|_| successors.under)),
+        crowd: Crowd::of(envelope, replaced, successors.anew.is_some()),
         room: MOST.saturating_sub(envelope.recipients.len()),
         found: Vec::new(),
     };
@@ -231,11 +229,6 @@ async fn children(
                 for routed in recipients_of(inner, member, source).await? {
                     brood.add(routed, named)?;
                 }
-            }
-        }
-        Who::Alias(name) => {
-            for routed in routed(inner, name).await? {
-                brood.add(routed, String::new)?;
             }
         }
         Who::Mailbox(key) if brood.crowd.has_mailbox(key) => {}

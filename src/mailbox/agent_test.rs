@@ -204,7 +204,10 @@ fn a_maildir_of_somebody_else_is_not_written() {
     std::fs::create_dir(&top).unwrap();
     if std::os::unix::fs::chown(&top, Some(54_321), None).is_ok() {
         let results = agent.deliver(vec![item(1, MESSAGE.len())], MESSAGE);
-        assert!(matches!(&results[0], Done::Temporary(2, 0, why) if why.ends_with("owned by uid 54321")), "{results:?}");
+        assert!(
+            matches!(&results[0], Done::Temporary(2, 0, why) if why.ends_with("owned by uid 54321")),
+            "{results:?}"
+        );
         assert_eq!(std::fs::read_dir(&top).unwrap().count(), 0);
     }
     agent.end();

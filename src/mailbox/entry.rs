@@ -15,6 +15,10 @@ use mail::forward::lines;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
+
+/// What a file does not say any more counts when it has not been changed for so long.
+const STILL: Duration = Duration::from_secs(30);
 
 /// Largest alias file, bytes.
 const ALIASES: u64 = 256 << 20;
@@ -90,12 +94,19 @@ pub(crate) fn of_user(entry: &Entry, person: &Person, arguments: &Arguments, det
     }
     let file = match open(Path::new(&entry.file), &trust(person, arguments)) {
         // Not if its folder is missing as well: it may be a home that was not mounted.
-        Err(Refusal::Absent) if Path::new(&entry.file).parent().is_some_and(Path::is_dir) => return Err(gone(entry)),
+        Err(Refusal::Absent) => {
+            let folder = Path::new(&entry.file).parent().and_then(|folder| folder.metadata().ok());
+            return Err(folder.map_or_else(|| refused(&entry.file, &Refusal::Absent), |folder| no_more(entry, &folder)));
+        }
         opened => opened.map_err(|why| refused(&entry.file, &why))?,
     };
-    let text = text(&file, &entry.file)?;
+    let (text, about) = (text(&file, &entry.file)?, file.metadata());
     let found = lines(&text).into_iter().flat_map(|line| line.entries).find(|said| said.mark() == entry.mark);
-    let found = found.ok_or_else(|| gone(entry))?;
+    let found = match (found, about) {
+        (Some(found), _) => found,
+        (None, Ok(about)) => return Err(no_more(entry, &about)),
+        (None, Err(_)) => return Err(gone(entry)),
+    };
     if person.has_shell { Ok(found) } else { Err(later(format!("{} has no valid shell", person.name))) }
 }
 
@@ -106,7 +117,18 @@ fn text(file: &File, path: &str) -> Result<Vec<u8>, Done> {
 }
 
 fn gone(entry: &Entry) -> Done {
-    Done::Gone(format!("what was named stands no more in {}", entry.file))
+    later(told_gone(entry))
+}
+
+fn told_gone(entry: &Entry) -> String {
+    format!("what was named stands no more in {}", entry.file)
+}
+
+/// The user has put something else in its place. Unless the file, or the folder that it was removed from, was changed only just now:
+/// whoever is writing it may not be ready.
+fn no_more(entry: &Entry, changed: &std::fs::Metadata) -> Done {
+    let still = changed.modified().is_ok_and(|at| at.elapsed().is_ok_and(|since| since >= STILL));
+    if still { Done::Gone(told_gone(entry)) } else { gone(entry) }
 }
 
 fn refused(path: &str, why: &Refusal) -> Done {
@@ -153,7 +175,12 @@ mod tests {
         let named = entry(&forward, "|/bin/cat x");
         assert_eq!(ask(&named, ""), Ok(AliasEntry::Program("/bin/cat x".into())));
         assert_eq!(ask(&named, "detail"), Ok(AliasEntry::Program("/bin/cat x".into())));
-        assert!(why(ask(&entry(&forward, "|/bin/cat y"), "")).starts_with("gone: what was named stands no more in "));
+        // Whoever writes it may not be ready.
+        let old = |path: &Path| File::open(path).unwrap().set_modified(std::time::SystemTime::now() - STILL).unwrap();
+        let other = entry(&forward, "|/bin/cat y");
+        assert!(why(ask(&other, "")).starts_with("what was named stands no more in "));
+        old(&forward);
+        assert!(why(ask(&other, "")).starts_with("gone: what was named stands no more in "));
         // Mail of strangers lies in files of his too.
         let mail = home.path().join("Maildir");
         std::fs::write(&mail, "\"|/bin/sh\"\n").unwrap();
@@ -164,6 +191,8 @@ mod tests {
         std::fs::set_permissions(&forward, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
         assert!(why(ask(&named, "")).ends_with(": World writable file"));
         std::fs::remove_file(&forward).unwrap();
+        assert!(why(ask(&named, "")).starts_with("what was named stands no more in "));
+        old(home.path());
         assert!(why(ask(&named, "")).starts_with("gone: what was named stands no more in "));
         drop(home);
         assert!(why(ask(&named, "")).ends_with(": No such file or directory"));
@@ -185,7 +214,7 @@ mod tests {
         assert_eq!(files.find(&entry(&database, "|/bin/cat x")), Ok(AliasEntry::Program("/bin/cat x".into())));
         assert!(why(files.find(&entry(Path::new("/etc/passwd"), "|/bin/cat x"))).contains("is no alias file"));
         let files = AliasFiles::open(&arguments);
-        assert!(why(files.find(&entry(&path, "|/bin/cat y"))).starts_with("gone: "));
+        assert!(why(files.find(&entry(&path, "|/bin/cat y"))).starts_with("what was named stands no more in "));
         assert!(why(files.find(&entry(Path::new("/nonexistent/a"), "|x"))).contains("No such file"));
     }
 

@@ -12,7 +12,7 @@ use mail::reply::Reply;
 use mail::server::MailFrom;
 use mail::{Address, QueueId, Status, Time};
 use queue::{Body, ContentWriter, Envelope, Notify, Origin, Protocol, Recipient, Ret};
-use route::{Key, Owner, Target};
+use route::{Owner, Target};
 use std::collections::{HashMap, HashSet};
 use table::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -111,7 +111,7 @@ impl Draft {
     }
     /// Whether a copy leaves this host.
     pub(crate) fn any_remote(&self) -> bool {
-        let remote = |recipient: &Recipient| !Key::is_here(&recipient.route);
+        let remote = |recipient: &Recipient| !route::Key::is_here(&recipient.route);
         self.groups.iter().flat_map(|group| &group.recipients).any(remote)
     }
     /// What a check said about the whole message. The first reason stays.
@@ -174,8 +174,7 @@ impl Draft {
         origin: &Origin,
         message_id: &str,
     ) -> Vec<Envelope> {
-        let mut groups: Vec<Group> = self.groups.drain(..).filter(|group| !group.recipients.is_empty()).collect();
-        remember(&mut groups);
+        let groups: Vec<Group> = self.groups.drain(..).filter(|group| !group.recipients.is_empty()).collect();
         let ids = std::iter::once(id).chain(std::iter::repeat_with(&mut new_id));
         groups.into_iter().zip(ids).map(|(group, id)| self.envelope(group, id, now, origin, message_id)).collect()
     }
@@ -205,22 +204,6 @@ impl Draft {
             hold: self.hold.clone(),
             recipients: group.recipients,
             unknown: Vec::new(),
-        }
-    }
-}
-
-/// An alias whose program, file or list is edited before that got the message is followed once more (`deliver`). Then those of its members
-/// who have it by another envelope must be known.
-fn remember(groups: &mut [Group]) {
-    let is_entry =
-        |r: &Recipient| matches!(Key::parse(&r.route), Some(Key::Program(_) | Key::File(_) | Key::Include(_)));
-    let has_entry: Vec<bool> = groups.iter().map(|group| group.recipients.iter().any(is_entry)).collect();
-    for (at, _) in has_entry.iter().enumerate().filter(|(_, has)| **has) {
-        let others =
-            groups.iter().enumerate().filter(|(other, _)| *other != at).flat_map(|(_, group)| &group.recipients);
-        let others: Vec<Recipient> = others.filter(|r| !r.state.is_finished()).map(Recipient::elsewhere).collect();
-        if let Some(group) = groups.get_mut(at) {
-            group.recipients.extend(others);
         }
     }
 }
@@ -260,7 +243,7 @@ fn log_from(receive: &Receive, envelope: &Envelope, size: u64, relay: String) {
         id: envelope.id,
         from,
         size,
-        nrcpts: envelope.recipients.iter().filter(|recipient| !recipient.state.is_finished()).count(),
+        nrcpts: envelope.recipients.len(),
         msgid: envelope.message_id.clone(),
         bodytype: bodytype.into(),
         proto: proto.into(),
@@ -425,51 +408,21 @@ mod tests {
             given: Address::parse("bob@mx.example").unwrap(),
             shown: Address::parse("bob@masq.example").unwrap(),
         };
-        add(&mut draft, vec![target("smtp:far.example", Some(owner))]);
-        let envelopes = envelopes(draft);
-        let [envelope] = &envelopes[..] else { panic!("{envelopes:?}") };
-        assert_eq!((envelope.sender.as_str(), &envelope.sender_given[..]), ("bob@masq.example", "bob@mx.example"));
-    }
-
-    fn target(key: &str, owner: Option<Owner>) -> Target {
-        Target {
+        let target = Target {
             address: Address::parse("u@far.example").unwrap(),
-            key: Key::parse(key).unwrap(),
+            key: route::Key::parse("smtp:far.example").unwrap(),
             controlling: String::new(),
-            owner,
+            owner: Some(owner),
             why: Why { source: "aliases".into(), line: 1, key: "list".into() },
             asked: "u@far.example".into(),
             written: String::new(),
-        }
-    }
-
-    fn add(draft: &mut Draft, targets: Vec<Target>) {
-        draft.add(Taken { given: "list".to_owned(), orcpt: String::new(), notify: Notify::default(), targets });
-    }
-
-    fn envelopes(draft: Draft) -> Vec<Envelope> {
+        };
+        let (given, notify) = ("list".to_owned(), Notify::default());
+        draft.add(Taken { given, orcpt: String::new(), notify, targets: vec![target] });
         let (now, id) = (Time { wall: 0, mono: 0 }, QueueId::new(0, 1));
-        draft.envelopes(id, || id, now, &Origin::default(), "")
-    }
-
-    #[test]
-    fn an_envelope_with_a_program_remembers_whom_the_others_have() {
-        let owner = |name: &str| {
-            let address = Address::parse(name).unwrap();
-            Some(Owner { given: address.clone(), shown: address })
-        };
-        let mut draft = Draft::local(Address::parse("a@b").unwrap(), "a@b".into(), String::new(), None, false);
-        let targets = [("local:alice", None), ("prog::1:/a", owner("o@x")), ("local:bob", owner("p@x"))];
-        add(&mut draft, targets.into_iter().map(|(key, owner)| target(key, owner)).collect());
-        let routes = |envelope: &Envelope| {
-            let route = |r: &Recipient| (r.route.clone(), r.state.is_finished());
-            envelope.recipients.iter().map(route).collect::<Vec<_>>()
-        };
-        let routes: Vec<_> = envelopes(draft).iter().map(routes).collect();
-        let own = |route: &str| (route.to_owned(), false);
-        let others = ["clone:local:alice", "clone:local:bob"].map(|route| (route.to_owned(), true));
-        let listed = [&[own("prog::1:/a")], &others[..]].concat();
-        assert_eq!(routes, [vec![own("local:alice")], listed, vec![own("local:bob")]]);
+        let envelopes = draft.envelopes(id, || id, now, &Origin::default(), "");
+        let [envelope] = &envelopes[..] else { panic!("{envelopes:?}") };
+        assert_eq!((envelope.sender.as_str(), &envelope.sender_given[..]), ("bob@masq.example", "bob@mx.example"));
     }
 
     #[test]

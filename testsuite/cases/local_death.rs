@@ -77,31 +77,31 @@ fn what_an_agent_wrote_before_it_died_is_not_written_twice() {
         return;
     }
     let queue = "retry min=\"1h\" max=\"2h\"; expire \"5d\"".to_owned();
-    let aliases = "l: u21\nowner-l: u04\nm: u22\nowner-m: u04\n".to_owned();
+    let aliases = "l: u33\nowner-l: u04\nm: u34\nowner-m: u04\n".to_owned();
     let (mut server, folder) = make(Setup { queue, aliases, ..Setup::default() });
-    let dead = ["mailbox.u20", "mailbox.u21", "mailbox.u22", "mailbox.u24", "user.u25"];
+    let dead = ["mailbox.u32", "mailbox.u33", "mailbox.u34", "mailbox.u36", "user.u37"];
     dead.iter().for_each(|wish| fs::write(folder.join(wish), "").unwrap());
-    forward("u23", "m\n");
-    forward("u25", "/home/u25/archive\n");
+    forward("u35", "m\n");
+    forward("u37", "/home/u37/archive\n");
     server.start();
-    send(&server, &["u20@local.test"], "plain", "");
-    send(&server, &["u19@local.test", "l@local.test"], "list", "");
-    send(&server, &["u23@local.test"], "list-of-a-forward", "");
+    send(&server, &["u32@local.test"], "plain", "");
+    send(&server, &["u31@local.test", "l@local.test"], "list", "");
+    send(&server, &["u35@local.test"], "list-of-a-forward", "");
     let long = format!("X-Long: {}\n", "y".repeat(900)).repeat(400);
-    send(&server, &["u24@local.test"], "long", &long);
-    send(&server, &["u25@local.test"], "file", "");
+    send(&server, &["u36@local.test"], "long", &long);
+    send(&server, &["u37@local.test"], "file", "");
     server.wait_empty(seconds(30));
     for wish in dead {
         assert!(folder.join(format!("{wish}.done")).exists(), "{wish} did not die\n{}", server.story());
     }
-    let archive = PathBuf::from("/home/u25/archive");
-    let boxes = ["u20", "u19", "u21", "u22", "u24"].map(|user| server.mailbox(user)).into_iter().chain([archive]);
+    let archive = PathBuf::from("/home/u37/archive");
+    let boxes = ["u32", "u31", "u33", "u34", "u36"].map(|user| server.mailbox(user)).into_iter().chain([archive]);
     for path in boxes {
         let found = mbox::read(&path).unwrap();
         assert_eq!(found.len(), 1, "{}\n{}", path.display(), server.log());
     }
     assert!(!server.log().contains("stat=Deferred"), "{}", server.log());
-    ["u23", "u25"].iter().for_each(|user| fs::remove_file(format!("/home/{user}/.forward")).unwrap());
+    ["u35", "u37"].iter().for_each(|user| fs::remove_file(format!("/home/{user}/.forward")).unwrap());
 }
 
 /// A stopped agent keeps its locks, and does not see that the engine has let go of it. Its time: 300 s, divided.
@@ -111,15 +111,15 @@ fn a_stopped_agent_is_killed_when_its_time_is_over() {
         return;
     }
     let (mut server, folder) = make(Setup::default().with("delivery { timeout-divisor 100 }"));
-    fs::write(folder.join("mailbox.u26"), server.mailbox("u26").as_os_str().as_encoded_bytes()).unwrap();
+    fs::write(folder.join("mailbox.u38"), server.mailbox("u38").as_os_str().as_encoded_bytes()).unwrap();
     server.start();
-    send(&server, &["u26@local.test"], "one", "");
-    wait_for("a stopped agent", seconds(20), || folder.join("mailbox.u26.done").exists());
-    send(&server, &["u26@local.test"], "two", "");
-    server.wait_log("agent of u26: killed, it does not answer");
-    server.wait_mail("u26", 2);
+    send(&server, &["u38@local.test"], "one", "");
+    wait_for("a stopped agent", seconds(20), || folder.join("mailbox.u38.done").exists());
+    send(&server, &["u38@local.test"], "two", "");
+    server.wait_log("agent of u38: killed, it does not answer");
+    server.wait_mail("u38", 2);
     server.wait_empty(seconds(30));
-    let found = mbox::read(&server.mailbox("u26")).unwrap();
+    let found = mbox::read(&server.mailbox("u38")).unwrap();
     let mut ids: Vec<_> = found.iter().filter_map(|entry| entry.field(message::FIELD)).collect();
     ids.sort();
     assert_eq!(ids, ["one", "two"]);

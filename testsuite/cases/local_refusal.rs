@@ -192,6 +192,8 @@ fn an_entry_that_stands_no_more_in_the_forward_file_is_not_run() {
     fs::remove_file(server.path("tmp/first")).unwrap();
     assert!(!server.path("tmp/second").exists());
     assert!(Command::new("chmod").args(["644", "/home/u28/.forward"]).status().unwrap().success());
+    let then = std::time::SystemTime::now() - seconds(60);
+    fs::File::open("/home/u28/.forward").unwrap().set_modified(then).unwrap();
     let line = server.wait_log("u28 was expanded anew, 1 new");
     assert!(line.contains("what was named stands no more in /home/u28/.forward: "), "{line}");
     server.wait_empty(seconds(20));

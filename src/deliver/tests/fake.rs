@@ -430,8 +430,6 @@ pub(crate) struct AllLocal {
     pub(crate) unavailable: AtomicBool,
     /// Lists with an owner, and their members.
     pub(crate) lists: Mutex<HashMap<String, (Owner, Vec<String>)>>,
-    /// Aliases of `/m/aliases`: routes of their members.
-    pub(crate) aliases: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Routes for AllLocal {
@@ -444,10 +442,6 @@ impl Routes for AllLocal {
             };
             Routed { recipient: Recipient::new(to.as_str(), to.clone(), &route), owner: owner.cloned() }
         };
-        if let Some(routes) = self.aliases.lock().unwrap().get(address.local()) {
-            let member = |route: &String| Routed { recipient: aliased(address.local(), route), owner: None };
-            return Box::pin(ready(routes.iter().map(member).collect()));
-        }
         let lists = self.lists.lock().unwrap();
         let all = match lists.get(address.local()) {
             Some((owner, members)) => {
