@@ -36,7 +36,7 @@ pub(crate) fn command(name: &str) -> Command {
     command
 }
 
-/// Starts another role with `socket` as its fd 3, under the given uid and gid without further groups; `None` keeps ours.
+/// Starts a role with `socket` as its fd 3, under the given uid and gid without further groups; `None` keeps ours.
 #[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
 pub(crate) fn start(mut command: Command, socket: &OwnedFd, ids: Option<(u32, u32)>) -> io::Result<Child> {
     let socket = socket.as_raw_fd();
