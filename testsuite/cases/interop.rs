@@ -227,13 +227,14 @@ fn messages(path: &Path, torn: &mut Vec<String>) -> Vec<Vec<u8>> {
         let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         return files.filter(|path| !hidden(path)).map(|path| fs::read(path).unwrap()).collect();
     }
-    match mbox::read(path) {
-        Ok(entries) => entries.into_iter().filter(|entry| !mbox::is_notes(entry)).map(|entry| entry.text).collect(),
-        Err(why) => {
-            torn.push(why);
-            Vec::new()
-        }
-    }
+    let entries = mbox::read(path).unwrap_or_else(|why| {
+        // What it begins with is torn; whole messages may follow.
+        torn.push(why);
+        let data = fs::read(path).unwrap();
+        let next = data.windows(7).position(|part| part == b"\n\nFrom ");
+        next.map_or_else(Vec::new, |at| mbox::parse(&data[at + 2..]).unwrap())
+    });
+    entries.into_iter().filter(|entry| !mbox::is_notes(entry)).map(|entry| entry.text).collect()
 }
 
 /// From our Received field.
@@ -368,4 +369,14 @@ pub fn assert_no_locks(user: &str) {
     let is_ours = |name: &String| name.strip_prefix(".lk").is_some_and(|pid| pid.bytes().all(|b| b.is_ascii_digit()));
     let litter: Vec<String> = names().filter(is_ours).collect();
     assert_eq!(litter, Vec::<String>::new());
+}
+
+#[test]
+fn behind_a_torn_beginning_messages_are_counted() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (mut torn, good) = (Vec::new(), "From a  date\nX-Test-Id: m1\n\nx\n\nFrom b  date\nX-Test-Id: m2\n\ny\n\n");
+    fs::write(file.path(), format!("end of one\n\n{good}")).unwrap();
+    assert_eq!((messages(file.path(), &mut torn).len(), torn.len()), (2, 1));
+    fs::write(file.path(), good).unwrap();
+    assert_eq!((messages(file.path(), &mut torn).len(), torn.len()), (2, 1));
 }
