@@ -28,7 +28,7 @@ pub type Started<'a> = Pin<Box<dyn Future<Output = Result<(u32, UnixStream), Str
 
 /// Whoever starts agents: the daemon, through the keeper.
 pub trait Agents: Send + Sync {
-    /// Starts an agent for one user (for nobody in particular: a system agent); its end of the socket pair is fd 3.
+    /// Starts an agent for one user (for nobody in particular: a system agent); its end of the socket pair is its standard input.
     fn start<'a>(&'a self, kind: Kind, user: &'a str) -> Started<'a>;
     /// Kills one that does not answer: a stopped one never sees its socket close, and keeps its mailbox locked.
     fn kill(&self, number: u32);

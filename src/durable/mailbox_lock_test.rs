@@ -46,30 +46,26 @@ fn what_another_program_cuts_off_under_our_locks_is_noticed_and_never_filled_wit
     let text = || std::fs::read_to_string(&path).unwrap();
     let told = |result: io::Result<()>| result.unwrap_err().to_string().contains("cut");
     // Before we wrote, between two writes, after we wrote; and when we let go.
-    set("old\n");
-    let mut mailbox = lock(&path).unwrap();
-    set("");
-    assert!(told(mailbox.append(b"new message\n")));
-    drop(mailbox);
-    assert_eq!(text(), "");
-    set("old\n");
-    let mut mailbox = lock(&path).unwrap();
-    mailbox.append(b"one\n").unwrap();
-    set("");
-    assert!(told(mailbox.append(b"two and more\n")));
-    drop(mailbox);
-    assert_eq!(text(), "");
-    set("old\n");
-    let mut mailbox = lock(&path).unwrap();
-    mailbox.append(b"one\n").unwrap();
-    set("");
-    assert!(told(mailbox.commit()));
-    assert_eq!(text(), "");
-    set("old\n");
-    let mailbox = lock(&path).unwrap();
-    set("");
-    drop(mailbox);
-    assert_eq!(text(), "");
+    let cut_while_we = |work: &dyn Fn(Mailbox)| {
+        set("old\n");
+        work(lock(&path).unwrap());
+        assert_eq!(text(), "");
+    };
+    cut_while_we(&|mut mailbox| {
+        set("");
+        assert!(told(mailbox.append(b"new message\n")));
+    });
+    cut_while_we(&|mut mailbox| {
+        mailbox.append(b"one\n").unwrap();
+        set("");
+        assert!(told(mailbox.append(b"two and more\n")));
+    });
+    cut_while_we(&|mut mailbox| {
+        mailbox.append(b"one\n").unwrap();
+        set("");
+        assert!(told(mailbox.commit()));
+    });
+    cut_while_we(&|_mailbox| set(""));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "no lock stays");
     std::fs::remove_dir_all(folder).unwrap();
 }

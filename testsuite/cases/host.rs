@@ -427,6 +427,15 @@ impl Take for Command {
     }
 }
 
+/// What comes to `/dev/log`, for who has the host [`alone`].
+fn syslog() -> UnixDatagram {
+    let _ = fs::remove_file("/dev/log");
+    let log = UnixDatagram::bind("/dev/log").unwrap();
+    fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
+    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    log
+}
+
 /// Without a server, too, somebody hears of what the command refuses by itself.
 #[test]
 fn without_a_server_a_header_that_is_too_long_goes_to_syslog() {
@@ -434,10 +443,7 @@ fn without_a_server_a_header_that_is_too_long_goes_to_syslog() {
         return;
     }
     let _alone = alone();
-    let _ = fs::remove_file("/dev/log");
-    let log = UnixDatagram::bind("/dev/log").unwrap();
-    fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
-    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let log = syslog();
     let out = sendmail_as("u05", &["-i", "u06"], &format!("X-Long: {}\n\nx\n", "x".repeat(2 << 20)));
     assert_eq!(out.status.code(), Some(65), "{out:?}");
     let mut buffer = [0u8; 8192];
@@ -454,10 +460,7 @@ fn lines_go_to_syslog_in_sendmails_shape() {
         return;
     }
     let _alone = alone();
-    let _ = fs::remove_file("/dev/log");
-    let log = UnixDatagram::bind("/dev/log").unwrap();
-    fs::set_permissions("/dev/log", fs::Permissions::from_mode(0o666)).unwrap();
-    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let log = syslog();
     let mut server = real("");
     server.start();
     let out = sendmail_as("u05", &["-i", "u06"], &message::text("log", "u06", 3));
